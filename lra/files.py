@@ -96,7 +96,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
         except OSError as error:
             file.seek(0)
             owner = file.read().strip() or "another process"
-            raise UserError(f"{what} by {owner} already ({lock}); wait for it to end and run the same command again") from error
+            raise UserError(
+                f"{what} by {owner} already ({lock}); wait for it to end and run the same command again"
+            ) from error
         file.truncate(0)
         file.write(f"process {os.getpid()}")
         file.flush()

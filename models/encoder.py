@@ -1,14 +1,15 @@
 """LRA's encoder: pre-LN Transformer blocks around any variant (Tay et al. 2021, 2011.04006, and its released code)."""
 
 import dataclasses
+from typing import Any
 
-import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
+import gin
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
 
@@ -60,7 +61,10 @@ class MLP(nnx.Module):
     """Dense, GELU, dropout, Dense, dropout."""
 
     def __init__(self, config: EncoderConfig, rngs: nnx.Rngs):
-        inits = {"kernel_init": nnx.initializers.xavier_uniform(), "bias_init": nnx.initializers.normal(1e-6)}
+        inits: dict[str, Any] = {
+            "kernel_init": nnx.initializers.xavier_uniform(),
+            "bias_init": nnx.initializers.normal(1e-6),
+        }
         self.hidden = nnx.Linear(config.dim, config.mlp_dim, **inits, rngs=rngs)
         self.out = nnx.Linear(config.mlp_dim, config.dim, **inits, rngs=rngs)
         self.drop_hidden = nnx.Dropout(config.dropout, rngs=rngs)
@@ -81,7 +85,9 @@ class Block(nnx.Module):
         self.norm_mlp = nnx.LayerNorm(config.dim, rngs=rngs)
         self.mlp = MLP(config, rngs)
 
-    def __call__(self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]) -> Float[Array, "batch length dim"]:
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
         x = x + self.drop(self.attention(self.norm_attention(x), mask))
         return x + self.mlp(self.norm_mlp(x))
 
@@ -132,13 +138,21 @@ class Classifier(nnx.Module):
     """The encoder with LRA's head: Dense, ReLU, Dense."""
 
     def __init__(
-        self, config: EncoderConfig, variant: Variant, vocab_size: int, max_length: int, num_classes: int, rngs: nnx.Rngs
+        self,
+        config: EncoderConfig,
+        variant: Variant,
+        vocab_size: int,
+        max_length: int,
+        num_classes: int,
+        rngs: nnx.Rngs,
     ):
         self.encoder = Encoder(config, variant, vocab_size, max_length, rngs)
         self.hidden = nnx.Linear(config.dim, config.mlp_dim, rngs=rngs)
         self.out = nnx.Linear(config.mlp_dim, num_classes, rngs=rngs)
 
-    def __call__(self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]) -> Float[Array, "batch classes"]:
+    def __call__(
+        self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]
+    ) -> Float[Array, "batch classes"]:
         """Logits; `lengths` counts the real tokens at the start of each row."""
         return self.out(nnx.relu(self.hidden(self.encoder(tokens, lengths))))
 

@@ -16,10 +16,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
-import gin
 import numpy as np
 from jaxtyping import Int
 
+import gin
 from lra.errors import UserError
 from lra.tasks.task import SPLITS, Split, Task
 
@@ -69,32 +69,35 @@ class ListOps:
     def generate(self, workers: int = 1) -> Iterator[tuple[str, Split]]:
         """New trees in the order of the chunks, dealt to train, then validation, then test."""
         seen: set[bytes] = set()
-        remaining = [[name, size] for name, size in self.sizes.items()]
+        sizes = self.sizes
         barren = 0
-        for rows in parallel(functools.partial(draw_chunk, self), itertools.count(), workers):
-            new = [row for row, digest in enumerate(map(digest_of, rows.inputs)) if not (digest in seen or seen.add(digest))]  # type: ignore[func-returns-value]
+        chunks: Iterator[Split] = parallel(functools.partial(draw_chunk, self), itertools.count(), workers)
+        for rows in chunks:
+            new = []
+            for row, digest in enumerate(map(digest_of, rows.inputs)):
+                if digest not in seen:
+                    seen.add(digest)
+                    new.append(row)
             barren = 0 if new else barren + 1
             if barren == BARREN_CHUNKS:
                 raise UserError(
-                    f"listops has only {len(seen):,} different trees under these parameters, {sum(self.sizes.values()):,} "
-                    "were asked for; widen listops.min_length and listops.max_length or ask for fewer"
+                    f"listops has only {len(seen):,} different trees under these parameters and not "
+                    f"{sum(self.sizes.values()):,}; widen listops.min_length and listops.max_length or ask for fewer"
                 )
             fresh = rows[np.array(new, int)]
-            while len(fresh):
-                split = remaining[0]
-                part, fresh = fresh[: split[1]], fresh[split[1] :]
-                yield split[0], part
-                split[1] -= len(part)
-                if not split[1]:
-                    remaining.pop(0)
-                    if not remaining:
-                        return
+            for split in SPLITS:
+                part, fresh = fresh[: sizes[split]], fresh[sizes[split] :]
+                sizes[split] -= len(part)
+                if len(part):
+                    yield split, part
+            if not any(sizes.values()):
+                return
 
     def read(self, folder: Path, workers: int = 1) -> Iterator[tuple[str, Split]]:
         """LRA's `basic_{train,val,test}.tsv`; every expression is evaluated and compared with its label."""
         for split, stem in zip(SPLITS, ("basic_train", "basic_val", "basic_test")):
             path = folder / f"{stem}.tsv"
-            blocks = parallel(functools.partial(read_lines, self, path), numbered_lines(path), workers)
+            blocks: Iterator[Split] = parallel(functools.partial(read_lines, self, path), numbered_lines(path), workers)
             count = 0
             for block in blocks:
                 count += len(block)
@@ -157,7 +160,11 @@ def draw_chunk(spec: ListOps, index: int) -> Split:
     for level in levels:
         level.root = rank[level.root]
     evaluate(levels)
-    return Split(write(levels, int(fits.sum()), spec.max_length), lengths[fits].astype(np.int32), levels[0].value.astype(np.int32))
+    return Split(
+        write(levels, int(fits.sum()), spec.max_length),
+        lengths[fits].astype(np.int32),
+        levels[0].value.astype(np.int32),
+    )
 
 
 def grow(spec: ListOps, words: np.random.Philox) -> tuple[list[Level], Int[np.ndarray, " roots"]]:
@@ -196,7 +203,12 @@ def evaluate(levels: list[Level]) -> None:
         rows.sort(axis=1)
         at = np.arange(len(inner))
         low, high = rows[at, (arity - 1) // 2], rows[at, arity // 2]
-        results = (rows[:, 0], rows[at, arity - 1], (low + high) // 2, np.add.reduceat(below.value, first, dtype=np.int64) % 10)
+        results = (
+            rows[:, 0],
+            rows[at, arity - 1],
+            (low + high) // 2,
+            np.add.reduceat(below.value, first, dtype=np.int64) % 10,
+        )
         level.value[inner] = np.choose(level.operator[inner], results)
 
 
@@ -213,13 +225,13 @@ def write(levels: list[Level], rows: int, max_length: int) -> Int[np.ndarray, "r
     tokens = np.zeros(rows * max_length, np.uint8)
     position = np.arange(rows) * max_length
     for level, size, below in zip(levels, sizes, [*sizes[1:], np.ones(0, np.int64)]):
-        inner = level.arity > 0
-        tokens[position] = np.where(inner, FIRST_OPERATOR + level.operator, TOKEN_ID["0"] + level.value)
-        tokens[position[inner] + size[inner] - 1] = CLOSE
-        arity = level.arity[inner]
+        is_inner = level.arity > 0
+        tokens[position] = np.where(is_inner, FIRST_OPERATOR + level.operator, TOKEN_ID["0"] + level.value)
+        tokens[position[is_inner] + size[is_inner] - 1] = CLOSE
+        arity = level.arity[is_inner]
         before = np.cumsum(below) - below  # tokens of all nodes to the left in the row below
         starts = before[np.cumsum(arity) - arity] if len(arity) else before
-        position = np.repeat(position[inner] + 1 - starts, arity) + before
+        position = np.repeat(position[is_inner] + 1 - starts, arity) + before
     return tokens.reshape(rows, max_length)
 
 
@@ -234,7 +246,9 @@ def numbered_lines(path: Path, block: int = 500) -> Iterator[list[tuple[int, byt
         raise UserError(f"cannot read {path}: {error.strerror}; LRA's archive has it in listops-1000/") from error
     with file:
         if (header := file.readline().rstrip(b"\r\n")) != b"Source\tTarget":
-            raise UserError(f"{path}, line 1: the header is {header[:40]!r}, not 'Source<TAB>Target'; is this LRA's file?")
+            raise UserError(
+                f"{path}, line 1: the header is {header[:40]!r}, not 'Source<TAB>Target'; is this LRA's file?"
+            )
         numbered = enumerate(file, start=2)
         while lines := list(itertools.islice(numbered, block)):
             yield lines
@@ -254,7 +268,9 @@ def read_lines(spec: ListOps, path: Path, lines: list[tuple[int, bytes]]) -> Spl
             if len(ids) > spec.max_length:
                 raise ValueError(f"{len(ids)} tokens are more than listops.max_length = {spec.max_length}")
         except ValueError as error:
-            raise UserError(f"{path}, line {number}: {error}; the file is damaged or not LRA's, fetch it again") from error
+            raise UserError(
+                f"{path}, line {number}: {error}; the file is damaged or not LRA's, fetch it again"
+            ) from error
         inputs[row, : len(ids)], lengths[row], labels[row] = ids, len(ids), label
     return Split(inputs, lengths, labels)
 
@@ -329,6 +345,6 @@ LISTOPS = Task(
     vocab_size=17,
     citation="Nangia & Bowman 2018 (arXiv 1804.06028); Tay et al. 2020 (arXiv 2011.04006)",
     licence="generated here (Apache-2.0)",
-    data_sha256="",
+    data_sha256="4a4abc7d667a1c81ce441576c1b1f550be55ae584488c571b6e3969bfd1c1e5d",
     decode=decode,
 )

@@ -88,10 +88,15 @@ def prepare(
         with folder_atomically(folder) as draft:
             tally = write_arrays(draft, source, blocks, advance)
             manifest = describe(task, source, draft, origin, tally)
-            if origin == "generated" and folder.name == f"{task.name}-{task.version}" and manifest["data_sha256"] != task.data_sha256:
+            if (
+                origin == "generated"
+                and folder.name == f"{task.name}-{task.version}"
+                and manifest["data_sha256"] != task.data_sha256
+            ):
                 raise UserError(
                     f"this machine generated other examples for {task.name} {task.version} than it should "
-                    f"({manifest['data_sha256'][:12]} instead of {task.data_sha256[:12]}); please report it with your CPU and NumPy {np.__version__}"
+                    f"({manifest['data_sha256'][:12]} instead of {task.data_sha256[:12]}); please report it with "
+                    f"your CPU and NumPy {np.__version__}"
                 )
             write_atomically(draft / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     return True
@@ -128,7 +133,11 @@ def write_arrays(
             shape, dtype = shapes[key]
             with writing(draft):
                 file.seek(0)
-                header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(dtype),
+                    "fortran_order": False,
+                    "shape": shape,
+                }
                 np.lib.format.write_array_header_1_0(file, header)
                 assert file.tell() == HEADER, f"NumPy {np.__version__} writes headers of {file.tell()} bytes"
                 file.flush()
@@ -191,14 +200,18 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
       UserError: it is not prepared, or a file is missing or not what was written.
     """
     folder = folder_of(task, source)
+    way_out = f"run: {how or f'lra prepare {task.name}'}"
     if not folder.is_dir():
-        raise UserError(f"{task.name} is not prepared with these parameters ({folder} is not there); run: {how or f'lra prepare {task.name}'}")
+        raise UserError(f"{task.name} is not prepared with these parameters ({folder} is not there); {way_out}")
     manifest = read_manifest(folder)
     for name, expected in manifest["sha256"].items():
         path = folder / name
-        if not path.is_file() or sha256(path) != expected:
-            state = "is not what was written" if path.is_file() else "is missing"
-            raise UserError(f"{path} {state} (its SHA-256 is not the manifest's); delete {folder} and run: {how or f'lra prepare {task.name}'}")
+        if not path.is_file():
+            raise UserError(f"{path} is missing; delete {folder} and {way_out}")
+        if sha256(path) != expected:
+            raise UserError(
+                f"{path} is damaged, its SHA-256 is not the one in the manifest; delete {folder} and {way_out}"
+            )
     splits = {
         split: Split(*(np.load(folder / f"{split}.{column}.npy", mmap_mode="r") for column in COLUMNS))
         for split in SPLITS

@@ -2,9 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
-
 from flax import nnx
+from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention

@@ -27,7 +27,9 @@ def local(
         x = pad_to_multiple(x, block)
         return x.reshape(x.shape[0], -1, block, *x.shape[2:])
 
-    def neighbours(x: Array) -> Array:  # [batch, blocks, 3 block, ...]: the block before, itself, the one after
+    def neighbours(
+        x: Array,
+    ) -> Array:  # [batch, blocks, 3 block, ...]: the block before, itself, the one after
         x = blocks(x)
         around = jnp.pad(x, [(0, 0), (1, 1), *[(0, 0)] * (x.ndim - 2)])
         return jnp.concatenate([around[:, :-2], around[:, 1:-1], around[:, 2:]], axis=2)

@@ -28,13 +28,17 @@ class MultiHead(nnx.Module):
         self.takes_dropout = "dropout" in inspect.signature(core).parameters
         self.dropout = nnx.Dropout(shape.dropout, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]) -> Float[Array, "batch length dim"]:
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
         q, k, v = (project(x).reshape(*x.shape[:2], self.heads, -1) for project in (self.q, self.k, self.v))
         options = {"dropout": self.attention_dropout()} if self.takes_dropout else {}
         y = self.core(q, k, v, mask, **options)
         if not isinstance(y, jax.Array) or y.shape != q.shape:
             got = f"{y.dtype}{list(y.shape)}" if isinstance(y, jax.Array) else type(y).__name__
-            raise UserError(f"variant '{self.name}' returned {got}; it must return an array of the shape of q, {list(q.shape)}")
+            raise UserError(
+                f"variant '{self.name}' returned {got}; it must return an array of the shape of q, {list(q.shape)}"
+            )
         return self.out(y.reshape(*x.shape[:2], -1))
 
     def attention_dropout(self) -> Dropout:

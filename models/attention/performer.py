@@ -55,7 +55,13 @@ class Performer(nnx.Module):
     """
 
     def __init__(
-        self, shape: Shape, *, features: int = 256, redraw_every: int = 100, epsilon: float = 1e-6, rngs: nnx.Rngs
+        self,
+        shape: Shape,
+        *,
+        features: int = 256,
+        redraw_every: int = 100,
+        epsilon: float = 1e-6,
+        rngs: nnx.Rngs,
     ):
         self.redraw_every, self.epsilon = redraw_every, epsilon
         self.projection = Projection(orthogonal_gaussian(rngs.params(), features, shape.head_dim))
@@ -77,4 +83,4 @@ class Performer(nnx.Module):
         projection, real = self.projection.get_value(), mask[..., None, None]
         phi_q = positive_features(q, projection, (3,), jnp.ones_like(real), self.epsilon)
         phi_k = positive_features(k, projection, (1, 3), real, self.epsilon)
-        return linear_attention(phi_q, phi_k, v, jnp.finfo(jnp.float32).tiny)
+        return linear_attention(phi_q, phi_k, v, float(jnp.finfo(jnp.float32).tiny))

@@ -5,9 +5,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import gin
 from flax import nnx
 
+import gin
 from lra.errors import UsageError
 from lra.models.attention.multihead import MultiHead
 
@@ -51,7 +51,9 @@ class Variant:
 
     def build(self, shape: Shape, rngs: nnx.Rngs) -> nnx.Module:
         """A module that maps x [batch, length, dim] and mask [batch, length] to [batch, length, dim]."""
-        core = self.make(shape, rngs=rngs) if inspect.isclass(self.make) else self.make
+        core: Any = self.make
+        if inspect.isclass(self.make):
+            core = self.make(shape, rngs=rngs)  # type: ignore[call-arg]
         return MultiHead(core, self.name, shape, rngs) if self.on_heads else core
 
 

@@ -1,0 +1,59 @@
+# make demo   from nothing to a leaderboard: ListOps, every variant, some minutes on two cores
+# make test   all tests; with a Python 3.12 at hand, those that touch JAX on the newest JAX too
+# make lint   formatting, linter, type checker
+# make clean  removes what these made, but no results
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null))
+PYTHON_NEW ?= $(firstword $(shell for p in python3.12 python3.13 $(HOME)/.pyenv/versions/3.12*/bin/python; do command -v $$p; done 2>/dev/null))
+SEEDS ?= 0,1,2
+VENV := .venv
+NEW := .venv-new
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# A strict editable install links the files there are: it is made again when a folder gains or loses one.
+FOLDERS := setup.cfg pyproject.toml $(shell find lra tasks models gin leaderboard -type d -not -name __pycache__)
+INSTALL = pip install --quiet --config-settings editable_mode=strict -e
+
+.PHONY: demo test test-new lint clean
+.DELETE_ON_ERROR:
+
+$(VENV)/bin/python:
+	@echo "setting up $(VENV) with $(PYTHON)"
+	@$(PYTHON) -c 'import sys; sys.exit("lra needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --upgrade pip
+
+$(VENV)/lra: $(VENV)/bin/python $(FOLDERS)
+	@echo "installing lra and what it stands on into $(VENV)"
+	@$(VENV)/bin/$(INSTALL) .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/lra
+	@echo "installing what the tests need into $(VENV)"
+	@$(VENV)/bin/$(INSTALL) '.[dev,seqio]'
+	@touch $@
+
+demo: $(VENV)/lra
+	@$(VENV)/bin/lra prepare listops --protocol demo
+	@$(VENV)/bin/lra run --task listops --variant all --protocol demo --seeds $(SEEDS)
+	@$(VENV)/bin/lra leaderboard
+
+test: $(VENV)/dev
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	@if [ -n "$(PYTHON_NEW)" ]; then $(MAKE) --no-print-directory test-new; else echo "no Python 3.12 at hand: the newest JAX was not tested"; fi
+
+# The newest JAX needs Python 3.12. A wheel and not a link: the links are the other environment's.
+test-new: $(VENV)/dev
+	@test -x $(NEW)/bin/python || { echo "setting up $(NEW) with $(PYTHON_NEW)"; $(PYTHON_NEW) -m venv $(NEW) && $(NEW)/bin/pip install --quiet --upgrade pip; }
+	@rm -rf build/wheel && $(VENV)/bin/python -m build --wheel --outdir build/wheel . >/dev/null
+	@$(NEW)/bin/pip install --quiet pytest pytest-xdist hypothesis tensorboard build/wheel/*.whl
+	@$(NEW)/bin/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
+	$(NEW)/bin/python -m pytest -n 2 --dist loadfile -m "not packaging"
+
+lint: $(VENV)/dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) $(NEW) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
