@@ -109,10 +109,11 @@ def prepare(options: Namespace) -> int:
 
 def run(options: Namespace) -> int:
     from lra import extension
+    from lra.interrupt import Interrupted, interruptible
     from lra.leaderboard import store
     from lra.models.attention import VARIANTS
     from lra.plan import make_plan
-    from lra.run import Interrupted, execute
+    from lra.run import execute
     from lra.tasks.prepared import load
 
     for path in options.imports:
@@ -122,8 +123,10 @@ def run(options: Namespace) -> int:
     data = load(plans[0].task, plans[0].source, plans[0].prepare_command)
     total = sum(plan.train.steps for plan in plans)
     records, failures = [], []
-    with Display() as display, display.bar("all runs", total) as overall:
+    with Display() as display, display.bar("all runs", total) as overall, interruptible() as stop:
         for plan in plans:
+            if stop.is_set():
+                raise Interrupted("stopped between two runs; the same command goes on with the next")
             found = None if options.again else store.find(options.results, plan.run_id(data.data_sha256))
             if found:
                 display.say(f"{plan.variant.name}: {summary(found)} (recorded before; --again runs it again)")
@@ -137,6 +140,7 @@ def run(options: Namespace) -> int:
                         data,
                         options.results,
                         bar=bar,
+                        stop=stop,
                         checkpoint_every=options.checkpoint_every,
                         anew=options.again,
                     )

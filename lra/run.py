@@ -1,11 +1,9 @@
 """One run: from a plan and a prepared task to a record. It can be killed at any moment and called again."""
 
 import shutil
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
 from lra.files import locked
+from lra.interrupt import Interrupted
 from lra.leaderboard.record import Record, Score, SeedResult, Status, write
 from lra.leaderboard.store import folder_of
 from lra.metrics import MetricsLog
@@ -29,12 +28,15 @@ from lra.train import Best, Machine, SeedState, accuracy_of, batch_rows, keep_be
 DISPATCH_SECONDS = 1.0  # aimed at, so that progress is seen and Ctrl-C is heard
 
 
-class Interrupted(UserError):
-    """Ctrl-C or SIGTERM; the state is saved."""
-
-
 def execute(
-    plan: Plan, data: Prepared, results: Path, *, bar: Bar, checkpoint_every: float = 30.0, anew: bool = False
+    plan: Plan,
+    data: Prepared,
+    results: Path,
+    *,
+    bar: Bar,
+    stop: threading.Event,
+    checkpoint_every: float = 30.0,
+    anew: bool = False,
 ) -> Record:
     """Trains and scores all seeds of a plan and writes the record; goes on where an earlier call was stopped.
 
@@ -42,11 +44,12 @@ def execute(
       results: the results folder; the run keeps its checkpoint, metrics.jsonl and TensorBoard files in
         `runs/RUN` and puts its record into `records`.
       bar: is advanced by the steps done.
+      stop: once set, the run saves a checkpoint and ends.
       checkpoint_every: seconds of training between checkpoints; has no influence on the outcome.
       anew: forgets what an earlier call has done.
 
     Raises:
-      Interrupted: by Ctrl-C or SIGTERM, after a checkpoint.
+      Interrupted: `stop` was set.
       UserError: out of memory, a full disk, the same run going on in another process.
     """
     run = plan.run_id(data.data_sha256)
@@ -55,7 +58,7 @@ def execute(
         if anew:
             shutil.rmtree(folder, ignore_errors=True)
         try:
-            outcome = Trainer(plan, data, folder, bar, checkpoint_every).train_and_score()
+            outcome = Trainer(plan, data, folder, bar, stop, checkpoint_every).train_and_score()
         except UserError:
             raise
         except Exception as error:
@@ -73,15 +76,17 @@ def execute(
 class Trainer:
     """The state of a run under way."""
 
-    def __init__(self, plan: Plan, data: Prepared, folder: Path, bar: Bar, checkpoint_every: float):
-        self.plan, self.data, self.bar, self.checkpoint_every = plan, data, bar, checkpoint_every
+    def __init__(
+        self, plan: Plan, data: Prepared, folder: Path, bar: Bar, stop: threading.Event, checkpoint_every: float
+    ):
+        self.plan, self.data, self.bar, self.stop, self.checkpoint_every = plan, data, bar, stop, checkpoint_every
         self.machine: Machine = machine(plan)
         self.train: Split = jax.device_put(Split(*map(np.asarray, columns(data.splits["train"]))))
         self.keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(
             jnp.array(plan.seeds, jnp.uint32)
         )
         self.checkpoints = Checkpoints(folder / "checkpoint")
-        self.state: SeedState = self.machine.init(jnp.array(plan.seeds, jnp.uint32))
+        self.state: SeedState = self.machine.init(plan.seeds)
         self.best = None
         if plan.train.select == "best":
             count = len(plan.seeds)
@@ -126,33 +131,30 @@ class Trainer:
         self.bar.skip(self.step)
         rate = 0.0  # steps a second
         saved_at = time.monotonic()
-        with interruptible() as interrupted:
-            while self.step < config.steps and not self.all_diverged():
-                boundary = min(config.steps, (self.step // config.log_every + 1) * config.log_every)
-                boundary = min(boundary, (self.step // config.eval_every + 1) * config.eval_every)
-                count = min(boundary - self.step, max(1, int(DISPATCH_SECONDS * rate)))
-                began = time.monotonic()
-                span = (jnp.int32(self.step), jnp.int32(count))
-                self.state = compiled(self.state, self.keys, *span, self.rows(count), self.train)
-                jax.block_until_ready(self.state)
-                elapsed = time.monotonic() - began
-                rate = count / max(elapsed, 1e-6)
-                self.step += count
-                self.timed_steps += count
-                self.seconds += elapsed
-                if self.step % config.log_every == 0 or self.step == config.steps:
-                    self.log_training()
-                if self.step % config.eval_every == 0 or self.step == config.steps:
-                    self.log_validation()
-                self.bar.advance(count)
-                done = self.step == config.steps or self.all_diverged()
-                if done or interrupted.is_set() or time.monotonic() - saved_at >= self.checkpoint_every:
-                    self.save()
-                    saved_at = time.monotonic()
-                if interrupted.is_set() and not done:
-                    raise Interrupted(
-                        f"stopped at step {self.step} of {config.steps}; the same command goes on from there"
-                    )
+        while self.step < config.steps and not self.all_diverged():
+            boundary = min(config.steps, (self.step // config.log_every + 1) * config.log_every)
+            boundary = min(boundary, (self.step // config.eval_every + 1) * config.eval_every)
+            count = min(boundary - self.step, max(1, int(DISPATCH_SECONDS * rate)))
+            began = time.monotonic()
+            span = (jnp.int32(self.step), jnp.int32(count))
+            self.state = compiled(self.state, self.keys, *span, self.rows(count), self.train)
+            jax.block_until_ready(self.state)
+            elapsed = time.monotonic() - began
+            rate = count / max(elapsed, 1e-6)
+            self.step += count
+            self.timed_steps += count
+            self.seconds += elapsed
+            if self.step % config.log_every == 0 or self.step == config.steps:
+                self.log_training()
+            if self.step % config.eval_every == 0 or self.step == config.steps:
+                self.log_validation()
+            self.bar.advance(count)
+            done = self.step == config.steps or self.all_diverged()
+            if done or self.stop.is_set() or time.monotonic() - saved_at >= self.checkpoint_every:
+                self.save()
+                saved_at = time.monotonic()
+            if self.stop.is_set() and not done:
+                raise Interrupted(f"stopped at step {self.step} of {config.steps}; the same command goes on from there")
 
     def rows(self, count: int) -> np.ndarray:
         """The examples of the next `count` steps [log_every, seeds, batch]; the rest is not read."""
@@ -226,25 +228,3 @@ class Trainer:
 
 def columns(split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return split.inputs, split.lengths, split.labels
-
-
-@contextmanager
-def interruptible() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM set the event instead of raising; a second one does what it always did."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event  # only the main thread may set handlers
-        return
-    old = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def hear(number: int, frame: Any) -> None:
-        event.set()
-        signal.signal(number, old[signal.Signals(number)])
-
-    for number in old:
-        signal.signal(number, hear)
-    try:
-        yield event
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -1,6 +1,6 @@
 """The training step: all seeds of a run at once, many steps a dispatch, data on the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ class Machine(NamedTuple):
     """The functions of a plan, pure and over all seeds at once.
 
     Attributes:
-      init: seeds [s] -> SeedState.
+      init: s seeds -> SeedState.
       run: (state, keys [s], first step, number of steps n, rows [n or more, s, batch], train split) -> SeedState.
       evaluate: (params, buffers, split) -> loss [s, examples] and prediction [s, examples], each example once.
     """
@@ -65,19 +65,22 @@ def machine(plan: Plan) -> Machine:
     def split_model(model: nnx.Module) -> tuple[Any, Tree, Tree, Tree]:
         return nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[return-value]
 
-    training = nnx.eval_shape(lambda: plan.model(nnx.Rngs(params=0, dropout=0)))
-    training.train()
-    train_graph = split_model(training)[0]
-    training.eval()
-    eval_graph = split_model(training)[0]
-    # every step reseeds these streams: they are no state, only their places are needed
-    streams = jax.jit(lambda: split_model(plan.model(nnx.Rngs(params=0, dropout=0)))[2])()
+    # every step reseeds the random streams: they are no state, only their places are needed
+    some = plan.model(nnx.Rngs(params=0, dropout=0))
+    train_graph, _, streams, _ = split_model(some)
+    some.eval()
+    eval_graph = split_model(some)[0]
 
-    def init(seed: Int[Array, ""]) -> SeedState:
-        params_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
-        _, params, _, buffers = split_model(plan.model(nnx.Rngs(params=params_key, dropout=dropout_key)))
-        optimizer = plan.optimizer.init(params)
-        return SeedState(params, buffers, optimizer, jnp.int32(-1), jnp.float32(0), jnp.int32(0))
+    def init(seeds: Sequence[int]) -> SeedState:
+        # not compiled: the few operations are the same for all variants, and cached one by one
+        def params_and_buffers(seed: int) -> tuple[Tree, Tree]:
+            params_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
+            _, params, _, buffers = split_model(plan.model(nnx.Rngs(params=params_key, dropout=dropout_key)))
+            return params, buffers
+
+        params, buffers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(params_and_buffers, seeds))
+        zeros = jnp.zeros(len(seeds), jnp.int32)
+        return SeedState(params, buffers, jax.vmap(plan.optimizer.init)(params), zeros - 1, zeros.astype(float), zeros)
 
     def step_of_seed(state: SeedState, key: Key[Array, ""], step: Int[Array, ""], batch: Split) -> SeedState:
         model = nnx.merge(train_graph, state.params, streams, state.buffers, copy=True)
@@ -132,7 +135,7 @@ def machine(plan: Plan) -> Machine:
         join = lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)[:, :size]
         return join(loss), join(prediction)
 
-    return Machine(jax.jit(jax.vmap(init)), run, evaluate)
+    return Machine(init, run, evaluate)
 
 
 def keep_best(best: Best, state: SeedState, accuracy: Float[Array, " seeds"], step: Int[Array, ""]) -> Best:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from flax import nnx
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from lra.errors import UsageError, UserError
@@ -29,21 +29,22 @@ SMALL = {
     "linear": {},
     "performer": {"features": 6},
     "linformer": {"rank": 3, "share": "headwise"},
-    "dilated": {"segment": 2},
+    "dilated": {"segment": 4},
 }
 # large enough that it is the length that decides about memory
-LARGE = {"local": {"radius": 16}, "performer": {"features": 32}, "linformer": {"rank": 32}, "dilated": {"segment": 64}}
+LARGE = {"local": {"radius": 16}, "performer": {"features": 32}, "linformer": {"rank": 32}, "dilated": {"segment": 256}}
 
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiles in half the time
 every_variant = pytest.mark.parametrize("name", SMALL)
 
 
 class Core:
     """A variant as a function of (mask, q, k, v, *weights), and its oracle likewise."""
 
-    def __init__(self, name: str, shape: Shape, **options):
+    def __init__(self, name: str, shape: Shape, key: int | jax.Array = 0, **options):
         self.name, self.shape, self.options = name, shape, options
         make = VARIANTS[name].make
-        self.module = make(shape, **options, rngs=nnx.Rngs(0)) if inspect.isclass(make) else None
+        self.module = make(shape, **options, rngs=nnx.Rngs(params=key)) if inspect.isclass(make) else None
         if self.module is None:
             self.weights, self.f = [], lambda mask, q, k, v, **more: make(q, k, v, mask, **options, **more)
         else:
@@ -54,7 +55,7 @@ class Core:
             )
 
     def __call__(self, mask, q, k, v, *weights, **more):
-        return jax.jit(self.f)(mask, q, k, v, *(weights or self.weights), **more)
+        return quick_jit(self.f)(mask, q, k, v, *(weights or self.weights), **more)
 
     def oracle(self, mask, q, k, v, *weights):
         more = dict(self.options)
@@ -94,7 +95,7 @@ def check_against_oracle(core: Core, mask: np.ndarray) -> None:
     inputs = [np.float32(x) for x in (*inputs, *core.weights)]
     cotangent = np.float32(rng.normal(size=inputs[0].shape) * mask[..., None, None])
 
-    @jax.jit
+    @quick_jit
     def value_and_gradient(mask, inputs, cotangent):
         out, pull_back = jax.vjp(partial(core.f, mask), *inputs)
         return out, pull_back(cotangent)
@@ -114,14 +115,14 @@ def check_against_oracle(core: Core, mask: np.ndarray) -> None:
     ("name", "options", "longest", "lengths"),
     [
         ("transformer", {}, None, [1, 2, 7]),
-        ("local", {"radius": 3}, None, [1, 2, 3, 5, 12, 13]),
+        ("local", {"radius": 3}, None, [1, 2, 3, 12, 13]),
         ("local", {"radius": 1}, None, [5]),
         ("local", {"radius": 0}, None, [4]),
         ("local", {"radius": 20}, None, [7]),
         ("linear", {}, None, [1, 2, 7, 16]),
-        ("performer", {"features": 10}, None, [1, 2, 7, 16]),
-        ("performer", {"features": 3, "epsilon": 0.03}, None, [9]),
-        ("performer", {"features": 8, "epsilon": 0.0}, None, [9]),
+        ("performer", {"features": 6}, None, [1, 2, 7, 16]),
+        ("performer", {"features": 6, "epsilon": 0.03}, None, [9]),
+        ("performer", {"features": 6, "epsilon": 0.0}, None, [9]),
         ("linformer", {"rank": 3}, 13, [1, 2, 13]),
         ("linformer", {"rank": 20, "share": "headwise"}, 13, [1, 7, 13]),
         ("dilated", {"segment": 4}, None, [1, 2, 4, 5, 16, 21]),
@@ -155,7 +156,7 @@ OPTIONS = {
 
 
 @every_variant
-@settings(max_examples=4, deadline=None, derandomize=True, database=None)
+@settings(max_examples=4, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 @given(data=st.data())
 def test_equals_the_formula_at_any_size(name, data):
     length, heads, head_dim = (data.draw(st.integers(1, top)) for top in (20, 5, 6))
@@ -173,10 +174,10 @@ def test_pad_content_changes_nothing(name):
 
 
 @every_variant
-@pytest.mark.parametrize("pads", [1, 6])
+@pytest.mark.parametrize("pads", [1, 5])
 def test_amount_of_padding_changes_nothing(name, pads):
     mask = rows(11)
-    core, inputs = core_of(name, 17, **SMALL[name]), normal(3, *mask.shape, 3, 4)
+    core, inputs = core_of(name, 16, **SMALL[name]), normal(3, *mask.shape, 3, 4)
     longer = np.concatenate([inputs, normal(3, len(mask), pads, 3, 4, seed=1)], 2)
     out = core(np.pad(mask, [(0, 0), (0, pads)]), *longer)
     np.testing.assert_allclose(out[:, :11][mask], core(mask, *inputs)[mask], rtol=1e-5, atol=1e-6)
@@ -200,7 +201,8 @@ def test_a_row_of_padding_gives_zeros_with_finite_gradients(name):
     mask = np.arange(9) < np.array([[9], [0]])
     core, inputs = core_of(name, 9, **SMALL[name]), normal(3, *mask.shape, 3, 4)
     assert not core(mask, *inputs)[1].any()
-    for x in jax.grad(lambda inputs: core(mask, *inputs).sum())([*inputs, *core.weights]):
+    gradient = quick_jit(jax.grad(lambda inputs: core.f(mask, *inputs).sum()))
+    for x in gradient([*inputs, *core.weights]):
         assert np.isfinite(x).all()
 
 
@@ -217,7 +219,7 @@ def reaches(name: str, head: int, i: int, j: int) -> bool:
         return abs(i - j) <= 2
     if name == "dilated":
         same_segment = lambda w: i // w == j // w
-        return any(same_segment(w) and (i - head) % r == (j - head) % r == 0 for w, r in scales(2, 12))
+        return any(same_segment(w) and (i - head) % r == (j - head) % r == 0 for w, r in scales(4, 12))
     return True
 
 
@@ -226,8 +228,8 @@ def test_reach(name):
     """Output i of a head depends on the keys and values j that the paper lets it see, and on no others."""
     mask = np.arange(12) < 10
     core, (q, k, v) = core_of(name, 12, head_dim=2, **SMALL[name]), normal(3, 12, 3, 2)
-    out = lambda k, v: core(mask[None], q[None], k[None], v[None])[0]
-    jacobians = jax.jacrev(out, (0, 1))(k, v)  # [length, heads, head_dim, length, heads, head_dim]
+    out = lambda k, v: core.f(mask[None], q[None], k[None], v[None], *core.weights)[0]
+    jacobians = quick_jit(jax.jacrev(out, (0, 1)))(k, v)  # [length, heads, head_dim, length, heads, head_dim]
     seen = sum(np.abs(x).sum((2, 5)) for x in jacobians).transpose(1, 3, 0, 2) > 0  # [heads, heads, length, length]
     for head in range(3):
         expected = [[mask[j] and reaches(name, head, i, j) for j in range(12)] for i in range(10)]
@@ -271,22 +273,32 @@ def is_square(shape: tuple[int, ...], length: int) -> bool:
     return sum(axis >= length for axis in shape) > 1
 
 
+def square(x):
+    return jnp.tanh(x @ x.T) @ x
+
+
+@jax.custom_vjp
+def square_in_a_rule(x):
+    return x
+
+
+square_in_a_rule.defvjp(lambda x: (x, x), lambda x, g: (square(x) * g,))
+
+
 @pytest.mark.parametrize(
-    "wrap",
+    "f",
     [
-        jax.jit,
-        jax.checkpoint,
-        lambda f: lambda x: jax.lax.map(f, x[None]),
-        lambda f: lambda x: jax.lax.cond(x[0, 0] > 0, f, jnp.square, x),
-        lambda f: lambda x: jax.custom_vjp(f)(x),
-        lambda f: lambda x: f(x) + np.ones((64, 64))[:, :8],
+        jax.jit(square),
+        jax.checkpoint(square),
+        lambda x: jax.lax.map(square, x[None]),
+        lambda x: jax.lax.cond(x[0, 0] > 0, square, jnp.square, x),
+        lambda x: jax.vjp(square_in_a_rule, x)[1](x),
+        lambda x: np.ones((64, 64)) @ x,
     ],
     ids=["jit", "checkpoint", "scan", "cond", "custom_vjp", "constant"],
 )
-def test_squares_are_found_wherever_they_hide(wrap):
-    square = lambda x: jnp.tanh(x @ x.T) @ x
-    inner = square if wrap(square).__code__ is not wrap.__code__ else square
-    shapes = list(arrays(jax.make_jaxpr(wrap(inner))(jnp.ones((64, 8)))))
+def test_squares_are_found_wherever_they_hide(f):
+    shapes = arrays(jax.make_jaxpr(f)(jnp.ones((64, 8))))
     assert any(is_square(shape, 64) for shape in shapes)
 
 
@@ -327,20 +339,20 @@ def test_dilated_with_one_scale_is_softmax_attention(segment):
 def test_performer_approaches_softmax_attention():
     mask, (q, k, v) = rows(12)[:3], normal(3, 3, 12, 3, 8)
     exact = core_of("transformer", 12, head_dim=8)(mask, q / 2, k / 2, v)
-    few, many = (core_of("performer", 12, head_dim=8, features=m)(mask, q / 2, k / 2, v) for m in (64, 4096))
+    few, many = (core_of("performer", 12, head_dim=8, features=m)(mask, q / 2, k / 2, v) for m in (16, 1024))
     uniform = core_of("transformer", 12, head_dim=8)(mask, 0 * q, 0 * k, v)
     error = lambda out: np.sqrt(np.mean(np.square(out - exact)[mask]))
     assert error(many) < error(few) / 4  # an eighth is expected
-    assert error(many) < error(uniform) / 10
+    assert error(many) < error(uniform) / 5
 
 
 def test_performer_survives_large_norms():
     """Exponents of -1000 underflow; what is left of them is the epsilon, and so the mean of the values."""
     mask, (q, k, v) = rows(9)[:2], normal(3, 2, 9, 3, 4)
     core = core_of("performer", 9, features=6)
-    out, gradient = jax.value_and_grad(lambda x: core(mask, 100 * x, 100 * k, v).sum())(q)
-    assert np.isfinite(out)
-    assert np.isfinite(gradient).all()
+    f = lambda q, k: core.f(mask, 100 * q, 100 * k, v).sum()
+    for x in jax.tree.leaves(quick_jit(jax.value_and_grad(f, (0, 1)))(q, k)):
+        assert np.isfinite(x).all()
 
 
 def test_performer_directions_are_orthogonal_in_blocks():
@@ -365,35 +377,34 @@ def test_performer_directions_are_gaussian():
 
 @pytest.mark.parametrize("every", [0, 1, 3])
 def test_performer_redraws_at_multiples(every):
-    core, changed = core_of("performer", 4, redraw_every=every, features=6).module, []
+    core, changed = core_of("performer", 4, features=6, redraw_every=every).module, []
+    redraw = nnx.jit(lambda core, step: core.redraw(jax.random.key(step), step))
     for step in range(7):
         before = core.projection.get_value()
-        core.redraw(jax.random.key(step), jnp.array(step))
-        changed.append(bool((core.projection.get_value() != before).all()))
+        redraw(core, jnp.array(step))
+        changed.append((core.projection.get_value() != before).any())
     assert changed == [every > 0 and step % every == 0 for step in range(7)]
 
 
 def test_performer_redraws_for_many_seeds_at_once():
-    make = lambda key: nnx.split(
-        VARIANTS["performer"].make(Shape(4, 4, 1, 4), redraw_every=2, rngs=nnx.Rngs(params=key))
-    )
-    graph = make(jax.random.key(0))[0]
+    build = lambda key: core_of("performer", 4, features=6, redraw_every=2, key=key).module
 
     def advance(state, key, step):
         core = nnx.merge(graph, state)
-        begin_step(core, key, step)
+        begin_step(core, jax.random.fold_in(key, step), step)
         return nnx.state(core)
 
     keys = jax.random.split(jax.random.key(1), 3)
-    states = jax.vmap(lambda key: make(key)[1])(keys)
-    together = jax.jit(jax.vmap(advance, (0, 0, None)))
+    graph = nnx.graphdef(build(keys[0]))
+    state = quick_jit(jax.vmap(lambda key: nnx.state(build(key))))(keys)
+    one, all_of_them = quick_jit(advance), quick_jit(jax.vmap(advance, (0, 0, None)))
     for step in range(3):
-        alone = [advance(jax.tree.map(lambda x, i=i: x[i], states), keys[i], jnp.array(step)) for i in range(3)]
-        before, states = states, together(states, keys, jnp.array(step))
-        (old,), (new,) = jax.tree.leaves(before), jax.tree.leaves(states)
-        assert (new != old).all() if step % 2 == 0 else (new == old).all()
-        np.testing.assert_allclose(new, np.concatenate([jax.tree.leaves(x)[0][None] for x in alone]), atol=1e-5)
+        expected = [one(jax.tree.map(lambda x, i=i: x[i], state), keys[i], step)["projection"] for i in range(3)]
+        before, state = state, all_of_them(state, keys, step)
+        old, new = before["projection"].get_value(), state["projection"].get_value()
+        assert ((new == old) == (step == 1)).all()
         assert (new[0] != new[1]).all()
+        np.testing.assert_allclose(new, np.stack([x.get_value() for x in expected]), rtol=1e-5, atol=1e-5)
 
 
 def test_linformer_refuses_more_than_it_was_built_for():
@@ -422,10 +433,10 @@ def test_bfloat16(name):
 
 @pytest.mark.parametrize("name", ["transformer", "local", "linformer", "dilated"])
 def test_attention_dropout_keeps_the_mean(name):
-    mask, inputs = rows(12)[:3], normal(3, 3, 12, 3, 4)
-    core = core_of(name, 12, **SMALL[name])
+    mask, inputs = rows(6)[:2], normal(3, 2, 6, 2, 4)
+    core = core_of(name, 6, heads=2, **SMALL[name])
     dropped = lambda key: core.f(mask, *inputs, *core.weights, dropout=Dropout(0.3, key))
-    outs = jax.jit(jax.vmap(dropped))(jax.random.split(jax.random.key(0), 2000))
+    outs = quick_jit(jax.vmap(dropped))(jax.random.split(jax.random.key(0), 2000))
     error, deviation = outs.mean(0) - core(mask, *inputs), outs.std(0) / np.sqrt(2000)
     assert (deviation[mask] > 0).all()
     assert (np.abs(error) <= 5 * deviation + 1e-5)[mask].all()
