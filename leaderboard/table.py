@@ -116,7 +116,7 @@ def merge(label: str, records: list[Record]) -> Row:
         for record in records
         if record["measured"]["steps_per_second"]
     ]
-    hardware = sorted({str(record["measured"]["hardware"].get("device", "?")) for record in records})
+    hardware = sorted({hardware_of(record) for record in records})
     notes = [status for status in ("failed", "out of memory") if any(record["status"] == status for record in records)]
     if lost := len(diverged - accuracy.keys()):
         notes.append(f"{lost} of {lost + len(accuracy)} seeds diverged")
@@ -124,6 +124,14 @@ def merge(label: str, records: list[Record]) -> Row:
         label, accuracy, lost, records[0]["parameters"], statistics.fmean(rates) if rates else None,
         ", ".join(hardware), "; ".join(notes),
     )  # fmt: skip
+
+
+def hardware_of(record: Record) -> str:
+    """A device's name; a CPU's has the number of cores behind it."""
+    found = record["measured"]["hardware"]
+    if found.get("platform") == "cpu":
+        return f"{found.get('cpu')}, {found.get('cores')} cores"
+    return str(found.get("device"))
 
 
 def cells(table: Table, row: Row) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Checkpoints of a run: the newest only, through Orbax, whole or not there."""
 
+import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,12 @@ import orbax.checkpoint as ocp
 from lra.errors import UserError
 
 
+def without_late_writes(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """When one array of a checkpoint fails, TensorStore reports the others to an event loop that Orbax has closed."""
+    if str(error) != "Event loop is closed":
+        sys.__excepthook__(kind, error, trace)
+
+
 class Checkpoints:
     """The newest checkpoint of a run.
 
@@ -18,6 +26,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        sys.excepthook = without_late_writes
+        for name in ("absl", "asyncio"):  # what they log of a failed write is raised as well
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=1, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
         )
@@ -29,15 +40,17 @@ class Checkpoints:
         Raises:
           UserError: it could not be written.
         """
-        leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+        leaves = {
+            jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(leaves), notes=ocp.args.JsonSave(notes))
         try:
             self.manager.save(step, args=arguments, force=True)
             self.manager.wait_until_finished()
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"cannot write a checkpoint to {self.folder}: {str(error).splitlines()[0]}; the one before it is still "
-                "there, free space and run the same command again"
+                f"cannot write a checkpoint to {self.folder}: {str(error).splitlines()[0][:160]}; the one before it, if "
+                "any, is still there: free space and run the same command again"
             ) from error
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:

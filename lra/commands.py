@@ -79,7 +79,7 @@ def variants(options: Namespace) -> int:
 
 
 def prepare(options: Namespace) -> int:
-    from lra.plan import configure
+    from lra.plan import built, configure
     from lra.tasks import prepared
 
     if options.task not in TASKS:
@@ -88,7 +88,7 @@ def prepare(options: Namespace) -> int:
         raise UsageError(f"--workers {options.workers} is not at least 1")
     task = TASKS[options.task]
     configure(task, None, options.protocol, options.gin)
-    source = task.source()
+    source = built(task.source, task.name)
     with Display() as display, display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
         new = prepared.prepare(
             task,

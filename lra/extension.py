@@ -5,7 +5,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from lra.errors import UserError
+from lra.errors import UsageError, UserError
 from lra.files import sha256
 from lra.models.attention import VARIANTS
 
@@ -33,15 +33,11 @@ def load(path: Path) -> list[str]:
         if isinstance(error, SyntaxError) and error.filename == str(path):
             line = error.lineno
         else:
-            line = next(
-                (
-                    frame.lineno
-                    for frame in reversed(traceback.extract_tb(error.__traceback__))
-                    if frame.filename == str(path)
-                ),
-                0,
-            )
-        raise UserError(f"--import {path}, line {line}: {type(error).__name__}: {error}".splitlines()[0]) from error
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+            line = frames[-1].lineno if frames else 0
+        kind = UsageError if isinstance(error, UsageError) else UserError
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise kind(f"--import {path}, line {line}: {reason}".splitlines()[0]) from error
     new = [name for name in VARIANTS if name not in before]
     if not new:
         raise UserError(f'--import {path} registers no variant; decorate one with @register_attention("name")')

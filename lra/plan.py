@@ -4,9 +4,10 @@ import dataclasses
 import json
 import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from flax import nnx
 
 import gin
 from lra import extension
-from lra.errors import UsageError, UserError, unknown
+from lra.errors import UsageError, UserError, one_line, unknown
 from lra.files import sha256_text
 from lra.models.attention import VARIANTS, Variant
 from lra.models.encoder import Classifier, EncoderConfig
@@ -24,6 +25,7 @@ from lra.tasks import TASKS, Source, Task
 
 GIN = Path(str(files("lra.gin").joinpath("tasks"))).parent
 SELECTIONS = ("last", "best")
+T = TypeVar("T")
 
 
 @gin.configurable("train")
@@ -156,6 +158,20 @@ def bad_binding(binding: str, reason: str) -> UsageError:
     return UsageError(f"--gin '{binding}': {reason.splitlines()[0]}; a binding reads like 'train.steps = 500'")
 
 
+def built(make: Callable[[], T], recipe: str) -> T:
+    """What gin makes of a configurable, its errors in one line.
+
+    Raises:
+      UsageError: a parameter is missing or wrong.
+    """
+    try:
+        return make()
+    except UserError as error:
+        raise one_line(error) from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"the configuration of {recipe} is wrong: {str(error).splitlines()[0]}") from error
+
+
 def make_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], overrides: Sequence[str] = ()) -> Plan:
     """Checks every part of a run, and its model by tracing it once without computing anything.
 
@@ -170,13 +186,9 @@ def make_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], over
     if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 1 << 32 for seed in seeds):
         raise UsageError(f"seeds {','.join(map(str, seeds))} are not different whole numbers from 0 to 2^32 - 1")
     normalised = configure(TASKS[task], variant, protocol, overrides)
-    try:
-        source, encoder, train = TASKS[task].source(), EncoderConfig(), TrainConfig()
-        optimizer, schedule = adamw()
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"the configuration of {task}, {variant}, {protocol} is wrong: {str(error).splitlines()[0]}"
-        ) from error
+    recipe = f"{task}, {variant}, {protocol}"
+    source, encoder, train = (built(make, recipe) for make in (TASKS[task].source, EncoderConfig, TrainConfig))
+    optimizer, schedule = built(adamw, recipe)
     plan = Plan(
         TASKS[task], source, VARIANTS[variant], protocol, tuple(seeds), normalised, encoder, train, optimizer, schedule,
         config="", parameters=0, source_sha256=extension.sha256_of(variant),
@@ -196,8 +208,8 @@ def trace(plan: Plan) -> int:
 
     try:
         params, _ = jax.eval_shape(call)
-    except UserError:
-        raise
+    except UserError as error:
+        raise one_line(error) from error
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in frames if "site-packages" not in frame.filename]

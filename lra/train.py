@@ -95,10 +95,15 @@ def machine(plan: Plan) -> Machine:
 
         (loss, (correct, buffers)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
         updates, optimizer = plan.optimizer.update(gradients, state.optimizer, params)
+        fresh = step % plan.train.log_every == 0
         new = SeedState(
-            optax.apply_updates(params, updates), buffers, optimizer, state.diverged_at, state.loss + loss,
-            state.correct + correct,
-        )  # fmt: skip
+            params=optax.apply_updates(params, updates),
+            buffers=buffers,
+            optimizer=optimizer,
+            diverged_at=state.diverged_at,
+            loss=jnp.where(fresh, 0, state.loss) + loss,
+            correct=jnp.where(fresh, 0, state.correct) + correct,
+        )
         frozen = state._replace(diverged_at=jnp.where(state.diverged_at < 0, step, state.diverged_at))
         alive = (state.diverged_at < 0) & jnp.isfinite(loss)
         return jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, frozen)
@@ -112,8 +117,6 @@ def machine(plan: Plan) -> Machine:
             return jax.vmap(step_of_seed, in_axes=(0, 0, None, 0))(state, keys, first + index, batches)
 
         # the number of steps is no constant: cutting a run elsewhere must not compile other bits
-        fresh = first % plan.train.log_every == 0
-        state = state._replace(loss=jnp.where(fresh, 0, state.loss), correct=jnp.where(fresh, 0, state.correct))
         return jax.lax.fori_loop(0, count, body, state)
 
     def evaluate(params: Tree, buffers: Tree, split: Split) -> tuple[Array, Array]:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Int
 
 import gin
-from lra.errors import UserError
+from lra.errors import UsageError, UserError
 from lra.tasks.task import SPLITS, Split, Task
 
 PAD = 0
@@ -48,19 +48,22 @@ class ListOps:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("min_length", 0, self.max_length - 2),
-            ("max_length", 2, 1 << 20),
-            ("max_depth", 1, 64),
-            ("max_args", 2, 1 << 10),
-            ("train", 1, 1 << 31),
-            ("validation", 1, 1 << 31),
-            ("test", 1, 1 << 31),
-            ("seed", 0, (1 << 64) - 1),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
-                raise UserError(f"listops.{name} = {value!r} is not a whole number from {low} to {high}")
+        limits = {
+            "max_length": (3, 1 << 20),
+            "max_depth": (1, 64),
+            "max_args": (2, 1 << 10),
+            "seed": (0, (1 << 64) - 1),
+        }
+        for field in dataclasses.fields(self):
+            low, high = limits.get(field.name, (field.name in SPLITS, 1 << 31))
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise UsageError(f"listops.{field.name} = {value!r} is not a whole number from {int(low)} to {high}")
+        if self.min_length > self.max_length - 2:
+            raise UsageError(
+                f"no length lies strictly between listops.min_length = {self.min_length} and listops.max_length = "
+                f"{self.max_length}"
+            )
 
     @property
     def sizes(self) -> dict[str, int]:
