@@ -30,6 +30,9 @@ class Bar:
 
     def advance(self, amount: int) -> None:
         """Work that has been done now."""
+        if self.done == self.skipped:  # the first took the compilation too and says nothing of the rest
+            self.skipped += amount
+            self.began = time.monotonic()
         self.done += amount
         self.rows.update(self.row, completed=self.done, note=self.text)
         if self.within:

@@ -1,8 +1,8 @@
 """Every variant is what its paper says, ignores padding and neighbours, and needs memory linear in the length."""
 
+import functools
 import inspect
 from collections.abc import Iterator
-from functools import partial
 
 import gin
 import jax
@@ -32,9 +32,9 @@ SMALL = {
     "dilated": {"segment": 4},
 }
 # large enough that it is the length that decides about memory
-LARGE = {"local": {"radius": 16}, "performer": {"features": 32}, "linformer": {"rank": 32}, "dilated": {"segment": 256}}
+LARGE = {"local": {"radius": 16}, "performer": {"features": 32}, "linformer": {"rank": 32}, "dilated": {"segment": 512}}
 
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiles in half the time
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiles in half the time
 every_variant = pytest.mark.parametrize("name", SMALL)
 
 
@@ -53,9 +53,10 @@ class Core:
             self.f = lambda mask, q, k, v, *weights, **more: nnx.merge(graph, tree.unflatten(weights), rest)(
                 q, k, v, mask, **more
             )
+        self.compiled = quick_jit(self.f)
 
     def __call__(self, mask, q, k, v, *weights, **more):
-        return quick_jit(self.f)(mask, q, k, v, *(weights or self.weights), **more)
+        return self.compiled(mask, q, k, v, *(weights or self.weights), **more)
 
     def oracle(self, mask, q, k, v, *weights):
         more = dict(self.options)
@@ -69,8 +70,13 @@ class Core:
         return getattr(oracles, self.name)(q, k, v, mask, **more)
 
 
+@functools.cache
 def core_of(name: str, max_length: int, heads: int = 3, head_dim: int = 4, **options) -> Core:
     return Core(name, Shape(heads * head_dim, heads * head_dim, heads, max_length), **options)
+
+
+def small(name: str) -> Core:
+    return core_of(name, 16, **SMALL[name])
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -97,11 +103,11 @@ def check_against_oracle(core: Core, mask: np.ndarray) -> None:
 
     @quick_jit
     def value_and_gradient(mask, inputs, cotangent):
-        out, pull_back = jax.vjp(partial(core.f, mask), *inputs)
+        out, pull_back = jax.vjp(functools.partial(core.f, mask), *inputs)
         return out, pull_back(cotangent)
 
     out, gradient = value_and_gradient(mask, inputs, cotangent)
-    oracle, exact = partial(core.oracle, mask), [np.float64(x) for x in inputs]
+    oracle, exact = functools.partial(core.oracle, mask), [np.float64(x) for x in inputs]
     np.testing.assert_allclose(out[mask], oracle(*exact)[mask], rtol=1e-5, atol=1e-5)
     for which, part in enumerate(np.float64(x) for x in gradient):
         for _ in range(2):
@@ -114,17 +120,17 @@ def check_against_oracle(core: Core, mask: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "longest", "lengths"),
     [
-        ("transformer", {}, None, [1, 2, 7]),
+        ("transformer", {}, None, [1, 7]),
         ("local", {"radius": 3}, None, [1, 2, 12, 13]),
         ("local", {"radius": 0}, None, [4]),
         ("local", {"radius": 20}, None, [7]),
-        ("linear", {}, None, [1, 2, 7]),
-        ("performer", {"features": 6}, None, [1, 2, 7]),
+        ("linear", {}, None, [1, 7]),
+        ("performer", {"features": 6}, None, [1, 7]),
         ("performer", {"features": 6, "epsilon": 0.03}, None, [9]),
         ("performer", {"features": 6, "epsilon": 0.0}, None, [9]),
-        ("linformer", {"rank": 3}, 13, [1, 13]),
-        ("linformer", {"rank": 20, "share": "headwise"}, 13, [2, 7]),
-        ("dilated", {"segment": 4}, None, [1, 2, 4, 16, 21]),
+        ("linformer", {"rank": 3}, 13, [2, 13]),
+        ("linformer", {"rank": 20, "share": "headwise"}, 13, [7]),
+        ("dilated", {"segment": 4}, None, [1, 2, 16, 21]),
         ("dilated", {"segment": 4}, 40, [11]),
         ("dilated", {"segment": 1, "ratio": 3}, None, [10]),
         ("dilated", {"segment": 6, "ratio": 4}, None, [25]),
@@ -136,7 +142,7 @@ def test_equals_the_formula(name, options, longest, lengths):
         check_against_oracle(core_of(name, longest or length, **options), rows(length))
 
 
-@pytest.mark.parametrize("length", [512, 513, 1024])
+@pytest.mark.parametrize("length", [513, 1024])
 def test_transformer_equals_the_formula_in_parts(length):
     mask = np.arange(length) < np.array([[length], [length - 130]])
     check_against_oracle(core_of("transformer", length, heads=1), mask)
@@ -158,7 +164,7 @@ OPTIONS = {
 @settings(max_examples=3, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
 @given(data=st.data())
 def test_equals_the_formula_at_any_size(name, data):
-    length, heads, head_dim = (data.draw(st.integers(1, top)) for top in (20, 5, 6))
+    length, heads, head_dim = data.draw(st.tuples(st.integers(3, 20), st.integers(1, 5), st.integers(1, 6)))
     longest = length + data.draw(st.integers(0, 9))
     core = core_of(name, longest, heads, head_dim, **data.draw(OPTIONS[name]))
     check_against_oracle(core, rows(length)[data.draw(st.permutations(range(6)))[:3]])
@@ -166,26 +172,26 @@ def test_equals_the_formula_at_any_size(name, data):
 
 @every_variant
 def test_pad_content_changes_nothing(name):
-    mask = rows(11)
-    core, q, k, v = core_of(name, 11, **SMALL[name]), *normal(3, *mask.shape, 3, 4)
+    mask = rows(12)
+    core, q, k, v = small(name), *normal(3, *mask.shape, 3, 4)
     junk = [np.where(mask[..., None, None], x, x * 1000) for x in (q, k, v)]
     np.testing.assert_array_equal(core(mask, q, k, v)[mask], core(mask, *junk)[mask])
 
 
 @every_variant
-@pytest.mark.parametrize("pads", [1, 5])
+@pytest.mark.parametrize("pads", [1, 4])
 def test_amount_of_padding_changes_nothing(name, pads):
-    mask = rows(11)
-    core, inputs = core_of(name, 16, **SMALL[name]), normal(3, *mask.shape, 3, 4)
+    mask = rows(12)
+    core, inputs = small(name), normal(3, *mask.shape, 3, 4)
     longer = np.concatenate([inputs, normal(3, len(mask), pads, 3, 4, seed=1)], 2)
     out = core(np.pad(mask, [(0, 0), (0, pads)]), *longer)
-    np.testing.assert_allclose(out[:, :11][mask], core(mask, *inputs)[mask], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(out[:, :12][mask], core(mask, *inputs)[mask], rtol=1e-5, atol=1e-6)
 
 
 @every_variant
 def test_batch_neighbours_change_nothing(name):
-    mask = rows(11)
-    core, inputs = core_of(name, 11, **SMALL[name]), normal(3, *mask.shape, 3, 4)
+    mask = rows(12)
+    core, inputs = small(name), normal(3, *mask.shape, 3, 4)
     out = core(mask, *inputs)
     others = 10 * normal(*inputs.shape, seed=1)
     others[:, 2] = inputs[:, 2]
@@ -197,9 +203,9 @@ def test_batch_neighbours_change_nothing(name):
 
 @every_variant
 def test_a_row_of_padding_gives_zeros_with_finite_gradients(name):
-    mask = np.arange(9) < np.array([[9], [0]])
-    core, inputs = core_of(name, 9, **SMALL[name]), normal(3, *mask.shape, 3, 4)
-    assert not core(mask, *inputs)[1].any()
+    mask = rows(12)
+    core, inputs = small(name), normal(3, *mask.shape, 3, 4)
+    assert not core(mask, *inputs)[4].any()
     gradient = quick_jit(jax.grad(lambda inputs: core.f(mask, *inputs).sum()))
     for x in gradient([*inputs, *core.weights]):
         assert np.isfinite(x).all()
@@ -218,7 +224,7 @@ def reaches(name: str, head: int, i: int, j: int) -> bool:
         return abs(i - j) <= 2
     if name == "dilated":
         same_segment = lambda w: i // w == j // w
-        return any(same_segment(w) and (i - head) % r == (j - head) % r == 0 for w, r in scales(4, 12))
+        return any(same_segment(w) and (i - head) % r == (j - head) % r == 0 for w, r in scales(4, 16))
     return True
 
 
@@ -226,7 +232,7 @@ def reaches(name: str, head: int, i: int, j: int) -> bool:
 def test_reach(name):
     """Output i of a head depends on the keys and values j that the paper lets it see, and on no others."""
     mask = np.arange(12) < 10
-    core, (q, k, v) = core_of(name, 12, head_dim=2, **SMALL[name]), normal(3, 12, 3, 2)
+    core, (q, k, v) = small(name), normal(3, 12, 3, 4)
     out = lambda k, v: core.f(mask[None], q[None], k[None], v[None], *core.weights)[0]
     jacobians = quick_jit(jax.jacrev(out, (0, 1)))(k, v)  # [length, heads, head_dim, length, heads, head_dim]
     seen = sum(np.abs(x).sum((2, 5)) for x in jacobians).transpose(1, 3, 0, 2) > 0  # [heads, heads, length, length]
@@ -239,7 +245,7 @@ def test_reach(name):
 @every_variant
 def test_reads_positions_is_declared(name):
     """Moving all the tokens moves the outputs, and changes them only where the variant says so."""
-    core, (q, k, v) = core_of(name, 12, **SMALL[name]), normal(3, 1, 12, 3, 4)
+    core, (q, k, v) = small(name), normal(3, 1, 12, 3, 4)
     moved = core(np.arange(12)[None] >= 3, *(np.roll(x, 3, 1) for x in (q, k, v)))[:, 3:]
     change = np.abs(moved - core(np.arange(12)[None] < 9, q, k, v)[:, :9]).max()
     assert change > 1e-2 if VARIANTS[name].reads_positions else change < 1e-5
@@ -332,23 +338,21 @@ def test_memory_is_linear_in_the_length(name, gradient):
 def test_dilated_with_one_scale_is_softmax_attention(segment):
     mask, inputs = rows(12), normal(3, 6, 12, 3, 4)
     out = core_of("dilated", 12, segment=segment)(mask, *inputs)
-    np.testing.assert_allclose(out, core_of("transformer", 12)(mask, *inputs), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(out, small("transformer")(mask, *inputs), rtol=1e-5, atol=1e-6)
 
 
 def test_performer_approaches_softmax_attention():
     mask, (q, k, v) = rows(12)[:3], normal(3, 3, 12, 3, 4)
-    softmax = core_of("transformer", 12)
-    exact, uniform = softmax(mask, q / 2, k / 2, v), softmax(mask, 0 * q, 0 * k, v)
-    few, many = (core_of("performer", 12, features=m)(mask, q / 2, k / 2, v) for m in (6, 384))
+    exact, uniform = (oracles.transformer(q * c, k * c, v, mask) for c in (0.5, 0))
+    out = core_of("performer", 12, features=4096)(mask, q / 2, k / 2, v)
     error = lambda out: np.sqrt(np.mean(np.square(out - exact)[mask]))
-    assert error(many) < error(few) / 2
-    assert error(many) < error(uniform) / 5
+    assert error(out) < error(uniform) / 5
 
 
 def test_performer_survives_large_norms():
     """Exponents of -1000 underflow; what is left of them is the epsilon, and so the mean of the values."""
-    mask, (q, k, v) = rows(9)[:2], normal(3, 2, 9, 3, 4)
-    core = core_of("performer", 9, features=6)
+    mask, (q, k, v) = rows(12), normal(3, 6, 12, 3, 4)
+    core = small("performer")
     f = lambda q, k: core.f(mask, 100 * q, 100 * k, v).sum()
     for x in jax.tree.leaves(quick_jit(jax.value_and_grad(f, (0, 1)))(q, k)):
         assert np.isfinite(x).all()
@@ -374,9 +378,9 @@ def test_performer_directions_are_gaussian():
         assert scipy.stats.kstest(blocks[:, row, column], "norm").pvalue > 1e-4
 
 
-@pytest.mark.parametrize("every", [0, 1, 3])
+@pytest.mark.parametrize("every", [0, 3])
 def test_performer_redraws_at_multiples(every):
-    core, changed = core_of("performer", 4, features=6, redraw_every=every).module, []
+    core, changed = Core("performer", Shape(12, 12, 3, 4), features=6, redraw_every=every).module, []
     redraw = nnx.jit(lambda core, step: core.redraw(jax.random.key(step), step))
     for step in range(7):
         before = core.projection.get_value()
@@ -386,7 +390,7 @@ def test_performer_redraws_at_multiples(every):
 
 
 def test_performer_redraws_for_many_seeds_at_once():
-    build = lambda key: core_of("performer", 4, features=6, redraw_every=2, key=key).module
+    build = lambda key: Core("performer", Shape(12, 12, 3, 4), key, features=6, redraw_every=2).module
 
     def advance(state, key, step):
         core = nnx.merge(graph, state)
@@ -422,21 +426,21 @@ def test_impossible_options_are_refused(name, options):
 
 @every_variant
 def test_bfloat16(name):
-    mask, inputs = rows(40), jnp.bfloat16(normal(3, 6, 40, 3, 4))
-    core = core_of(name, 40, **SMALL[name])
+    mask, inputs = rows(12), jnp.bfloat16(normal(3, 6, 12, 3, 4))
+    core = small(name)
     out = core(mask, *inputs)
     assert out.dtype == jnp.bfloat16
-    exact = core(mask, *jnp.float32(inputs))
-    np.testing.assert_allclose(np.float32(out)[mask], exact[mask], rtol=2e-2, atol=2e-2)
+    exact = core.oracle(mask, *np.float64(inputs), *map(np.float64, core.weights))
+    np.testing.assert_allclose(np.float64(out)[mask], exact[mask], rtol=2e-2, atol=2e-2)
 
 
 @pytest.mark.parametrize("name", ["transformer", "local", "linformer", "dilated"])
 def test_attention_dropout_keeps_the_mean(name):
-    mask, inputs = rows(6)[:2], normal(3, 2, 6, 2, 4)
-    core = core_of(name, 6, heads=2, **SMALL[name])
+    mask, inputs = rows(6)[:2], normal(3, 2, 6, 3, 4)
+    core = small(name)
     dropped = lambda key: core.f(mask, *inputs, *core.weights, dropout=Dropout(0.3, key))
-    outs = quick_jit(jax.vmap(dropped))(jax.random.split(jax.random.key(0), 2000))
-    error, deviation = outs.mean(0) - core(mask, *inputs), outs.std(0) / np.sqrt(2000)
+    outs = quick_jit(jax.vmap(dropped))(jax.random.split(jax.random.key(0), 500))
+    error, deviation = outs.mean(0) - core(mask, *inputs), outs.std(0) / np.sqrt(500)
     assert (deviation[mask] > 0).all()
     assert (np.abs(error) <= 5 * deviation + 1e-5)[mask].all()
 

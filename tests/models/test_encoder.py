@@ -147,8 +147,9 @@ def logits_of_row(tokens, p, config):
     return dense(np.maximum(dense(pooled, p["hidden"]), 0), p["out"])
 
 
-@pytest.mark.parametrize("pool", ["mean", "cls"])
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "none"])
+@pytest.mark.parametrize(
+    ("pool", "positions"), [("mean", "sinusoidal"), ("cls", "sinusoidal"), ("cls", "learned"), ("mean", "none")]
+)
 def test_equals_numpy(pool, positions):
     model, (tokens, lengths) = classifier(pool=pool, positions=positions), batch()
     params = jax.tree.map(np.float64, nnx.to_pure_dict(nnx.state(model, nnx.Param)))
@@ -188,9 +189,9 @@ def test_token_0_is_a_token_like_any_other(name):
     np.testing.assert_array_equal(out[1:], run(model, ones, lengths)[1:])
 
 
-@every_variant
-def test_a_row_of_padding_has_finite_gradients(name):
-    graph, params, rest = nnx.split(classifier(name, layers=1), nnx.Param, ...)
+@pytest.mark.parametrize("pool", ["mean", "cls"])
+def test_a_row_of_padding_has_finite_gradients(pool):
+    graph, params, rest = nnx.split(classifier(layers=1, pool=pool), nnx.Param, ...)
     loss = lambda params: nnx.merge(graph, params, rest)(*batch()).sum()
     for x in jax.tree.leaves(quick_jit(jax.grad(loss))(params)):
         assert np.isfinite(x).all()
@@ -214,7 +215,7 @@ def test_dropout_is_off_in_evaluation():
     assert not drops(model).all()
 
 
-@every_variant
+@pytest.mark.parametrize("name", ["transformer", "performer"])
 def test_a_step_is_a_function_of_its_key(name):
     model, (tokens, lengths) = classifier(name, layers=1), batch()
     model.train()
@@ -255,10 +256,10 @@ def test_attention_dropout_is_that_of_the_probabilities(name, drops):
 def test_performers_redraw_each_for_itself():
     model = classifier("performer")
     projections = lambda: np.array([block.attention.core.projection.get_value() for block in model.encoder.blocks])
-    first = projections()
-    begin_step(model, jax.random.key(1), jnp.array(1))
+    step, first = nnx.jit(begin_step), projections()
+    step(model, jax.random.key(1), jnp.array(1))
     np.testing.assert_array_equal(projections(), first)
-    begin_step(model, jax.random.key(1), jnp.array(100))  # redraw_every
+    step(model, jax.random.key(1), jnp.array(100))  # redraw_every
     second = projections()
     assert (second != first).all()
     assert (first[0] != first[1]).all()

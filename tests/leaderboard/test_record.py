@@ -1,0 +1,267 @@
+"""Records: what is written is read back; what is not a record is an error that says where it is not."""
+
+import copy
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from made_records import at, changed, make
+
+from lra.errors import UserError
+from lra.leaderboard import store
+from lra.leaderboard.record import file_name, read, write
+
+RECORD = make(run="0123456789ab")
+TEXTS = [
+    "run", "status", "task.name", "task.version", "task.data_sha256", "variant.name", "variant.paper", "protocol.name",
+    "config", "config_sha256", "selection", "seeds.0.status", "measured.finished_at",
+]  # fmt: skip
+INTEGERS = ["schema", "parameters", "variant.version", "seeds.0.seed", "seeds.0.step", "seeds.1.step"]
+NUMBERS = [
+    "seeds.0.validation.loss", "seeds.0.validation.accuracy", "seeds.0.test.loss", "seeds.0.test.accuracy",
+    "measured.steps_per_second", "measured.train_seconds", "measured.compile_seconds",
+]  # fmt: skip
+OBJECTS = [
+    "task", "task.parameters", "task.examples", "task.floor", "variant", "protocol", "measured", "measured.hardware",
+    "measured.memory_bytes", "measured.versions",
+]  # fmt: skip
+LISTS = ["protocol.overrides", "seeds", "curve"]
+OPTIONAL = ["error", "variant.source_sha256", "seeds.0.validation", "seeds.0.test", "measured.git"]
+REQUIRED = sorted({*TEXTS, *INTEGERS, *NUMBERS, *OBJECTS, *LISTS, *OPTIONAL})
+WRONG = [
+    *((path, value) for path in TEXTS for value in (3, None, ["x"])),
+    *((path, value) for path in INTEGERS for value in ("1", 1.5, None, True)),
+    *((path, value) for path in NUMBERS for value in ("0.5", True, [0.5], float("nan"), float("inf"), -float("inf"))),
+    *((path, value) for path in OBJECTS for value in ([], None, "x", 3)),
+    *((path, value) for path in LISTS for value in ({}, None, "x", 3)),
+    *((path, value) for path in OPTIONAL for value in (3, [], True)),
+    ("status", "fine"),
+    ("seeds.0.status", "failed"),
+    ("task.examples.test", 2000.5),
+    ("task.floor.test", "0.125"),
+    ("task.floor.test", None),
+    ("protocol.overrides", [3]),
+    ("measured.memory_bytes.step", "much"),
+    ("measured.versions.jax", 10),
+    ("curve.0", "step"),
+    ("seeds.0", None),
+]
+
+
+def put(folder: Path, content: bytes | str | dict) -> Path:
+    path = folder / "some.record.json"
+    content = json.dumps(content) if isinstance(content, dict) else content
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def refused(path: Path, what: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert what in message
+    assert "move it out of the folder" in message
+    assert "\n" not in message
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        RECORD,
+        make(accuracy={}, status="failed", error="ValueError: no", measured__steps_per_second=None, measured__git=None),
+        make(accuracy={3: None}, status="diverged", variant__source_sha256="a" * 64),
+        make(protocol__overrides=['local.name = "π | \\n"'], measured__compile_seconds=0.1 + 0.2),
+    ],
+    ids=["ok", "failed", "diverged", "odd texts"],
+)
+def test_round_trip(tmp_path, record):
+    path = write(record, tmp_path / "new" / "records")
+    assert read(path) == record
+    assert path.name == file_name(record)
+    assert [*path.parent.iterdir()] == [path]
+    first = path.read_bytes()
+    write(copy.deepcopy(record), path.parent)
+    assert path.read_bytes() == first
+
+
+def test_name_of_the_file_ends_with_the_run():
+    record = make("linformer", run="00ff00ff00ff", protocol__name="paper")
+    assert file_name(record) == "listops.paper.linformer.00ff00ff00ff.json"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch, error):
+    def fail(*_: object) -> None:
+        raise error
+
+    path = write(RECORD, tmp_path)
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises((UserError, KeyboardInterrupt)):
+        write(changed(RECORD, "parameters", 1), tmp_path)
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("path", ["seeds.0.test.loss", "curve.0.loss.0", "measured.train_seconds"])
+def test_what_is_not_json_is_not_written(tmp_path, path):
+    with pytest.raises(ValueError, match="JSON"):
+        write(changed(RECORD, path, float("nan")), tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", REQUIRED)
+def test_missing_key(tmp_path, path):
+    record = copy.deepcopy(RECORD)
+    container, key = at(record, path)
+    del container[key]
+    refused(put(tmp_path, record), "schema version None" if path == "schema" else f"lacks '{key}'")
+
+
+@pytest.mark.parametrize(("path", "value"), WRONG, ids=lambda value: str(value))
+def test_wrong_value(tmp_path, path, value):
+    finite = value == value and value not in (float("inf"), -float("inf"))
+    what = ("schema version" if path == "schema" and value is not True else f"record.{path}") if finite else "JSON"
+    refused(put(tmp_path, changed(RECORD, path, value)), what)
+
+
+def test_numbers_without_an_end_in_json(tmp_path):
+    """1e999 is JSON, and infinite; so is a whole number of 400 digits, once it is a float."""
+    for number in ("1e999", "-1e999", "1" * 400):
+        raw = json.dumps(changed(RECORD, "seeds.0.test.loss", "HERE")).replace('"HERE"', number)
+        refused(put(tmp_path, raw), "record.seeds.0.test.loss")
+
+
+@pytest.mark.parametrize("schema", [0, 2, "1", None, [1]])
+def test_other_schema(tmp_path, schema):
+    refused(put(tmp_path, changed(RECORD, "schema", schema)), f"schema version {schema!r}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\xff\xfe\x80",
+        b"\x89PNG\r\n\x1a\n",
+        b"hello",
+        json.dumps(RECORD).encode()[:-1],
+        json.dumps(RECORD).encode() * 2,
+        b"[" * 100_000,
+        b'{"schema": ' + b"1" * 10_000 + b"}",
+    ],
+    ids=["empty", "binary", "image", "text", "truncated", "twice", "nested", "long number"],
+)
+def test_no_json(tmp_path, content):
+    refused(put(tmp_path, content), "cannot be read as a record")
+
+
+@pytest.mark.parametrize("content", [b"[]", b"null", b"1", b'"1"', b"{}", b"[1]"])
+def test_json_that_is_no_record(tmp_path, content):
+    refused(put(tmp_path, content), "schema version None")
+
+
+def test_file_that_cannot_be_read(tmp_path):
+    refused(tmp_path / "nowhere.json", "cannot be read as a record")
+    refused(tmp_path, "cannot be read as a record")
+
+
+@pytest.mark.parametrize("where", ["task.floor", "task.examples"])
+def test_what_the_tables_show_of_the_test_split_is_required(tmp_path, where):
+    record = copy.deepcopy(RECORD)
+    container, key = at(record, where)
+    del container[key]["test"]
+    refused(put(tmp_path, record), f"record.{where}")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(REQUIRED), json_values)
+@example("seeds.0.test.loss", 10**400)
+@example("parameters", 10**400)
+@example("variant.name", "\ud800")
+def test_any_json_in_any_place_is_read_or_refused(place, path, value):
+    record = changed(RECORD, path, value)
+    raw = json.dumps(record)
+    try:
+        found = read(put(place, raw))
+    except UserError as error:
+        message = str(error)
+    else:
+        message = None
+        assert found == json.loads(raw)
+    assert message is None or str(place / "some.record.json") in message
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_anything_else_is_refused(place, content):
+    with pytest.raises(UserError, match=r"some\.record\.json"):
+        read(put(place, content))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_flipped_byte_is_read_or_refused(place, where, mask):
+    raw = bytearray(json.dumps(RECORD).encode())
+    raw[where % len(raw)] ^= mask
+    try:
+        read(put(place, bytes(raw)))
+    except UserError as error:
+        message = str(error)
+    else:
+        message = "some.record.json"
+    assert "some.record.json" in message
+
+
+# --- The folder of records -------------------------------------------------------------------------------------
+
+
+def test_find_returns_what_is_finished(tmp_path):
+    records = {"ok": make("local"), "diverged": make("linear", {0: None}, status="diverged")}
+    records |= {s: make("performer", {}, status=s, error="x") for s in ("failed", "out of memory")}
+    assert store.find(tmp_path, "0123456789ab") is None
+    for record in records.values():
+        write(record, store.folder_of(tmp_path))
+    assert store.find(tmp_path, records["ok"]["run"]) == records["ok"]
+    assert store.find(tmp_path, records["diverged"]["run"]) == records["diverged"]
+    for status in ("failed", "out of memory"):
+        assert store.find(tmp_path, records[status]["run"]) is None
+    assert store.find(tmp_path, "ffffffffffff") is None
+
+
+def test_load_reads_all_folders_and_each_run_once(tmp_path):
+    a, b, c = (make("local", {seed: 0.5}) for seed in range(3))
+    for folder, some in {"one": (a, b), "two": (b, c)}.items():
+        for record in some:
+            write(record, store.folder_of(tmp_path / folder))
+    found = store.load([tmp_path / "one", tmp_path / "two", tmp_path / "nowhere"])
+    assert sorted(found, key=lambda r: r["run"]) == sorted([a, b, c], key=lambda r: r["run"])
+
+
+def test_load_names_the_file_that_is_no_record(tmp_path):
+    write(RECORD, store.folder_of(tmp_path))
+    broken = store.folder_of(tmp_path) / "listops.demo.local.broken.json"
+    broken.write_text("{")
+    with pytest.raises(UserError, match=str(broken)):
+        store.load([tmp_path])

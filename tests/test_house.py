@@ -1,0 +1,95 @@
+"""The law of the house: `lra` imports tasks, models and leaderboard; they import neither its harness nor each other."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("tasks", "models", "leaderboard")
+SHARED = ("__init__", "errors", "files")  # of lra's own modules, what the rooms may use
+FOLDERS = {"lra": ROOT / "lra", **{f"lra.{room}": ROOT / room for room in ROOMS}}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted(FOLDERS[package].rglob("*.py"))
+
+
+def is_module(name: str) -> bool:
+    """Whether a dotted name is a file or a package of this project, seen from where they are installed."""
+    package = max((p for p in FOLDERS if f"{name}.".startswith(f"{p}.")), key=len, default=None)
+    if package is None:
+        return False
+    path = FOLDERS[package].joinpath(*name.removeprefix(package).strip(".").split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def imported(source: str, inside: str) -> Iterator[str]:
+    """The project's modules that a source imports, at its top or deep inside; `inside` is the package it is in."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "lra")
+        elif isinstance(node, ast.ImportFrom):
+            above = inside.split(".")[: len(inside.split(".")) + 1 - node.level] if node.level else []
+            module = ".".join([*above, *filter(None, [node.module])])
+            if module.split(".")[0] == "lra":
+                names = [f"{module}.{alias.name}" for alias in node.names]
+                yield from (name if is_module(name) else module for name in names)
+
+
+def package_of(path: Path) -> str:
+    package = next(p for p, folder in reversed(FOLDERS.items()) if path.is_relative_to(folder))
+    return ".".join([package, *path.relative_to(FOLDERS[package]).parent.parts])
+
+
+def forbidden(source: str, inside: str, room: str) -> list[str]:
+    allowed = {"lra", *(f"lra.{name}" for name in SHARED)}
+    return [
+        name for name in imported(source, inside) if name not in allowed and not f"{name}.".startswith(f"lra.{room}.")
+    ]
+
+
+def test_this_test_knows_a_breach():
+    assert forbidden("from lra import train", "lra.tasks", "tasks") == ["lra.train"]
+    assert forbidden("from lra import __version__, errors, files", "lra.tasks", "tasks") == []
+    assert forbidden("import lra.tasks.listops, lra.models", "lra.tasks", "tasks") == ["lra.models"]
+    assert forbidden("def f():\n  from ..leaderboard.store import load", "lra.tasks", "tasks") == [
+        "lra.leaderboard.store"
+    ]
+    assert forbidden("from ... import train", "lra.models.attention", "models") == ["lra.train"]
+    assert forbidden("from .registry import x\nfrom . import local", "lra.models.attention", "models") == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_import_neither_the_harness_nor_each_other(room):
+    files = sources(f"lra.{room}")
+    assert len(files) > 1
+    breaches = {
+        str(path.relative_to(ROOT)): names
+        for path in files
+        if (names := forbidden(path.read_text(), package_of(path), room))
+    }
+    assert breaches == {}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_what_the_rooms_share_stands_below_them(name):
+    """Else they would reach the harness or each other through it."""
+    allowed = {"lra", *(f"lra.{other}" for other in SHARED)}
+    assert {*imported((ROOT / "lra" / f"{name}.py").read_text(), "lra")} <= allowed
+
+
+def test_the_harness_imports_all_rooms():
+    names = {name for path in sources("lra") for name in imported(path.read_text(), package_of(path))}
+    assert {name.split(".")[1] for name in names if "." in name} >= set(ROOMS)
+
+
+def test_nothing_is_imported_by_a_name_of_the_top_folder():
+    """`tasks` and `models` are not installed: only `lra.tasks` and `lra.models` are."""
+    for path in (path for package in FOLDERS for path in sources(package)):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            assert not {name.split(".")[0] for name in names} & set(ROOMS), path
