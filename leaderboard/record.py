@@ -1,7 +1,7 @@
 """The record of a run: one immutable JSON file, from which alone every table is made."""
 
 import json
-import math
+import sys
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -12,13 +12,24 @@ SCHEMA = 1
 Status = Literal["ok", "diverged", "failed", "out of memory"]
 
 
+class Sizes(TypedDict):
+    train: int
+    validation: int
+    test: int
+
+
+class Floors(TypedDict):
+    validation: float
+    test: float
+
+
 class TaskInfo(TypedDict):
     name: str
     version: str
     parameters: dict[str, Any]  # of the generator or loader
     data_sha256: str
-    examples: dict[str, int]  # by split
-    floor: dict[str, float]  # accuracy of the training split's most frequent label, by split
+    examples: Sizes
+    floor: Floors  # accuracy of always giving the training split's most frequent label
 
 
 class VariantInfo(TypedDict):
@@ -102,7 +113,7 @@ def read(path: Path) -> Record:
     away = "move it out of the folder, or run it again"
     try:
         record = json.loads(path.read_bytes(), parse_constant=not_json)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a record ({error}); {away}") from error
     schema = record.get("schema") if isinstance(record, dict) else None
     if schema != SCHEMA:
@@ -142,7 +153,7 @@ def misfit(value: Any, kind: Any, name: str) -> str | None:
         items = enumerate(value) if origin is list else value.items()
         return next(filter(None, (misfit(item, arguments[-1], f"{name}.{key}") for key, item in items)), None)
     if kind is float:
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     elif kind is int:
         fits = isinstance(value, int) and not isinstance(value, bool)
     else:

@@ -73,7 +73,8 @@ def tables(records: Iterable[Record]) -> list[Table]:
         label = name if not own else f"{name} ({', '.join(line.removeprefix(f'{name}.') for line in own)})"
         protocol = ", ".join([record["protocol"]["name"], *other])
         task = record["task"]
-        groups[task["name"], task["version"], protocol, task["data_sha256"]][label].append(record)
+        key = (task["name"], task["version"], protocol, task["data_sha256"])
+        groups[key][label].append(record)
     result = []
     for (name, version, protocol, data), variants in sorted(groups.items()):
         rows = [merge(label, same) for label, group in variants.items() for same in by_code(group)]
@@ -160,19 +161,24 @@ def markdown(found: Sequence[Table]) -> str:
     page = ["# Leaderboard", ""]
     for table in found:
         names = header(table)
-        page += [f"## {table.title}", "", table.caption, ""]
+        page += [f"## {escaped(table.title)}", "", table.caption, ""]
         page += ["| " + " | ".join(names) + " |", "|" + "|".join(["---"] + ["---:"] * (len(names) - 1)) + "|"]
         for row in table.rows:
-            page.append("| " + " | ".join(text.replace("|", "\\|") for text in cells(table, row)[: len(names)]) + " |")
+            page.append("| " + " | ".join(escaped(text) for text in cells(table, row)[: len(names)]) + " |")
         hardware = sorted({row.hardware for row in table.rows})
-        page += ["", f"Steps of one seed, all seeds of a run together, on: {'; '.join(hardware)}.", ""]
+        page += ["", f"Steps of one seed, all seeds of a run together, on: {escaped('; '.join(hardware))}.", ""]
     return "\n".join(page)
+
+
+def escaped(text: str) -> str:
+    """A text from a record, which may hold anything, such that it stays in its cell or line of a Markdown page."""
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
 
 
 def as_csv(found: Sequence[Table]) -> str:
     """All tables as one CSV, numbers in full."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(
         ["task", "protocol", "data_sha256", "variant", "accuracy_mean", "accuracy_std", "floor", "seeds", "diverged",
          "parameters", "steps_per_second", "hardware", "note"]

@@ -49,8 +49,8 @@ class Checkpoints:
             self.manager.wait_until_finished()
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
-                f"cannot write a checkpoint to {self.folder}: {str(error).splitlines()[0][:160]}; the one before it, if "
-                "any, is still there: free space and run the same command again"
+                f"cannot write a checkpoint to {self.folder}: {str(error).splitlines()[0][:150]}; free space and run "
+                "the same command again, it goes on from the checkpoint before"
             ) from error
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:

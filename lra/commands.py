@@ -8,6 +8,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
@@ -218,5 +219,5 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bo
         right = numbers and index > 0 and name != "note"
         view.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in rows:
-        view.add_row(*row)
+        view.add_row(*map(Text, row))
     console.print(view, highlight=False)

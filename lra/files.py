@@ -71,6 +71,8 @@ def folder_atomically(path: Path) -> Iterator[Path]:
                 path.rename(old)
             draft.rename(path)
     finally:
+        if old.exists() and not path.exists():  # the second rename failed
+            old.rename(path)
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -89,19 +91,19 @@ def locked(path: Path, what: str) -> Iterator[None]:
     lock = path.with_name(f".{path.name}.lock")
     with writing(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "a+")
+        file = open(lock, "a+b", buffering=0)  # or closing it would fail a second time on a full disk
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            owner = file.read().strip() or "another process"
+            owner = file.read().decode().strip() or "another process"
             raise UserError(
                 f"{what} by {owner} already ({lock}); wait for it to end and run the same command again"
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+        with writing(lock):
+            file.truncate(0)
+            file.write(f"process {os.getpid()}".encode())
         yield
 
 

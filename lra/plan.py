@@ -187,7 +187,8 @@ def make_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], over
         raise UsageError(f"seeds {','.join(map(str, seeds))} are not different whole numbers from 0 to 2^32 - 1")
     normalised = configure(TASKS[task], variant, protocol, overrides)
     recipe = f"{task}, {variant}, {protocol}"
-    source, encoder, train = (built(make, recipe) for make in (TASKS[task].source, EncoderConfig, TrainConfig))
+    source = built(TASKS[task].source, recipe)
+    encoder, train = built(EncoderConfig, recipe), built(TrainConfig, recipe)
     optimizer, schedule = built(adamw, recipe)
     plan = Plan(
         TASKS[task], source, VARIANTS[variant], protocol, tuple(seeds), normalised, encoder, train, optimizer, schedule,

@@ -10,17 +10,15 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int
 
 import gin
 from lra.errors import UsageError, UserError
+from lra.tasks.parallel import parallel
 from lra.tasks.task import SPLITS, Split, Task
 
 PAD = 0
@@ -29,8 +27,6 @@ TOKEN_ID = {token: index for index, token in enumerate(VOCABULARY, start=1)}  # 
 FIRST_OPERATOR, CLOSE = TOKEN_ID["[MIN"], TOKEN_ID["]"]
 ROOTS = 1 << 14  # trees drawn per chunk, most of them too short; part of the law, since it decides the order
 BARREN_CHUNKS = 64  # this many in a row without a new tree: there are no more
-
-A, B = TypeVar("A"), TypeVar("B")
 
 
 @gin.configurable("listops")
@@ -110,23 +106,6 @@ class ListOps:
                     f"{path} has {count:,} rows, {self.sizes[split]:,} were expected: fetch the file again, "
                     f"or say --gin 'listops.{split} = {count}' if it is meant to be so"
                 )
-
-
-def parallel(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
-    """`map`, in order, over processes and with a bounded number of items under way."""
-    if workers == 1:
-        yield from map(function, items)
-        return
-    items = iter(items)
-    # spawn: a forked child inherits JAX's locks if the caller has used JAX
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        pending = [pool.submit(function, item) for item in itertools.islice(items, 2 * workers)]
-        try:
-            while pending:
-                yield pending.pop(0).result()
-                pending.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def digest_of(row: Int[np.ndarray, " length"]) -> bytes:

@@ -98,6 +98,7 @@ def prepare(
                     f"({manifest['data_sha256'][:12]} instead of {task.data_sha256[:12]}); please report it with "
                     f"your CPU and NumPy {np.__version__}"
                 )
+            manifest["manifest_sha256"] = manifest_sha256(manifest)
             write_atomically(draft / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     return True
 
@@ -181,13 +182,21 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     again = f"delete {folder} and prepare the task again"
     try:
-        manifest = json.loads(path.read_text())
-        schema = manifest["schema"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        manifest = json.loads(path.read_bytes())
+        schema, seal = manifest["schema"], manifest["manifest_sha256"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); {again}") from error
     if schema != SCHEMA:
         raise UserError(f"{path} has schema {schema}, this version of lra reads {SCHEMA}; {again}")
+    if seal != manifest_sha256(manifest):
+        raise UserError(f"{path} is not what was written; {again}")
     return manifest
+
+
+def manifest_sha256(manifest: dict[str, Any]) -> str:
+    """The hash of a manifest without this hash."""
+    rest = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    return sha256_text(json.dumps(rest, sort_keys=True))
 
 
 def load(task: Task, source: Source, how: str = "") -> Prepared:

@@ -19,7 +19,7 @@ from lra.tasks.prepared import load, prepare
 from lra.tasks.task import SPLITS
 
 
-class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """The examples of a task without padding: `inputs`, token ids [length], and `targets`, the label [1]."""
 
     task: Task

@@ -13,11 +13,11 @@ def linear_attention(
     """phi(q_i)^T sum_j phi(k_j) v_j^T / (phi(q_i)^T sum_j phi(k_j) + epsilon), not causal.
 
     A padded key must come with phi_k = 0: masking x before the feature map is not enough, since phi(0) is not 0.
-    Sums over the length are in float32. Equations 4 to 6 of Katharopoulos et al. 2020 (2006.16236).
+    All is computed in float32. A query without a key gets 0.
+    Equations 4 to 6 of Katharopoulos et al. 2020 (2006.16236).
     """
-    f32 = {"preferred_element_type": jnp.float32}
-    state = jnp.einsum("bkhm,bkhd->bhmd", phi_k, v, **f32)
-    normaliser = phi_k.astype(jnp.float32).sum(1)
-    above = jnp.einsum("bqhm,bhmd->bqhd", phi_q, state, **f32)
-    below = jnp.einsum("bqhm,bhm->bqh", phi_q, normaliser, **f32)
-    return (above / (below[..., None] + epsilon)).astype(v.dtype)
+    phi_q, phi_k, values = (x.astype(jnp.float32) for x in (phi_q, phi_k, v))
+    state = jnp.einsum("bkhm,bkhd->bhmd", phi_k, values)
+    above = jnp.einsum("bqhm,bhmd->bqhd", phi_q, state)
+    below = jnp.einsum("bqhm,bhm->bqh", phi_q, phi_k.sum(1))[..., None]
+    return (above / jnp.where(below > 0, below + epsilon, 1)).astype(v.dtype)

@@ -2,13 +2,13 @@
 
 import functools
 
-import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+import gin
 from lra.errors import UsageError
 from lra.models.attention import VARIANTS
 from lra.models.encoder import Classifier, EncoderConfig, begin_step, sinusoids
@@ -24,8 +24,6 @@ every_variant = pytest.mark.parametrize("name", ["transformer", "local", "linear
 @pytest.fixture(autouse=True)
 def _small_variants():
     gin.parse_config("\n".join(SMALL))
-    yield
-    gin.clear_config()
 
 
 def config(**changes) -> EncoderConfig:
@@ -153,7 +151,9 @@ def logits_of_row(tokens, p, config):
 def test_equals_numpy(pool, positions):
     model, (tokens, lengths) = classifier(pool=pool, positions=positions), batch()
     params = jax.tree.map(np.float64, nnx.to_pure_dict(nnx.state(model, nnx.Param)))
-    expected = [logits_of_row(row[:n], params, config(pool=pool, positions=positions)) for row, n in zip(tokens, lengths)]
+    expected = [
+        logits_of_row(row[:n], params, config(pool=pool, positions=positions)) for row, n in zip(tokens, lengths)
+    ]
     np.testing.assert_allclose(run(model, tokens, lengths), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lra.models.kernels.linear_attention import linear_attention
 from lra.models.kernels import softmax
+from lra.models.kernels.linear_attention import linear_attention
 from lra.models.kernels.softmax import Dropout, pad_to_multiple
 
 QUERIES, KEYS, HEADS = 5, 7, 2
@@ -19,7 +19,11 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 def problem(scale: float = 1.0):
     """q, k, v of two by three blocks, and which keys each query of each head may see: none for query 2."""
-    q, k, v = normal(2, 3, QUERIES, HEADS, 4), normal(2, 3, KEYS, HEADS, 4, seed=1), normal(2, 3, KEYS, HEADS, 6, seed=2)
+    q, k, v = (
+        normal(2, 3, QUERIES, HEADS, 4),
+        normal(2, 3, KEYS, HEADS, 4, seed=1),
+        normal(2, 3, KEYS, HEADS, 6, seed=2),
+    )
     allowed = np.random.default_rng(3).random((2, 3, HEADS, QUERIES, KEYS)) < 0.5
     allowed[..., 0] = True
     allowed[..., 2, :] = False

@@ -138,7 +138,6 @@ def test_defaults_are_those_of_lra():
     }  # fmt: skip
     gin.parse_config_file(str(Path(__file__).parents[2] / "gin" / "tasks" / "listops.gin"))
     assert LISTOPS.source() == ListOps()
-    gin.clear_config()
 
 
 @pytest.mark.parametrize("name", ["short", "default"])

@@ -1,9 +1,9 @@
 """The seqio Task has the examples of the prepared task."""
 
-import gin
 import numpy as np
 import pytest
 
+import gin
 from lra.tasks import TASKS, prepared
 
 seqio = pytest.importorskip("seqio")
@@ -14,8 +14,8 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
     gin.clear_config()
     gin.parse_config(
-        ["listops.min_length = 3", "listops.max_length = 30", "listops.train = 40", "listops.validation = 10"]
-        + ["listops.test = 20"]
+        "listops.min_length = 3\nlistops.max_length = 30\n"
+        "listops.train = 40\nlistops.validation = 10\nlistops.test = 20"
     )
     yield tmp_path
     gin.clear_config()
