@@ -39,7 +39,7 @@ demo: $(VENV)/lra
 	@$(VENV)/bin/lra leaderboard
 
 test: $(VENV)/dev
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(VENV)/bin/pytest -n 2 --dist loadfile
 	@if [ -n "$(PYTHON_NEW)" ]; then $(MAKE) --no-print-directory test-new; else echo "no Python 3.12 at hand: the newest JAX was not tested"; fi
 
 # The newest JAX needs Python 3.12. A wheel and not a link: the links are the other environment's.
@@ -48,12 +48,12 @@ test-new: $(VENV)/dev
 	@rm -rf build/wheel && $(VENV)/bin/python -m build --wheel --outdir build/wheel . >/dev/null
 	@$(NEW)/bin/pip install --quiet pytest pytest-xdist hypothesis tensorboard build/wheel/*.whl
 	@$(NEW)/bin/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
-	$(NEW)/bin/python -m pytest -n 2 --dist loadfile -m "not packaging"
+	$(NEW)/bin/pytest -n 2 --dist loadfile -m "not packaging"
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	cd build && ../$(VENV)/bin/mypy --config-file ../pyproject.toml  # where the links are
 
 clean:
 	rm -rf $(VENV) $(NEW) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,10 @@
 """Checkpoints of a run: the newest only, through Orbax, whole or not there."""
 
-import logging
+import contextlib
+import os
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,22 @@ import orbax.checkpoint as ocp
 from lra.errors import UserError
 
 
-def without_late_writes(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """When one array of a checkpoint fails, TensorStore reports the others to an event loop that Orbax has closed."""
-    if str(error) != "Event loop is closed":
-        sys.__excepthook__(kind, error, trace)
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Nothing reaches standard error: of one failed array Orbax, asyncio and TensorStore's threads tell at length
+    what they raise as well."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    except BaseException:
+        time.sleep(1)  # the threads are not done telling
+        raise
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class Checkpoints:
@@ -26,9 +41,6 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        sys.excepthook = without_late_writes
-        for name in ("absl", "asyncio"):  # what they log of a failed write is raised as well
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=1, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
         )
@@ -45,8 +57,9 @@ class Checkpoints:
         }
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(leaves), notes=ocp.args.JsonSave(notes))
         try:
-            self.manager.save(step, args=arguments, force=True)
-            self.manager.wait_until_finished()
+            with silence():
+                self.manager.save(step, args=arguments, force=True)
+                self.manager.wait_until_finished()
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"cannot write a checkpoint to {self.folder}: {str(error).splitlines()[0][:150]}; free space and run "
@@ -67,7 +80,8 @@ class Checkpoints:
         shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, (_, leaf) in zip(names, leaves)}
         try:
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), notes=ocp.args.JsonRestore())
-            found = self.manager.restore(step, args=arguments)
+            with silence():
+                found = self.manager.restore(step, args=arguments)
         except Exception as error:
             raise UserError(
                 f"cannot read the checkpoint {self.folder / str(step)} ({type(error).__name__}); "

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
+import gin
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
-
-import gin
 
 Schedule = Callable[[Int[Array, ""]], Float[Array, ""]]
 

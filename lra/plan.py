@@ -9,12 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
 
+import gin
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 
-import gin
 from lra import extension
 from lra.errors import UsageError, UserError, one_line, unknown
 from lra.files import sha256_text

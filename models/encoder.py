@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Any
 
+import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-import gin
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
 

@@ -13,10 +13,10 @@ import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import gin
 import numpy as np
 from jaxtyping import Int
 
-import gin
 from lra.errors import UsageError, UserError
 from lra.tasks.parallel import parallel
 from lra.tasks.task import SPLITS, Split, Task

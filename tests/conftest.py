@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+# what one test has compiled, the next need not; the kill tests turn it off
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 import gin
+import pytest
 
 Done = subprocess.CompletedProcess[str]
 SMALL_DATA = [

@@ -5,9 +5,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import gin
 from flax import nnx
 
-import gin
 from lra.errors import UsageError
 from lra.models.attention.multihead import MultiHead
 

@@ -2,13 +2,13 @@
 
 import functools
 
+import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-import gin
 from lra.errors import UsageError
 from lra.models.attention import VARIANTS
 from lra.models.encoder import Classifier, EncoderConfig, begin_step, sinusoids

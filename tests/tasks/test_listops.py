@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gin
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import gin
 from lra.errors import UserError
 from lra.tasks import TASKS, Split
 from lra.tasks.listops import LISTOPS, ROOTS, VOCABULARY, ListOps, decode, draw_chunk

@@ -1,9 +1,9 @@
 """The seqio Task has the examples of the prepared task."""
 
+import gin
 import numpy as np
 import pytest
 
-import gin
 from lra.tasks import TASKS, prepared
 
 seqio = pytest.importorskip("seqio")
