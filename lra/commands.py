@@ -24,12 +24,16 @@ def tasks(options: Namespace) -> int:
     for task in TASKS.values():
         prepared: list[dict[str, Any]] = []
         for folder in prepared_folders(task):
-            manifest = read_manifest(folder)
             size = sum(path.stat().st_size for path in folder.iterdir())
-            prepared.append(
-                {"folder": str(folder), "bytes": size}
-                | {key: manifest[key] for key in ("origin", "examples", "max_length", "floor", "data_sha256")}
-            )
+            entry: dict[str, Any] = {"folder": str(folder), "bytes": size, "error": None}
+            try:
+                manifest = read_manifest(folder)
+            except UserError as error:
+                entry["error"] = str(error)
+            else:
+                keys = ("origin", "examples", "max_length", "floor", "data_sha256")
+                entry |= {key: manifest[key] for key in keys}
+            prepared.append(entry)
         found.append(
             {"name": task.name, "version": task.version, "summary": task.summary, "classes": task.num_classes,
              "vocabulary": task.vocab_size, "citation": task.citation, "licence": task.licence, "prepared": prepared}
@@ -42,6 +46,9 @@ def tasks(options: Namespace) -> int:
             name = [f"{entry['name']} {entry['version']}", entry["summary"]] if index == 0 else ["", ""]
             if item is None:
                 rows.append([*name, "no", "", "", f"lra prepare {entry['name']}"])
+                continue
+            if item["error"]:
+                rows.append([*name, "damaged", "", "", item["error"]])
                 continue
             sizes = " / ".join(f"{count:,}" for count in item["examples"].values())
             rows.append(

@@ -176,7 +176,7 @@ def test_overrides_of_the_variant_make_a_row_and_others_a_table():
 def test_what_is_not_comparable_never_shares_a_table(change):
     found = tables([make(accuracy={0: 0.5}), make(accuracy={1: 0.7}, **change)])
     assert len(found) == 2
-    assert sorted(row.mean for table in found for row in table.rows) == [0.5, 0.7]
+    assert sorted((row.variant, row.mean) for table in found for row in table.rows) == [("local", 0.5), ("local", 0.7)]
     assert len(markdown_tables(markdown(found))) == 2
 
 
