@@ -26,11 +26,12 @@ class Bar:
         self.row = rows.add_task(name, total=total, note="")
         self.done = self.skipped = 0
         self.text = ""
-        self.began = self.last_line = time.monotonic()
+        self.began: float | None = None
+        self.last_line = time.monotonic()
 
     def advance(self, amount: int) -> None:
         """Work that has been done now."""
-        if self.done == self.skipped:  # the first took the compilation too and says nothing of the rest
+        if self.began is None:  # the first took the compilation too and says nothing of the rest
             self.skipped += amount
             self.began = time.monotonic()
         self.done += amount
@@ -57,7 +58,7 @@ class Bar:
 
     def line(self) -> None:
         now = time.monotonic()
-        if now - self.last_line >= LINE_EVERY and self.done > self.skipped:
+        if self.began and self.done > self.skipped and now - self.last_line >= LINE_EVERY:
             left = (now - self.began) * (self.total - self.done) / (self.done - self.skipped)
             text = f"{self.name}: {self.done:,} of {self.total:,}, about {left:.0f} s left {self.text}"
             self.console.print(text.rstrip(), highlight=False)

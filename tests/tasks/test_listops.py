@@ -167,6 +167,14 @@ def test_every_row_is_a_tree_of_the_law_and_worth_its_label(name, request):
         assert lengths == set(range(4, 40))  # the bounds are strict; all between occur
 
 
+def test_sums_of_many_arguments():
+    spec = dataclasses.replace(SHORT, min_length=100, max_length=300, max_depth=2, max_args=290)
+    rows = draw_chunk(spec, 0)
+    trees = trees_of(rows)
+    assert max(sum(tree[1:]) for tree in trees) > 1_000
+    assert [worth(tree) for tree in trees] == rows.labels.tolist()
+
+
 # --- The law ---------------------------------------------------------------------------------------------------
 
 
@@ -351,6 +359,17 @@ def test_more_rows_than_there_are_trees(limits, there_are):
         assert sum(map(len, all_of_them.values())) == there_are
     with pytest.raises(UserError, match=rf"listops has only {there_are:,} .*listops\.max_length"):
         collect(dataclasses.replace(spec, train=max(there_are - 1, 1)).generate())
+
+
+def test_rare_trees_are_found():
+    """One root in 16,384 makes a tree of 22 tokens, so that there are chunks without any."""
+    spec = dataclasses.replace(
+        SHORT, min_length=21, max_length=23, max_depth=4, max_args=2, train=8, validation=1, test=1
+    )
+    assert 0 in [len(draw_chunk(spec, chunk)) for chunk in range(6)]
+    found = collect(spec.generate())
+    assert sum(map(len, found.values())) == 10
+    assert {int(length) for part in found.values() for length in part.lengths} == {22}
 
 
 @pytest.mark.parametrize(
