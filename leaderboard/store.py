@@ -1,5 +1,6 @@
 """The records in a results folder."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,5 +31,7 @@ def load(results: Iterable[Path]) -> list[Record]:
       UserError: a file is not a record.
     """
     records = [read(path) for folder in results for path in sorted(folder_of(folder).glob("*.json"))]
+    # of two records of one run, the first in an order of their own, whatever folder they came from
+    records.sort(key=lambda record: json.dumps(record, sort_keys=True), reverse=True)
     unique = {record["run"]: record for record in records}
     return [unique[run] for run in sorted(unique)]

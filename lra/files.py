@@ -30,7 +30,7 @@ def write_atomically(path: Path, data: str | bytes) -> None:
     Raises:
       UserError: the file could not be written.
     """
-    raw = data.encode() if isinstance(data, str) else data
+    raw = data.encode(errors="backslashreplace") if isinstance(data, str) else data
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

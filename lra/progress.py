@@ -61,7 +61,7 @@ class Bar:
         if self.began and self.done > self.skipped and now - self.last_line >= LINE_EVERY:
             left = (now - self.began) * (self.total - self.done) / (self.done - self.skipped)
             text = f"{self.name}: {self.done:,} of {self.total:,}, about {left:.0f} s left {self.text}"
-            self.console.print(text.rstrip(), highlight=False)
+            self.console.print(text.rstrip(), highlight=False, markup=False)
             self.last_line = now
 
 
@@ -71,13 +71,13 @@ class Display:
     def __init__(self, quiet: bool = False):
         self.console = Console(stderr=True, quiet=quiet)
         self.rows = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             transient=True,
         )
@@ -102,4 +102,4 @@ class Display:
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -205,17 +205,14 @@ class Trainer:
         scores = {split: list(zip(*self.evaluate(split, chosen.params, chosen.buffers))) for split in SPLITS[1:]}
         seeds: list[SeedResult] = []
         for place, (seed, diverged_at) in enumerate(zip(self.plan.seeds, np.asarray(self.state.diverged_at).tolist())):
-            if diverged_at >= 0:
-                lost: SeedResult = {
-                    "seed": seed, "status": "diverged", "step": diverged_at, "validation": None, "test": None,
-                }  # fmt: skip
-                seeds.append(lost)
+            step = int(chosen.step[place]) if diverged_at < 0 else diverged_at
+            (v_loss, v_accuracy), (t_loss, t_accuracy) = (scores[split][place] for split in SPLITS[1:])
+            if diverged_at >= 0 or not np.isfinite([v_loss, t_loss]).all():
+                seeds.append(SeedResult(seed=seed, status="diverged", step=step, validation=None, test=None))
                 continue
-            step = int(chosen.step[place])
-            validation, test = (
-                Score(loss=loss, accuracy=accuracy) for loss, accuracy in (scores[split][place] for split in SPLITS[1:])
-            )
-            seeds.append({"seed": seed, "status": "ok", "step": step, "validation": validation, "test": test})
+            validation = Score(loss=v_loss, accuracy=v_accuracy)
+            test = Score(loss=t_loss, accuracy=t_accuracy)
+            seeds.append(SeedResult(seed=seed, status="ok", step=step, validation=validation, test=test))
         return seeds
 
     def save(self) -> None:

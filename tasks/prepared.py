@@ -26,8 +26,8 @@ HEADER = 128  # bytes of a .npy header, which NumPy pads so that the shape can g
 
 def home() -> Path:
     """Where prepared tasks live: LRA_HOME, or else `lra` in the user's cache folder."""
-    if "LRA_HOME" in os.environ:
-        return Path(os.environ["LRA_HOME"])
+    if chosen := os.environ.get("LRA_HOME"):
+        return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lra"
 
 
@@ -183,8 +183,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     again = f"delete {folder} and prepare the task again"
     try:
         manifest = json.loads(path.read_bytes())
-        schema, seal = manifest["schema"], manifest["manifest_sha256"]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        schema, seal = manifest["schema"], manifest.get("manifest_sha256")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); {again}") from error
     if schema != SCHEMA:
         raise UserError(f"{path} has schema {schema}, this version of lra reads {SCHEMA}; {again}")
