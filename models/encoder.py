@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
+from lra.models.attention.multihead import of_shape
 
 POOLING = ("mean", "cls")
 POSITIONS = ("sinusoidal", "learned", "none")
@@ -80,7 +81,8 @@ class Block(nnx.Module):
     def __init__(self, config: EncoderConfig, variant: Variant, max_length: int, rngs: nnx.Rngs):
         shape = Shape(config.dim, config.qkv_dim, config.heads, max_length, config.attention_dropout)
         self.norm_attention = nnx.LayerNorm(config.dim, rngs=rngs)
-        self.attention = variant.build(shape, rngs)
+        self.variant = variant.name
+        self.attention: Any = variant.build(shape, rngs)
         self.drop = nnx.Dropout(config.dropout, rngs=rngs)
         self.norm_mlp = nnx.LayerNorm(config.dim, rngs=rngs)
         self.mlp = MLP(config, rngs)
@@ -88,7 +90,8 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
     ) -> Float[Array, "batch length dim"]:
-        x = x + self.drop(self.attention(self.norm_attention(x), mask))
+        mixed = of_shape(x, self.attention(self.norm_attention(x), mask), self.variant)
+        x = x + self.drop(mixed)
         return x + self.mlp(self.norm_mlp(x))
 
 
@@ -104,9 +107,9 @@ class Encoder(nnx.Module):
         length = max_length + (config.pool == "cls")
         self.embedding = nnx.Embed(vocab_size, config.dim, embedding_init=nnx.initializers.normal(1.0), rngs=rngs)
         self.cls = nnx.Param(jnp.zeros(config.dim)) if config.pool == "cls" else None
-        self.positions = None
-        if config.positions == "learned":
-            self.positions = nnx.Param(nnx.initializers.normal(0.02)(rngs.params(), (length, config.dim)))
+        learned = config.positions == "learned"
+        table = nnx.initializers.normal(0.02)
+        self.positions = nnx.Param(table(rngs.params(), (length, config.dim))) if learned else None
         self.sinusoids = config.positions == "sinusoidal"
         self.drop = nnx.Dropout(config.dropout, rngs=rngs)
         self.blocks = nnx.List([Block(config, variant, length, rngs) for _ in range(config.layers)])

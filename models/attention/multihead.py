@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 from flax import nnx
@@ -13,6 +13,18 @@ from lra.models.kernels.softmax import Dropout
 
 if TYPE_CHECKING:
     from lra.models.attention.registry import Shape
+
+
+def of_shape(like: Array, y: Any, name: str) -> Array:
+    """What variant `name` returned, if it is an array of the shape that it was given.
+
+    Raises:
+      UserError: it is not; anything else may broadcast without a word.
+    """
+    if isinstance(y, jax.Array) and y.shape == like.shape:
+        return y
+    got = f"an array of shape {list(y.shape)}" if isinstance(y, jax.Array) else f"a {type(y).__name__}"
+    raise UserError(f"variant '{name}' returned {got}; it must return an array of shape {list(like.shape)}")
 
 
 class MultiHead(nnx.Module):
@@ -33,12 +45,7 @@ class MultiHead(nnx.Module):
     ) -> Float[Array, "batch length dim"]:
         q, k, v = (project(x).reshape(*x.shape[:2], self.heads, -1) for project in (self.q, self.k, self.v))
         options = {"dropout": self.attention_dropout()} if self.takes_dropout else {}
-        y = self.core(q, k, v, mask, **options)
-        if not isinstance(y, jax.Array) or y.shape != q.shape:
-            got = f"{y.dtype}{list(y.shape)}" if isinstance(y, jax.Array) else type(y).__name__
-            raise UserError(
-                f"variant '{self.name}' returned {got}; it must return an array of the shape of q, {list(q.shape)}"
-            )
+        y = of_shape(q, self.core(q, k, v, mask, **options), self.name)
         return self.out(y.reshape(*x.shape[:2], -1))
 
     def attention_dropout(self) -> Dropout:

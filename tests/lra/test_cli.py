@@ -120,7 +120,7 @@ from lra.models.attention import register_attention
     [
         ("def f(q, k, v, mask):\n    return q\nraise ValueError('boom')", 1, "line 7: ValueError: boom"),
         ("def f(q, k, v, mask):\n    return undefined", 1, "line 6: NameError"),
-        ("def f(q, k, v, mask):\n    return q[:, :1]", 1, "shape of q"),
+        ("def f(q, k, v, mask):\n    return q[:, :1]", 1, "must return an array of shape"),
         ("def f(q, k):\n    return q", 2, "takes (q, k)"),
         ("def f(q, k, v, mask):\n    return q +", 1, "line 6: SyntaxError"),
     ],
