@@ -3,8 +3,10 @@
 # make lint   formatting, linter, type checker
 # make clean  removes what these made, but no results
 
-PYTHON ?= $(firstword $(shell command -v python3.11 python3 2>/dev/null))
-PYTHON_NEW ?= $(firstword $(shell for p in python3.12 python3.13 $(HOME)/.pyenv/versions/3.12*/bin/python; do command -v $$p; done 2>/dev/null))
+# the first of some names that runs: a name on the PATH may be a shim without a Python behind it
+first = $(firstword $(shell for p in $(1); do $$p -c 'import sys; print(sys.executable)'; done 2>/dev/null))
+PYTHON ?= $(call first,python3.11 python3)
+PYTHON_NEW ?= $(call first,python3.12 python3.13 $(HOME)/.pyenv/versions/3.12*/bin/python)
 SEEDS ?= 0,1,2
 VENV := .venv
 NEW := .venv-new

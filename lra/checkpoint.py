@@ -1,6 +1,7 @@
 """Checkpoints of a run: the newest only, through Orbax, whole or not there."""
 
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -27,6 +28,7 @@ def silence() -> Iterator[None]:
         yield
     except BaseException:
         time.sleep(1)  # the threads are not done telling
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # which tells it when it collects the tasks
         raise
     finally:
         os.dup2(kept, 2)

@@ -183,12 +183,11 @@ def test_pad_content_changes_nothing(name):
 
 
 @every_variant
-@pytest.mark.parametrize("pads", [1, 4])
-def test_amount_of_padding_changes_nothing(name, pads):
+def test_amount_of_padding_changes_nothing(name):
     mask = rows(12)
     core, inputs = small(name), normal(3, *mask.shape, 3, 4)
-    longer = np.concatenate([inputs, normal(3, len(mask), pads, 3, 4, seed=1)], 2)
-    out = core(np.pad(mask, [(0, 0), (0, pads)]), *longer)
+    longer = np.concatenate([inputs, normal(3, len(mask), 3, 3, 4, seed=1)], 2)
+    out = core(np.pad(mask, [(0, 0), (0, 3)]), *longer)
     np.testing.assert_allclose(out[:, :12][mask], core(mask, *inputs)[mask], rtol=1e-5, atol=1e-6)
 
 
@@ -573,6 +572,6 @@ def test_wrong_outputs_of_whole_mixers_are_refused(case, wrong):
     name = f"test_whole_output_{case}"
     register_attention(name)(Whole)
     sizes = EncoderConfig(layers=1, dim=6, heads=2, qkv_dim=8, mlp_dim=4)
-    model = Classifier(sizes, VARIANTS[name], 3, 5, 2, nnx.Rngs(0))
+    build = lambda: Classifier(sizes, VARIANTS[name], 3, 5, 2, nnx.Rngs(0))
     with pytest.raises(UserError, match=f"'{name}'"):
-        model(np.zeros((2, 5), int), np.array([5, 4]))
+        nnx.eval_shape(lambda: build()(np.zeros((2, 5), int), np.array([5, 4])))

@@ -244,6 +244,16 @@ def test_every_dropout_draws_its_own():
     assert len(np.unique([*masks, *drops(model)], axis=0)) == 18
 
 
+def test_every_dropout_is_used():
+    model, inputs = classifier(layers=1), batch()
+    out, dropouts = model(*inputs), [m for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)]
+    for dropout in dropouts:
+        model.eval()
+        dropout.train()
+        assert np.abs(model(*inputs) - out).max() > 1e-3
+    assert len(dropouts) == 5
+
+
 @pytest.mark.parametrize(("name", "drops"), [("transformer", True), ("linformer", True), ("linear", False)])
 def test_attention_dropout_is_that_of_the_probabilities(name, drops):
     model, (tokens, lengths) = classifier(name, layers=1, dropout=0.0), batch()

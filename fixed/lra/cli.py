@@ -1,0 +1,138 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import lra
+from lra.errors import UsageError, UserError, unknown
+
+EPILOG = "Exit codes: 0 done, 1 the work failed, 2 the call was wrong."
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Parses the command line.
+
+    Raises:
+      UsageError: a command or an option does not exist (names the nearest) or is incomplete.
+    """
+    common = Parser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    common.add_argument("--json", action="store_true", help="print JSON on standard output, for a script")
+    results = Parser(add_help=False)
+    results.add_argument(
+        "--results", type=Path, default=Path("lra-results"), metavar="DIR", help="default: %(default)s"
+    )
+    bindings = Parser(add_help=False)
+    bindings.add_argument(
+        "--gin",
+        action="append",
+        default=[],
+        metavar="BINDING",
+        help="a parameter, e.g. 'train.steps = 500'; repeatable",
+    )
+    bindings.add_argument(
+        "--import", action="append", default=[], metavar="FILE", type=Path, dest="imports",
+        help="a Python file that registers variants; repeatable",
+    )  # fmt: skip
+
+    parser = Parser(prog="lra", description=lra.__doc__, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"lra {lra.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, summary: str, *parents: Parser) -> Parser:
+        return commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=EPILOG,
+            parents=[common, *parents],
+            allow_abbrev=False,
+        )
+
+    command("tasks", "List the tasks, and what of them is prepared.")
+    command("variants", "List the attention variants.", bindings)
+
+    prepare = command("prepare", "Write a task's examples to disk, once, for training.", bindings)
+    prepare.add_argument("task", metavar="TASK")
+    prepare.add_argument(
+        "--from",
+        dest="read_from",
+        type=Path,
+        metavar="DIR",
+        help="the publisher's files instead of the generator",
+    )
+    prepare.add_argument("--protocol", metavar="NAME", help="the sizes of this protocol (default: the task's own)")
+    prepare.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="processes (default: %(default)s); the examples do not depend on it",
+    )
+    prepare.add_argument("--force", action="store_true", help="replace what is prepared")
+
+    run = command("run", "Train and score variants, and write their records.", results, bindings)
+    run.add_argument("--task", required=True, metavar="NAME")
+    run.add_argument("--variant", required=True, metavar="NAME[,NAME...]", help="or 'all'")
+    run.add_argument("--protocol", required=True, metavar="NAME")
+    run.add_argument("--seeds", default="0", metavar="N[,N...]", help="trained together (default: %(default)s)")
+    run.add_argument("--again", action="store_true", help="run even if there is a record, and replace it")
+    run.add_argument("--checkpoint-every", type=float, default=30.0, metavar="SECONDS", help="default: %(default)s")
+
+    command("leaderboard", "Print the tables of all records, and write them as Markdown and CSV.", results)
+
+    names = list(commands.choices)
+    if words and not words[0].startswith("-") and words[0] not in names:
+        raise unknown("command", words[0], names)
+    options, rest = parser.parse_known_args(words)
+    if options.command is None and not rest:
+        parser.print_help()
+        raise SystemExit(2)
+    if rest:
+        known = commands.choices[options.command] if options.command else parser
+        raise unknown("option" if rest[0].startswith("-") else "argument", rest[0], known._option_string_actions)
+    return options
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code."""
+    words = sys.argv[1:] if words is None else words
+    debug = "--debug" in words
+    try:
+        options = parse(words)
+        from lra import commands
+
+        return int(getattr(commands, options.command)(options))
+    except UserError as error:
+        if debug:
+            raise
+        print(f"lra: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(
+            "lra: interrupted; the same command goes on or starts over, nothing is half-written",
+            file=sys.stderr,
+        )
+        return 1
+    except BrokenPipeError:  # `lra tasks | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"lra: {reason}; that is a defect, --debug shows where", file=sys.stderr)
+        return 1

@@ -1,0 +1,230 @@
+"""What the commands do, each as a function of its options."""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from lra.errors import UsageError, UserError, unknown
+from lra.files import write_atomically
+from lra.leaderboard.record import Record
+from lra.progress import Display
+from lra.tasks import TASKS
+
+
+def tasks(options: Namespace) -> int:
+    from lra.tasks.prepared import prepared_folders, read_manifest
+
+    found: list[dict[str, Any]] = []
+    for task in TASKS.values():
+        prepared: list[dict[str, Any]] = []
+        for folder in prepared_folders(task):
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            entry: dict[str, Any] = {"folder": str(folder), "bytes": size, "error": None}
+            try:
+                manifest = read_manifest(folder)
+            except UserError as error:
+                entry["error"] = str(error)
+            else:
+                keys = ("origin", "examples", "max_length", "floor", "data_sha256")
+                entry |= {key: manifest[key] for key in keys}
+            prepared.append(entry)
+        found.append(
+            {"name": task.name, "version": task.version, "summary": task.summary, "classes": task.num_classes,
+             "vocabulary": task.vocab_size, "citation": task.citation, "licence": task.licence, "prepared": prepared}
+        )  # fmt: skip
+    if options.json:
+        return print_json(found)
+    rows = []
+    for entry in found:
+        for index, item in enumerate(entry["prepared"] or [None]):
+            name = [f"{entry['name']} {entry['version']}", entry["summary"]] if index == 0 else ["", ""]
+            if item is None:
+                rows.append([*name, "no", "", "", f"lra prepare {entry['name']}"])
+                continue
+            if item["error"]:
+                rows.append([*name, "damaged", "", "", item["error"]])
+                continue
+            sizes = " / ".join(f"{count:,}" for count in item["examples"].values())
+            rows.append(
+                [
+                    *name,
+                    item["origin"],
+                    sizes,
+                    f"{item['max_length']:,}",
+                    f"{item['bytes'] / 1e6:,.1f} MB in {item['folder']}",
+                ]
+            )
+    print_table(("task", "what", "prepared", "train / val / test", "length", "where"), rows)
+    return 0
+
+
+def variants(options: Namespace) -> int:
+    from lra import extension
+    from lra.models.attention import VARIANTS
+
+    for path in options.imports:
+        extension.load(path)
+    found: list[dict[str, Any]] = [
+        {"name": variant.name, "paper": variant.paper, "cost": variant.cost, "causal": variant.causal,
+         "reads_positions": variant.reads_positions, "version": variant.version}
+        for variant in sorted(VARIANTS.values(), key=lambda variant: variant.name)
+    ]  # fmt: skip
+    if options.json:
+        return print_json(found)
+    yes = lambda value: "yes" if value else "no"
+    rows = [
+        [entry["name"], entry["cost"], yes(entry["causal"]), yes(entry["reads_positions"]), entry["paper"]]
+        for entry in found
+    ]
+    print_table(("variant", "time", "causal", "reads positions", "paper"), rows)
+    return 0
+
+
+def prepare(options: Namespace) -> int:
+    from lra.plan import built, configure
+    from lra.tasks import prepared
+
+    if options.task not in TASKS:
+        raise unknown("task", options.task, TASKS)
+    if options.workers < 1:
+        raise UsageError(f"--workers {options.workers} is not at least 1")
+    task = TASKS[options.task]
+    configure(task, None, options.protocol, options.gin)
+    source = built(task.source, task.name)
+    with Display() as display, display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
+        new = prepared.prepare(
+            task,
+            source,
+            read_from=options.read_from,
+            workers=options.workers,
+            force=options.force,
+            advance=bar.advance,
+        )
+    folder = prepared.folder_of(task, source)
+    manifest = prepared.read_manifest(folder)
+    if options.json:
+        return print_json({"folder": str(folder), "new": new, "manifest": manifest})
+    sizes = ", ".join(f"{count:,} {split}" for split, count in manifest["examples"].items())
+    print(f"{task.name} {task.version}: {sizes} {'written to' if new else 'are already in'} {folder}")
+    return 0
+
+
+def run(options: Namespace) -> int:
+    from lra import extension
+    from lra.interrupt import Interrupted, interruptible
+    from lra.leaderboard import store
+    from lra.models.attention import VARIANTS
+    from lra.plan import make_plan
+    from lra.run import execute
+    from lra.tasks.prepared import load
+
+    for path in options.imports:
+        extension.load(path)
+    names = sorted(VARIANTS) if options.variant == "all" else options.variant.split(",")
+    plans = [make_plan(options.task, name, options.protocol, seeds_of(options.seeds), options.gin) for name in names]
+    data = load(plans[0].task, plans[0].source, plans[0].prepare_command)
+    total = sum(plan.train.steps for plan in plans)
+    records, failures = [], []
+    with Display() as display, display.bar("all runs", total) as overall, interruptible() as stop:
+        for plan in plans:
+            if stop.is_set():
+                raise Interrupted("stopped between two runs; the same command goes on with the next")
+            found = None if options.again else store.find(options.results, plan.run_id(data.data_sha256))
+            if found:
+                display.say(f"{plan.variant.name}: {summary(found)} (recorded before; --again runs it again)")
+                overall.skip(plan.train.steps)
+                records.append(found)
+                continue
+            try:
+                with display.bar(plan.variant.name, plan.train.steps, within=overall) as bar:
+                    record = execute(
+                        plan,
+                        data,
+                        options.results,
+                        bar=bar,
+                        stop=stop,
+                        checkpoint_every=options.checkpoint_every,
+                        anew=options.again,
+                    )
+            except Interrupted:
+                raise
+            except UserError as error:
+                if len(plans) == 1:
+                    raise
+                display.say(f"{plan.variant.name}: {error}")
+                failures.append(plan.variant.name)
+                continue
+            display.say(f"{plan.variant.name}: {summary(record)}")
+            records.append(record)
+    if options.json:
+        print_json(records)
+    if failures:
+        raise UserError(f"{len(failures)} of {len(plans)} runs failed: {', '.join(failures)}")
+    return 0
+
+
+def leaderboard(options: Namespace) -> int:
+    from lra.leaderboard import store, table
+
+    records = store.load([options.results])
+    if not records:
+        raise UserError(f"there are no records in {store.folder_of(options.results)}; 'lra run' makes them")
+    found = table.tables(records)
+    pages = [options.results / "leaderboard.md", options.results / "leaderboard.csv"]
+    for path, text in zip(pages, (table.markdown(found), table.as_csv(found))):
+        write_atomically(path, text)
+    if options.json:
+        return print_json(
+            [{"title": part.title, "floor": part.floor, "rows": [vars(row) for row in part.rows]} for part in found]
+        )
+    for part in found:
+        print(f"\n{part.title}. {part.caption}")
+        names = table.header(part)
+        print_table(names, [table.cells(part, row)[: len(names)] for row in part.rows], numbers=True)
+    print(f"written to {pages[0]} and {pages[1].name}")
+    return 0
+
+
+def seeds_of(text: str) -> list[int]:
+
+    try:
+        return [int(word) for word in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--seeds {text}: seeds are whole numbers with commas between them, e.g. 0,1,2") from None
+
+
+def summary(record: Record) -> str:
+    """One line on a record, for the log."""
+    scores = [seed["test"]["accuracy"] for seed in record["seeds"] if seed["test"]]
+    if not scores:
+        return record["status"]
+    lost = len(record["seeds"]) - len(scores)
+    text = ", ".join(f"{100 * score:.2f}" for score in scores)
+    return f"test accuracy {text} % (floor {100 * record['task']['floor']['test']:.2f} %)" + (
+        f", {lost} seeds diverged" if lost else ""
+    )
+
+
+def print_json(value: Any) -> int:
+    print(json.dumps(value, indent=1))
+    return 0
+
+
+def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> None:
+    """Prints a table; with `numbers`, all columns but the first and a last "note" are aligned to the right."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # a pipe has no width to break lines for
+    view = RichTable(box=SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(names):
+        right = numbers and index > 0 and name != "note"
+        view.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
+    for row in rows:
+        view.add_row(*map(Text, row))
+    console.print(view, highlight=False)

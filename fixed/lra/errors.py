@@ -1,0 +1,30 @@
+"""Errors that a person at the command line is meant to read: one line, no traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """The work could not be done. The message names the thing and the way out; the exit code is 1."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """The call itself was wrong. The exit code is 2."""
+
+    exit_code = 2
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that does not exist; offers the nearest that does, or else lists them all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names) or 'none'}"
+    return UsageError(f"no {what} is called '{name}'; {hint}")
+
+
+def one_line(error: UserError) -> UserError:
+    """The error without what gin adds when it passes through a configurable: a text, and a type of gin's own."""
+    kind = UsageError if isinstance(error, UsageError) else UserError
+    return kind(str(error).splitlines()[0])

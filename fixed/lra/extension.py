@@ -1,0 +1,54 @@
+"""Variants from a file outside the project: `--import my_attention.py`."""
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from lra.errors import UsageError, UserError
+from lra.files import sha256
+from lra.models.attention import VARIANTS
+
+_file_of: dict[str, Path] = {}  # variant name to the file that registered it
+
+
+def load(path: Path) -> list[str]:
+    """Runs a file; returns the names of the variants that it registered.
+
+    Raises:
+      UserError: the file is not there, raises, or registers nothing; names the file and the line.
+    """
+    path = path.resolve()
+    if not path.is_file():
+        raise UserError(f"--import {path}: there is no such file")
+    before = set(VARIANTS)
+    spec = importlib.util.spec_from_file_location(f"lra_import_{path.stem}", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        if isinstance(error, SyntaxError) and error.filename == str(path):
+            line = error.lineno
+        else:
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+            line = frames[-1].lineno if frames else 0
+        kind = UsageError if isinstance(error, UsageError) else UserError
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise kind(f"--import {path}, line {line}: {reason}".splitlines()[0]) from error
+    new = [name for name in VARIANTS if name not in before]
+    if not new:
+        raise UserError(f'--import {path} registers no variant; decorate one with @register_attention("name")')
+    _file_of.update(dict.fromkeys(new, path))
+    return new
+
+
+def sha256_of(variant: str) -> str | None:
+    """The hash of the file that a variant came from; None for the project's own."""
+    return sha256(_file_of[variant]) if variant in _file_of else None
+
+
+def is_imported(filename: str) -> bool:
+    return Path(filename) in _file_of.values()

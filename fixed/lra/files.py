@@ -1,0 +1,118 @@
+"""Files that are whole or not there: atomic writes, locks, hashes."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lra.errors import UserError
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns an operating system's refusal to write (a full disk, no permission) into one line that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {error.filename or path}: {error.strerror or error}; "
+            "nothing half-written was left, free space or choose another folder and run the same command again"
+        ) from error
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Writes the whole file or leaves what was there.
+
+    Raises:
+      UserError: the file could not be written.
+    """
+    raw = data.encode(errors="backslashreplace") if isinstance(data, str) else data
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+
+
+@contextlib.contextmanager
+def folder_atomically(path: Path) -> Iterator[Path]:
+    """Yields an empty folder that becomes `path` when the block ends well and vanishes when it does not.
+
+    What stood at `path` is replaced. The caller holds a lock on `path` (`locked`): a folder that a killed
+    writer left behind is removed here.
+
+    Raises:
+      UserError: the folder could not be written.
+    """
+    draft, old = path.with_name(f".{path.name}.draft"), path.with_name(f".{path.name}.old")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if old.exists() and not path.exists():  # killed between the two renames below
+            old.rename(path)
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+    try:
+        yield draft
+        with writing(path):
+            shutil.rmtree(old, ignore_errors=True)
+            if path.exists():
+                path.rename(old)
+            draft.rename(path)
+    finally:
+        if old.exists() and not path.exists():  # the second rename failed
+            old.rename(path)
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Holds a lock beside `path`; it ends with the process, however that ends.
+
+    Args:
+      path: the file or folder that the block writes.
+      what: what is being done to it, for the other's error: "listops is being prepared".
+
+    Raises:
+      UserError: another process holds it.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = open(lock, "a+b", buffering=0)  # or closing it would fail a second time on a full disk
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().decode().strip() or "another process"
+            raise UserError(
+                f"{what} by {owner} already ({lock}); wait for it to end and run the same command again"
+            ) from error
+        with writing(lock):
+            file.truncate(0)
+            file.write(f"process {os.getpid()}".encode())
+        yield
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """The SHA-256 of a text's UTF-8 bytes, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()

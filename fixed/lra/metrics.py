@@ -1,0 +1,74 @@
+"""Metrics of a run while it trains: one JSON line each, and the same for TensorBoard."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import SummaryWriter
+
+from lra.errors import UserError
+from lra.files import writing
+
+
+class MetricsLog:
+    """`metrics.jsonl` and TensorBoard's event files in a run's folder.
+
+    Args:
+      kept: bytes of the file that belong to the checkpoint from which the run goes on; what an earlier process
+        wrote after it is cut off, since it will be written again.
+      step: the step of that checkpoint.
+
+    Raises:
+      UserError: the file is shorter than that.
+    """
+
+    def __init__(self, folder: Path, seeds: tuple[int, ...], kept: int, step: int):
+        self.path = folder / "metrics.jsonl"
+        with writing(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = open(self.path, "ab")
+            if self.path.stat().st_size < kept:
+                raise UserError(
+                    f"{self.path} lacks lines that the checkpoint has; delete {folder} to begin the run anew"
+                )
+            self.file.truncate(kept)
+            self.file.seek(kept)
+            self.writers = [
+                SummaryWriter(str(folder / "tensorboard" / f"seed{seed}"), purge_step=step) for seed in seeds
+            ]
+
+    def write(self, step: int, **values: Any) -> None:
+        """Appends a line; lists have one value a seed, and what is not finite becomes null."""
+        line = {"step": step} | {name: finite(value) for name, value in values.items()}
+        with writing(self.path):
+            self.file.write(json.dumps(line).encode() + b"\n")
+            self.file.flush()
+            tag = values.get("split", "")
+            for name, value in line.items():
+                if isinstance(value, list):
+                    for writer, number in zip(self.writers, value):
+                        if number is not None:
+                            writer.add_scalar(f"{tag}/{name}", number, step)
+
+    def size(self) -> int:
+        """Bytes written so far, which are on the disk when this returns."""
+        with writing(self.path):
+            os.fsync(self.file.fileno())
+        return self.file.tell()
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def close(self) -> None:
+        self.file.close()
+        for writer in self.writers:
+            writer.close()
+
+
+def finite(value: Any) -> Any:
+    """JSON has no NaN."""
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

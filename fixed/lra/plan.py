@@ -1,0 +1,222 @@
+"""A plan is all that decides a run: task, variant, configuration and seeds, each of them checked, and their hash."""
+
+import dataclasses
+import json
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TypeVar
+
+import gin
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from lra import extension
+from lra.errors import UsageError, UserError, one_line, unknown
+from lra.files import sha256_text
+from lra.models.attention import VARIANTS, Variant
+from lra.models.encoder import Classifier, EncoderConfig
+from lra.optimizer import Schedule, adamw
+from lra.tasks import TASKS, Source, Task
+
+GIN = Path(str(files("lra.gin").joinpath("tasks"))).parent
+SELECTIONS = ("last", "best")
+T = TypeVar("T")
+
+
+@gin.configurable("train")
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How long a run trains and what of it is scored.
+
+    Attributes:
+      steps, log_every, eval_every: in optimiser steps; evaluation is on the whole validation split.
+      batch_size, eval_batch_size: in examples, for each seed.
+      select: "last" scores the parameters after the last step, "best" those with the highest validation accuracy.
+    """
+
+    steps: int = gin.REQUIRED
+    batch_size: int = 32
+    log_every: int = 50
+    eval_every: int = 500
+    eval_batch_size: int = 64
+    select: str = "last"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise UsageError(f"train.{field.name} = {value!r} is not a whole number of at least 1")
+        if self.select not in SELECTIONS:
+            raise unknown("selection", self.select, SELECTIONS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that decides the outcome of a run.
+
+    Attributes:
+      overrides: gin bindings given by hand, normalised and sorted.
+      config: the operative gin configuration.
+      parameters: trainable ones of one seed.
+      source_sha256: of the file of an imported variant.
+    """
+
+    task: Task
+    source: Source
+    variant: Variant
+    protocol: str
+    seeds: tuple[int, ...]
+    overrides: tuple[str, ...]
+    encoder: EncoderConfig
+    train: TrainConfig
+    optimizer: optax.GradientTransformation
+    schedule: Schedule
+    config: str
+    parameters: int
+    source_sha256: str | None
+
+    @property
+    def config_sha256(self) -> str:
+        return sha256_text(self.config)
+
+    def run_id(self, data_sha256: str) -> str:
+        """The name of the run on given data: twelve digits of the hash of all that decides its outcome."""
+        identity = [
+            self.task.name, self.task.version, data_sha256, self.variant.name, self.variant.version,
+            self.source_sha256, self.protocol, self.config_sha256, self.seeds,
+        ]  # fmt: skip
+        return sha256_text(json.dumps(identity))[:12]
+
+    @property
+    def prepare_command(self) -> str:
+        options = [f"--gin '{binding}'" for binding in self.overrides if binding.startswith(f"{self.task.name}.")]
+        return " ".join([f"lra prepare {self.task.name} --protocol {self.protocol}", *options])
+
+    def model(self, rngs: nnx.Rngs) -> Classifier:
+        return Classifier(
+            self.encoder,
+            self.variant,
+            self.task.vocab_size,
+            self.source.max_length,
+            self.task.num_classes,
+            rngs,
+        )
+
+
+def protocols() -> list[str]:
+    return sorted(path.name for path in (GIN / "protocols").iterdir() if path.is_dir())
+
+
+def configure(task: Task, variant: str | None, protocol: str | None, overrides: Sequence[str]) -> tuple[str, ...]:
+    """Replaces gin's configuration by that of a task, variant and protocol, then the overrides, in this order.
+
+    Returns:
+      the overrides, normalised and sorted.
+
+    Raises:
+      UsageError: a protocol is not there, or a binding is not valid; names the nearest that is.
+    """
+    found = [GIN / "tasks" / f"{task.name}.gin"]
+    if variant:
+        found.append(GIN / "variants" / f"{variant}.gin")
+    if protocol:
+        if protocol not in protocols():
+            raise unknown("protocol", protocol, protocols())
+        recipe = GIN / "protocols" / protocol / f"{task.name}.gin"
+        if not recipe.is_file():
+            raise UsageError(f"protocol '{protocol}' has no recipe for {task.name} ({recipe} is not there)")
+        found += [GIN / "protocols" / f"{protocol}.gin", recipe]
+    gin.clear_config()
+    for path in found:
+        if path.is_file():
+            gin.parse_config_file(str(path))
+    for binding in overrides:
+        try:
+            gin.parse_config([binding])
+        except (ValueError, SyntaxError, TypeError) as error:
+            raise bad_binding(binding, str(error)) from error
+    return tuple(sorted(re.sub(r"\s*=\s*", " = ", binding.strip(), count=1) for binding in overrides))
+
+
+def bad_binding(binding: str, reason: str) -> UsageError:
+    """What is wrong with a gin binding, and the nearest that would be right."""
+    selector, _, name = binding.partition("=")[0].strip().rpartition(".")
+    configurables = ["train", "encoder", "adamw", "rsqrt", "cosine", *TASKS, *VARIANTS]
+    if "No configurable matching" in reason and "@" not in reason:
+        return UsageError(f"--gin '{binding}': {unknown('configurable', selector or name, configurables)}")
+    if "doesn't have a parameter" in reason:
+        import inspect
+
+        target = gin.get_configurable(selector)
+        known = [parameter for parameter in inspect.signature(target).parameters if parameter not in ("rngs", "shape")]
+        return UsageError(f"--gin '{binding}': {unknown(f'parameter of {selector}', name, known)}")
+    return UsageError(f"--gin '{binding}': {reason.splitlines()[0]}; a binding reads like 'train.steps = 500'")
+
+
+def built(make: Callable[[], T], recipe: str) -> T:
+    """What gin makes of a configurable, its errors in one line.
+
+    Raises:
+      UsageError: a parameter is missing or wrong.
+    """
+    try:
+        return make()
+    except UserError as error:
+        raise one_line(error) from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UsageError(f"the configuration of {recipe} is wrong: {str(error).splitlines()[0]}") from error
+
+
+def make_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], overrides: Sequence[str] = ()) -> Plan:
+    """Checks every part of a run, and its model by tracing it once without computing anything.
+
+    Raises:
+      UsageError: a name or a binding that does not exist, or a configuration that contradicts itself.
+      UserError: the variant raised; names its file and line.
+    """
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
+    if variant not in VARIANTS:
+        raise unknown("variant", variant, VARIANTS)
+    if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 1 << 32 for seed in seeds):
+        raise UsageError(f"seeds {','.join(map(str, seeds))} are not different whole numbers from 0 to 2^32 - 1")
+    normalised = configure(TASKS[task], variant, protocol, overrides)
+    recipe = f"{task}, {variant}, {protocol}"
+    source = built(TASKS[task].source, recipe)
+    encoder, train = built(EncoderConfig, recipe), built(TrainConfig, recipe)
+    optimizer, schedule = built(adamw, recipe)
+    plan = Plan(
+        TASKS[task], source, VARIANTS[variant], protocol, tuple(seeds), normalised, encoder, train, optimizer, schedule,
+        config="", parameters=0, source_sha256=extension.sha256_of(variant),
+    )  # fmt: skip
+    parameters = trace(plan)
+    config = "\n".join(line for line in gin.operative_config_str().splitlines() if line and not line.startswith("#"))
+    return dataclasses.replace(plan, config=config + "\n", parameters=parameters)
+
+
+def trace(plan: Plan) -> int:
+    """Builds and calls the model abstractly, so that a variant that cannot work says so before anything is trained."""
+
+    def call() -> tuple[nnx.State, jax.Array]:
+        model = plan.model(nnx.Rngs(params=0, dropout=0))
+        tokens = jnp.zeros((plan.train.batch_size, plan.source.max_length), jnp.int32)
+        return nnx.state(model, nnx.Param), model(tokens, jnp.full(len(tokens), tokens.shape[1]))
+
+    try:
+        params, _ = jax.eval_shape(call)
+    except UserError as error:
+        raise one_line(error) from error
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if "site-packages" not in frame.filename]
+        frame = next((frame for frame in reversed(own) if extension.is_imported(frame.filename)), own[-1])
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(
+            f"variant '{plan.variant.name}' failed at {frame.filename}, line {frame.lineno}: {reason}"
+        ) from error
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,105 @@
+"""Progress with the time left: a bar in a terminal, a line now and then in a log."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+LINE_EVERY = 15.0  # seconds, where there is no terminal to draw in
+
+
+class Bar:
+    """One row of progress; work that was done before it began does not count for the estimate."""
+
+    def __init__(self, rows: Progress, console: Console, name: str, total: int, within: "Bar | None"):
+        self.rows, self.console, self.name, self.total, self.within = rows, console, name, total, within
+        self.row = rows.add_task(name, total=total, note="")
+        self.done = self.skipped = 0
+        self.text = ""
+        self.began: float | None = None
+        self.last_line = time.monotonic()
+
+    def advance(self, amount: int) -> None:
+        """Work that has been done now."""
+        if self.began is None:  # the first took the compilation too and says nothing of the rest
+            self.skipped += amount
+            self.began = time.monotonic()
+        self.done += amount
+        self.rows.update(self.row, completed=self.done, note=self.text)
+        if self.within:
+            self.within.advance(amount)
+        elif not self.console.is_terminal:
+            self.line()
+
+    def skip(self, amount: int) -> None:
+        """Work that an earlier process did."""
+        self.skipped += amount
+        self.done += amount
+        self.rows.update(self.row, completed=self.done)
+        if self.within:
+            self.within.skip(amount)
+
+    def note(self, text: str) -> None:
+        """What stands behind the bar."""
+        self.text = text
+        if self.within:
+            self.within.text = f"({self.name}: {text})"
+        self.rows.update(self.row, note=text)
+
+    def line(self) -> None:
+        now = time.monotonic()
+        if self.began and self.done > self.skipped and now - self.last_line >= LINE_EVERY:
+            left = (now - self.began) * (self.total - self.done) / (self.done - self.skipped)
+            text = f"{self.name}: {self.done:,} of {self.total:,}, about {left:.0f} s left {self.text}"
+            self.console.print(text.rstrip(), highlight=False, markup=False)
+            self.last_line = now
+
+
+class Display:
+    """Rows of progress on standard error, so that standard output stays clean for a script."""
+
+    def __init__(self, quiet: bool = False):
+        self.console = Console(stderr=True, quiet=quiet)
+        self.rows = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self.console,
+            transient=True,
+        )
+        self.stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Display":
+        if self.console.is_terminal:
+            self.stack.enter_context(self.rows)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.stack.close()
+
+    @contextlib.contextmanager
+    def bar(self, name: str, total: int, within: Bar | None = None) -> Iterator[Bar]:
+        """A row that vanishes when its block ends; what it advances, the row that it is within advances too."""
+        bar = Bar(self.rows, self.console, name, total, within)
+        try:
+            yield bar
+        finally:
+            self.rows.remove_task(bar.row)
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)

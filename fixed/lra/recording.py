@@ -1,0 +1,82 @@
+"""From an outcome to the record that is kept of it."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+import jax
+
+from lra import environment
+from lra.leaderboard.record import SCHEMA, Measured, Record, SeedResult, Status
+from lra.plan import Plan
+from lra.tasks.prepared import Prepared
+
+SELECTION = {"last": "last step", "best": "best validation accuracy"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run came to; the defaults are those of one that failed before it came to anything.
+
+    Attributes:
+      steps, seconds: timed ones.
+      step_bytes: what the compiled step needs of the device's memory.
+    """
+
+    status: Status
+    error: str | None = None
+    seeds: list[SeedResult] = dataclasses.field(default_factory=list)
+    curve: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    steps: int = 0
+    seconds: float = 0.0
+    compile_seconds: float = 0.0
+    step_bytes: int = 0
+
+
+def measured(outcome: Outcome) -> Measured:
+    memory = {"step": outcome.step_bytes}
+    if (stats := jax.devices()[0].memory_stats()) and "peak_bytes_in_use" in stats:
+        memory["peak"] = stats["peak_bytes_in_use"]
+    return {
+        "steps_per_second": outcome.steps / outcome.seconds if outcome.seconds else None,
+        "train_seconds": outcome.seconds,
+        "compile_seconds": outcome.compile_seconds,
+        "memory_bytes": memory,
+        "hardware": environment.hardware(),
+        "versions": environment.versions(),
+        "git": environment.git(),
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
+    """The record of an outcome, with all that decided it."""
+    manifest = data.manifest
+    return {
+        "schema": SCHEMA,
+        "run": plan.run_id(data.data_sha256),
+        "status": outcome.status,
+        "error": outcome.error,
+        "task": {
+            "name": plan.task.name,
+            "version": plan.task.version,
+            "parameters": manifest["parameters"],
+            "data_sha256": data.data_sha256,
+            "examples": manifest["examples"],
+            "floor": manifest["floor"],
+        },
+        "variant": {
+            "name": plan.variant.name,
+            "version": plan.variant.version,
+            "paper": plan.variant.paper,
+            "source_sha256": plan.source_sha256,
+        },
+        "protocol": {"name": plan.protocol, "overrides": list(plan.overrides)},
+        "config": plan.config,
+        "config_sha256": plan.config_sha256,
+        "parameters": plan.parameters,
+        "selection": SELECTION[plan.train.select],
+        "seeds": outcome.seeds,
+        "curve": outcome.curve,
+        "measured": measured(outcome),
+    }

@@ -1,0 +1,227 @@
+"""One run: from a plan and a prepared task to a record. It can be killed at any moment and called again."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lra.checkpoint import Checkpoints
+from lra.errors import UserError
+from lra.files import locked
+from lra.interrupt import Interrupted
+from lra.leaderboard.record import Record, Score, SeedResult, Status, write
+from lra.leaderboard.store import folder_of
+from lra.metrics import MetricsLog
+from lra.plan import Plan
+from lra.progress import Bar
+from lra.recording import Outcome, make_record
+from lra.tasks.prepared import Prepared
+from lra.tasks.task import SPLITS, Split
+from lra.train import Best, Machine, SeedState, accuracy_of, batch_rows, keep_best, machine
+
+DISPATCH_SECONDS = 1.0  # aimed at, so that progress is seen and Ctrl-C is heard
+
+
+def execute(
+    plan: Plan,
+    data: Prepared,
+    results: Path,
+    *,
+    bar: Bar,
+    stop: threading.Event,
+    checkpoint_every: float = 30.0,
+    anew: bool = False,
+) -> Record:
+    """Trains and scores all seeds of a plan and writes the record; goes on where an earlier call was stopped.
+
+    Args:
+      results: the results folder; the run keeps its checkpoint, metrics.jsonl and TensorBoard files in
+        `runs/RUN` and puts its record into `records`.
+      bar: is advanced by the steps done.
+      stop: once set, the run saves a checkpoint and ends.
+      checkpoint_every: seconds of training between checkpoints; has no influence on the outcome.
+      anew: forgets what an earlier call has done.
+
+    Raises:
+      Interrupted: `stop` was set.
+      UserError: out of memory, a full disk, the same run going on in another process.
+    """
+    run = plan.run_id(data.data_sha256)
+    folder = results / "runs" / run
+    with locked(folder, f"run {run} is being trained"):
+        if anew:
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            outcome = Trainer(plan, data, folder, bar, stop, checkpoint_every).train_and_score()
+        except UserError:
+            raise
+        except Exception as error:
+            status: Status = "out of memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+            path = write(make_record(plan, data, Outcome(status, reason)), folder_of(results))
+            raise UserError(
+                f"{plan.variant.name} on {plan.task.name}: {status} ({reason}); recorded in {path}"
+            ) from error
+        record = make_record(plan, data, outcome)
+        write(record, folder_of(results))
+    return record
+
+
+class Trainer:
+    """The state of a run under way."""
+
+    def __init__(
+        self, plan: Plan, data: Prepared, folder: Path, bar: Bar, stop: threading.Event, checkpoint_every: float
+    ):
+        self.plan, self.data, self.bar, self.stop, self.checkpoint_every = plan, data, bar, stop, checkpoint_every
+        self.machine: Machine = machine(plan)
+        self.train: Split = jax.device_put(Split(*map(np.asarray, columns(data.splits["train"]))))
+        self.keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(
+            jnp.array(plan.seeds, jnp.uint32)
+        )
+        self.checkpoints = Checkpoints(folder / "checkpoint")
+        self.state: SeedState = self.machine.init(plan.seeds)
+        self.best = None
+        if plan.train.select == "best":
+            count = len(plan.seeds)
+            # copies: the state's own are donated to the first step
+            params, buffers = jax.tree.map(jnp.copy, (self.state.params, self.state.buffers))
+            self.best = Best(params, buffers, jnp.full(count, -1.0), jnp.zeros(count, jnp.int32))
+        self.step, self.seconds, self.timed_steps, kept = 0, 0.0, 0, 0
+        if found := self.checkpoints.restore((self.state, self.best)):
+            (self.state, self.best), notes = found
+            self.state, self.best = jax.device_put((self.state, self.best))
+            self.step, self.seconds = notes["step"], notes["seconds"]
+            self.timed_steps, kept = notes["timed_steps"], notes["metrics_bytes"]
+        self.log = MetricsLog(folder, plan.seeds, kept, self.step)
+
+    def train_and_score(self) -> Outcome:
+        try:
+            compiled, compile_seconds = self.compile()
+            self.train_to_the_end(compiled)
+            seeds = self.score()
+            status: Status = "ok" if any(seed["status"] == "ok" for seed in seeds) else "diverged"
+            memory = compiled.memory_analysis()
+            step_bytes = memory.argument_size_in_bytes + memory.temp_size_in_bytes if memory else 0
+            return Outcome(
+                status, None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds, step_bytes
+            )
+        finally:
+            self.log.close()
+            self.checkpoints.close()
+
+    def compile(self) -> tuple[Any, float]:
+        """The compiled step, and the seconds that it took."""
+        self.bar.note("compiling")
+        began = time.monotonic()
+        rows = jax.ShapeDtypeStruct(self.rows(0).shape, jnp.int32)
+        scalar = jax.ShapeDtypeStruct((), jnp.int32)
+        step = jax.jit(self.machine.run, donate_argnums=0)
+        compiled = step.lower(self.state, self.keys, scalar, scalar, rows, self.train).compile()
+        return compiled, time.monotonic() - began
+
+    def train_to_the_end(self, compiled: Any) -> None:
+        config = self.plan.train
+        self.bar.skip(self.step)
+        rate = 0.0  # steps a second
+        saved_at = time.monotonic()
+        while self.step < config.steps and not self.all_diverged():
+            boundary = min(config.steps, (self.step // config.log_every + 1) * config.log_every)
+            boundary = min(boundary, (self.step // config.eval_every + 1) * config.eval_every)
+            count = min(boundary - self.step, max(1, int(DISPATCH_SECONDS * rate)))
+            began = time.monotonic()
+            span = (jnp.int32(self.step), jnp.int32(count))
+            self.state = compiled(self.state, self.keys, *span, self.rows(count), self.train)
+            jax.block_until_ready(self.state)
+            elapsed = time.monotonic() - began
+            rate = count / max(elapsed, 1e-6)
+            self.step += count
+            self.timed_steps += count
+            self.seconds += elapsed
+            if self.step % config.log_every == 0 or self.step == config.steps:
+                self.log_training()
+            if self.step % config.eval_every == 0 or self.step == config.steps:
+                self.log_validation()
+            self.bar.advance(count)
+            done = self.step == config.steps or self.all_diverged()
+            if done or self.stop.is_set() or time.monotonic() - saved_at >= self.checkpoint_every:
+                self.save()
+                saved_at = time.monotonic()
+            if self.stop.is_set() and not done:
+                raise Interrupted(f"stopped at step {self.step} of {config.steps}; the same command goes on from there")
+
+    def rows(self, count: int) -> np.ndarray:
+        """The examples of the next `count` steps [log_every, seeds, batch]; the rest is not read."""
+        config, examples = self.plan.train, len(self.train)
+        rows = np.zeros((config.log_every, len(self.plan.seeds), config.batch_size), np.int32)
+        for index in range(count):
+            for place, seed in enumerate(self.plan.seeds):
+                rows[index, place] = batch_rows(seed, self.step + index, config.batch_size, examples)
+        return rows
+
+    def all_diverged(self) -> bool:
+        return bool((np.asarray(self.state.diverged_at) >= 0).all())
+
+    def log_training(self) -> None:
+        config = self.plan.train
+        steps = (self.step - 1) % config.log_every + 1
+        alive = np.asarray(self.state.diverged_at) < 0
+        loss = np.where(alive, np.asarray(self.state.loss, np.float64) / steps, np.nan)
+        accuracy = np.where(alive, np.asarray(self.state.correct) / (steps * config.batch_size), np.nan)
+        rate = float(self.plan.schedule(jnp.int32(self.step - 1)))
+        self.log.write(self.step, split="train", loss=loss.tolist(), accuracy=accuracy.tolist(), learning_rate=rate)
+        self.bar.note(f"loss {np.nanmean(loss):.3f}" if alive.any() else "diverged")
+
+    def log_validation(self) -> None:
+        loss, accuracy = self.evaluate("validation", self.state.params, self.state.buffers)
+        dead = np.asarray(self.state.diverged_at) >= 0
+        self.log.write(
+            self.step, split="validation",
+            loss=np.where(dead, np.nan, loss).tolist(), accuracy=np.where(dead, np.nan, accuracy).tolist(),
+        )  # fmt: skip
+        if self.best is not None:
+            self.best = jax.jit(keep_best)(self.best, self.state, jnp.array(accuracy), jnp.int32(self.step))
+
+    def evaluate(self, split: str, params: Any, buffers: Any) -> tuple[list[float], list[float]]:
+        """Loss and accuracy of each seed on all examples of a split."""
+        if not hasattr(self, "evaluator"):
+            self.evaluator: Callable[..., Any] = jax.jit(self.machine.evaluate)
+        examples = Split(*map(np.asarray, columns(self.data.splits[split])))
+        loss, prediction = self.evaluator(params, buffers, examples)
+        return np.asarray(loss, np.float64).mean(1).tolist(), accuracy_of(np.asarray(prediction), examples.labels)
+
+    def score(self) -> list[SeedResult]:
+        """Validation and test scores of the selected parameters."""
+        chosen = self.best or Best(
+            self.state.params, self.state.buffers, jnp.zeros(0), jnp.full(len(self.plan.seeds), self.step)
+        )
+        self.bar.note("scoring")
+        scores = {split: list(zip(*self.evaluate(split, chosen.params, chosen.buffers))) for split in SPLITS[1:]}
+        seeds: list[SeedResult] = []
+        for place, (seed, diverged_at) in enumerate(zip(self.plan.seeds, np.asarray(self.state.diverged_at).tolist())):
+            step = int(chosen.step[place]) if diverged_at < 0 else diverged_at
+            (v_loss, v_accuracy), (t_loss, t_accuracy) = (scores[split][place] for split in SPLITS[1:])
+            if diverged_at >= 0 or not np.isfinite([v_loss, t_loss]).all():
+                seeds.append(SeedResult(seed=seed, status="diverged", step=step, validation=None, test=None))
+                continue
+            validation = Score(loss=v_loss, accuracy=v_accuracy)
+            test = Score(loss=t_loss, accuracy=t_accuracy)
+            seeds.append(SeedResult(seed=seed, status="ok", step=step, validation=validation, test=test))
+        return seeds
+
+    def save(self) -> None:
+        notes = {
+            "step": self.step, "timed_steps": self.timed_steps, "seconds": self.seconds,
+            "metrics_bytes": self.log.size(),
+        }  # fmt: skip
+        self.checkpoints.save(self.step, (self.state, self.best), notes)
+
+
+def columns(split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return split.inputs, split.lengths, split.labels

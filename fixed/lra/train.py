@@ -1,0 +1,172 @@
+"""The training step: all seeds of a run at once, many steps a dispatch, data on the device."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from lra.models.encoder import begin_step
+from lra.plan import Plan
+from lra.tasks import Split
+
+Tree = Any
+jax.tree_util.register_dataclass(Split, data_fields=["inputs", "lengths", "labels"], meta_fields=[])
+
+
+class SeedState(NamedTuple):
+    """What one seed carries from step to step; in a run each leaf has an axis of seeds in front.
+
+    Attributes:
+      buffers: all variables of the model that are not trained.
+      diverged_at: the step whose loss was not finite, -1 if none: from there on nothing changes any more.
+      loss, correct: sums over the steps since the last line of the log.
+    """
+
+    params: Tree
+    buffers: Tree
+    optimizer: Tree
+    diverged_at: Int[Array, ""]
+    loss: Float[Array, ""]
+    correct: Int[Array, ""]
+
+
+class Best(NamedTuple):
+    """The parameters that are scored."""
+
+    params: Tree
+    buffers: Tree
+    accuracy: Float[Array, ""]
+    step: Int[Array, ""]
+
+
+class Machine(NamedTuple):
+    """The functions of a plan, pure and over all seeds at once.
+
+    Attributes:
+      init: s seeds -> SeedState.
+      run: (state, keys [s], first step, number of steps n, rows [n or more, s, batch], train split) -> SeedState.
+      evaluate: (params, buffers, split) -> loss [s, examples] and prediction [s, examples], each example once.
+    """
+
+    init: Callable[..., SeedState]
+    run: Callable[..., SeedState]
+    evaluate: Callable[..., tuple[Array, Array]]
+
+
+def machine(plan: Plan) -> Machine:
+    """The pure functions behind a plan's model."""
+
+    def split_model(model: nnx.Module) -> tuple[Any, Tree, Tree, Tree]:
+        return nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[return-value]
+
+    # every step reseeds the random streams: they are no state, only their places are needed
+    some = plan.model(nnx.Rngs(params=0, dropout=0))
+    train_graph, _, streams, _ = split_model(some)
+    some.eval()
+    eval_graph = split_model(some)[0]
+
+    def init(seeds: Sequence[int]) -> SeedState:
+        # not compiled: the few operations are the same for all variants, and cached one by one
+        def params_and_buffers(seed: int) -> tuple[Tree, Tree]:
+            params_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
+            _, params, _, buffers = split_model(plan.model(nnx.Rngs(params=params_key, dropout=dropout_key)))
+            return params, buffers
+
+        params, buffers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(params_and_buffers, seeds))
+        zeros = jnp.zeros(len(seeds), jnp.int32)
+        return SeedState(params, buffers, jax.vmap(plan.optimizer.init)(params), zeros - 1, zeros.astype(float), zeros)
+
+    def step_of_seed(state: SeedState, key: Key[Array, ""], step: Int[Array, ""], batch: Split) -> SeedState:
+        model = nnx.merge(train_graph, state.params, streams, state.buffers, copy=True)
+        begin_step(model, jax.random.fold_in(key, step), step)
+        _, params, rng, buffers = split_model(model)
+
+        def loss_of(params: Tree) -> tuple[Array, tuple[Array, Tree]]:
+            model = nnx.merge(train_graph, params, rng, buffers, copy=True)
+            logits = model(batch.inputs, batch.lengths).astype(jnp.float32)
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+            return loss, ((logits.argmax(-1) == batch.labels).sum(), split_model(model)[3])
+
+        (loss, (correct, buffers)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
+        updates, optimizer = plan.optimizer.update(gradients, state.optimizer, params)
+        fresh = step % plan.train.log_every == 0
+        new = SeedState(
+            params=optax.apply_updates(params, updates),
+            buffers=buffers,
+            optimizer=optimizer,
+            diverged_at=state.diverged_at,
+            loss=jnp.where(fresh, 0, state.loss) + loss,
+            correct=jnp.where(fresh, 0, state.correct) + correct,
+        )
+        frozen = state._replace(diverged_at=jnp.where(state.diverged_at < 0, step, state.diverged_at))
+        alive = (state.diverged_at < 0) & jnp.isfinite(loss)
+        return jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, frozen)
+
+    def run(
+        state: SeedState, keys: Key[Array, " seeds"], first: Int[Array, ""], count: Int[Array, ""],
+        rows: Int[Array, "steps seeds batch"], train: Split,
+    ) -> SeedState:  # fmt: skip
+        def body(index: Int[Array, ""], state: SeedState) -> SeedState:
+            batches = jax.tree.map(lambda column: column[rows[index]], train)
+            return jax.vmap(step_of_seed, in_axes=(0, 0, None, 0))(state, keys, first + index, batches)
+
+        # the number of steps is no constant: cutting a run elsewhere must not compile other bits
+        return jax.lax.fori_loop(0, count, body, state)
+
+    def evaluate(params: Tree, buffers: Tree, split: Split) -> tuple[Array, Array]:
+        size, batch = len(split.labels), min(plan.train.eval_batch_size, len(split.labels))
+
+        def score(params: Tree, buffers: Tree, rows: Split) -> tuple[Array, Array]:
+            logits = nnx.merge(eval_graph, params, streams, buffers, copy=True)(rows.inputs, rows.lengths).astype(
+                jnp.float32
+            )
+            return optax.softmax_cross_entropy_with_integer_labels(logits, rows.labels), logits.argmax(-1)
+
+        def of_batch(index: Int[Array, " batch"]) -> tuple[Array, Array]:
+            rows = jax.tree.map(lambda column: column[index], split)
+            return jax.vmap(score, in_axes=(0, 0, None))(params, buffers, rows)
+
+        # the last batch is filled up with the last example, and what it adds is cut off again
+        index = jnp.minimum(jnp.arange(-(-size // batch) * batch), size - 1).reshape(-1, batch)
+        loss, prediction = jax.lax.map(of_batch, index)  # [batches, seeds, batch]
+        join = lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)[:, :size]
+        return join(loss), join(prediction)
+
+    return Machine(init, run, evaluate)
+
+
+def keep_best(best: Best, state: SeedState, accuracy: Float[Array, " seeds"], step: Int[Array, ""]) -> Best:
+    """Replaces the kept parameters of those seeds that have become better."""
+    better = (accuracy > best.accuracy) & (state.diverged_at < 0)
+
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    now = Best(state.params, state.buffers, accuracy, jnp.full_like(best.step, step))
+    return jax.tree.map(choose, now, best)
+
+
+@lru_cache(maxsize=64)
+def epoch_order(seed: int, epoch: int, examples: int) -> Int[np.ndarray, " examples"]:
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples).astype(np.int32)
+
+
+def batch_rows(seed: int, step: int, batch: int, examples: int) -> Int[np.ndarray, " batch"]:
+    """Which examples a seed sees at a step: batches are cut from one shuffled epoch after the other, without a gap."""
+    places = np.arange(step * batch, (step + 1) * batch)
+    rows = np.empty(batch, np.int32)
+    for epoch in np.unique(places // examples):
+        inside = places // examples == epoch
+        rows[inside] = epoch_order(seed, int(epoch), examples)[places[inside] % examples]
+    return rows
+
+
+def accuracy_of(prediction: Int[np.ndarray, "seeds examples"], labels: Int[np.ndarray, " examples"]) -> list[float]:
+    """The share of right answers of each seed, from exact counts."""
+    return [int(count) / len(labels) for count in (np.asarray(prediction) == labels).sum(1)]

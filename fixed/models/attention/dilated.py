@@ -1,0 +1,76 @@
+"""dilated: LongNet's attention, sparse within segments that grow as the dilation does."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, pad_to_multiple
+
+
+@register_attention("dilated", paper="Ding et al. 2023, 2307.02486", cost="L w d", reads_positions=True)
+class Dilated(nnx.Module):
+    """Attention at several scales, merged by their softmax denominators (equations 2 to 10).
+
+    Scale i cuts the sequence into segments of w_i = segment ratio^i tokens. In each, head h keeps the tokens at
+    h mod r_i, h mod r_i + r_i, ... with r_i = ratio^i, as queries, keys and values, and attends densely among
+    them. The scales go on until one segment holds the whole sequence. A token's output is the sum of its outputs
+    at the scales that kept it, each weighted with its share of the softmax denominators.
+
+    The gradient goes through those shares too, as the mathematics has it; the authors' code stops it there.
+    """
+
+    def __init__(self, shape: Shape, *, segment: int = 64, ratio: int = 2, rngs: nnx.Rngs):
+        if segment < 1 or ratio < 2:
+            raise UsageError(f"dilated.segment = {segment} and dilated.ratio = {ratio} must be at least 1 and 2")
+        scales = [(segment, 1)]
+        while scales[-1][0] < shape.max_length:
+            scales.append((scales[-1][0] * ratio, scales[-1][1] * ratio))
+        self.scales = tuple(scales)
+
+    def __call__(
+        self,
+        q: Float[Array, "batch length heads head_dim"],
+        k: Float[Array, "batch length heads head_dim"],
+        v: Float[Array, "batch length heads head_dim"],
+        mask: Bool[Array, "batch length"],
+        dropout: Dropout = NO_DROPOUT,
+    ) -> Float[Array, "batch length heads head_dim"]:
+        parts = [attend_scale(q, k, v, mask, w, r, dropout.fold_in(r)) for w, r in self.scales]
+        outs, denominators = (jnp.stack(column) for column in zip(*parts))
+        top = jnp.max(denominators, 0, initial=jnp.finfo(jnp.float32).min)
+        share = jnp.exp(denominators - jax.lax.stop_gradient(top))
+        total = share.sum(0)
+        share = share / jnp.where(total > 0, total, 1)
+        return (share[..., None] * outs).sum(0).astype(v.dtype)
+
+
+def attend_scale(
+    q: Float[Array, "batch length heads head_dim"],
+    k: Float[Array, "batch length heads head_dim"],
+    v: Float[Array, "batch length heads head_dim"],
+    mask: Bool[Array, "batch length"],
+    width: int,
+    dilation: int,
+    dropout: Dropout,
+) -> tuple[Float[Array, "batch length heads head_dim"], Float[Array, "batch length heads"]]:
+    """One scale: outputs and log denominators, 0 and -inf where a head did not keep the token."""
+    length, heads = q.shape[1:3]
+    # one-hot over the phases of the dilation: a gather whose transpose is no scatter
+    kept = jnp.arange(heads) % dilation == jnp.arange(dilation)[:, None]  # [dilation, heads]
+
+    def gather(x: Array) -> Array:  # [batch, segments, width / dilation, heads, head_dim]
+        x = pad_to_multiple(x, width)
+        x = x.reshape(x.shape[0], -1, width // dilation, dilation, *x.shape[2:])
+        return jnp.where(kept[..., None], x, 0).sum(3)
+
+    def scatter(x: Array, empty: float) -> Array:  # back to [batch, length, heads, ...]
+        x = jnp.where(kept[..., *[None] * (x.ndim - 4)], jnp.expand_dims(x, 3), empty)
+        return x.reshape(x.shape[0], -1, heads, *x.shape[5:])[:, :length]
+
+    real = gather(jnp.broadcast_to(mask[..., None, None], (*mask.shape, heads, 1)))[..., 0] > 0
+    allowed = jnp.swapaxes(real, -1, -2)[..., None, :]
+    out, denominators = attend(gather(q), gather(k), gather(v), allowed, dropout)
+    return scatter(out, 0), scatter(denominators, -jnp.inf)

@@ -1,0 +1,24 @@
+"""linear: linear attention with the feature map elu + 1."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from lra.models.attention.registry import register_attention
+from lra.models.kernels.linear_attention import linear_attention
+
+
+def elu_plus_one(x: Array) -> Array:
+    # the minimum keeps exp, and with it the gradient of the branch not taken, finite
+    return jnp.where(x > 0, x + 1, jnp.exp(jnp.minimum(x, 0)))
+
+
+@register_attention("linear", paper="Katharopoulos et al. 2020, 2006.16236", cost="L d^2/h")
+def linear(
+    q: Float[Array, "batch length heads head_dim"],
+    k: Float[Array, "batch length heads head_dim"],
+    v: Float[Array, "batch length heads head_dim"],
+    mask: Bool[Array, "batch length"],
+    epsilon: float = 1e-6,
+) -> Float[Array, "batch length heads head_dim"]:
+    """Equations 5 and 7, with the authors' epsilon in the denominator. LRA's own code ignores the padding."""
+    return linear_attention(elu_plus_one(q), elu_plus_one(k) * mask[..., None, None], v, epsilon)

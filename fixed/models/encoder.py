@@ -1,0 +1,169 @@
+"""LRA's encoder: pre-LN Transformer blocks around any variant (Tay et al. 2021, 2011.04006, and its released code)."""
+
+import dataclasses
+from typing import Any
+
+import gin
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from lra.errors import UsageError, unknown
+from lra.models.attention import Shape, Variant
+from lra.models.attention.multihead import of_shape
+
+POOLING = ("mean", "cls")
+POSITIONS = ("sinusoidal", "learned", "none")
+
+
+@gin.configurable("encoder")
+@dataclasses.dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of the encoder.
+
+    Attributes:
+      dim: width of the token representations.
+      qkv_dim: width of queries, keys and values over all heads.
+      mlp_dim: hidden width of the blocks' MLPs and of the classifier's head.
+      dropout, attention_dropout: rates, of embeddings and block outputs, and of attention probabilities.
+      pool: "mean" over the real tokens, or "cls", the representation of a learned token before the others.
+      positions: "sinusoidal", "learned" or "none".
+    """
+
+    layers: int = 4
+    dim: int = 512
+    heads: int = 8
+    qkv_dim: int = 512
+    mlp_dim: int = 1024
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    pool: str = "mean"
+    positions: str = "sinusoidal"
+
+    def __post_init__(self) -> None:
+        if self.qkv_dim % self.heads:
+            raise UsageError(f"encoder.qkv_dim = {self.qkv_dim} does not divide by encoder.heads = {self.heads}")
+        for what, name, known in (("pooling", self.pool, POOLING), ("positions", self.positions, POSITIONS)):
+            if name not in known:
+                raise unknown(what, name, known)
+
+
+def sinusoids(length: int, dim: int) -> Float[np.ndarray, "length dim"]:
+    """The fixed position table, sines and cosines interleaved (Vaswani et al. 2017, section 3.5)."""
+    angles = np.arange(length)[:, None] * np.exp(np.arange(0, dim, 2) * -(np.log(10_000.0) / dim))
+    table = np.zeros((length, dim), np.float32)
+    table[:, 0::2], table[:, 1::2] = np.sin(angles), np.cos(angles)[:, : dim // 2]
+    return table
+
+
+class MLP(nnx.Module):
+    """Dense, GELU, dropout, Dense, dropout."""
+
+    def __init__(self, config: EncoderConfig, rngs: nnx.Rngs):
+        inits: dict[str, Any] = {
+            "kernel_init": nnx.initializers.xavier_uniform(),
+            "bias_init": nnx.initializers.normal(1e-6),
+        }
+        self.hidden = nnx.Linear(config.dim, config.mlp_dim, **inits, rngs=rngs)
+        self.out = nnx.Linear(config.mlp_dim, config.dim, **inits, rngs=rngs)
+        self.drop_hidden = nnx.Dropout(config.dropout, rngs=rngs)
+        self.drop_out = nnx.Dropout(config.dropout, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "... dim"]) -> Float[Array, "... dim"]:
+        return self.drop_out(self.out(self.drop_hidden(nnx.gelu(self.hidden(x)))))
+
+
+class Block(nnx.Module):
+    """x + attention(LN(x)), then x + MLP(LN(x))."""
+
+    def __init__(self, config: EncoderConfig, variant: Variant, max_length: int, rngs: nnx.Rngs):
+        shape = Shape(config.dim, config.qkv_dim, config.heads, max_length, config.attention_dropout)
+        self.norm_attention = nnx.LayerNorm(config.dim, rngs=rngs)
+        self.variant = variant.name
+        self.attention: Any = variant.build(shape, rngs)
+        self.drop = nnx.Dropout(config.dropout, rngs=rngs)
+        self.norm_mlp = nnx.LayerNorm(config.dim, rngs=rngs)
+        self.mlp = MLP(config, rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        mixed = of_shape(x, self.attention(self.norm_attention(x), mask), self.variant)
+        x = x + self.drop(mixed)
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class Encoder(nnx.Module):
+    """Tokens to one vector a sequence.
+
+    Args:
+      max_length: tokens of the longest sequence of the task.
+    """
+
+    def __init__(self, config: EncoderConfig, variant: Variant, vocab_size: int, max_length: int, rngs: nnx.Rngs):
+        self.pool = config.pool
+        length = max_length + (config.pool == "cls")
+        self.embedding = nnx.Embed(vocab_size, config.dim, embedding_init=nnx.initializers.normal(1.0), rngs=rngs)
+        self.cls = nnx.Param(jnp.zeros(config.dim)) if config.pool == "cls" else None
+        learned = config.positions == "learned"
+        table = nnx.initializers.normal(0.02)
+        self.positions = nnx.Param(table(rngs.params(), (length, config.dim))) if learned else None
+        self.sinusoids = config.positions == "sinusoidal"
+        self.drop = nnx.Dropout(config.dropout, rngs=rngs)
+        self.blocks = nnx.List([Block(config, variant, length, rngs) for _ in range(config.layers)])
+        self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
+
+    def __call__(self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]) -> Float[Array, "batch dim"]:
+        x, mask = self.embedding(tokens.astype(jnp.int32)), jnp.arange(tokens.shape[1]) < lengths[:, None]
+        if self.cls is not None:
+            x = jnp.concatenate([jnp.broadcast_to(self.cls.get_value(), (len(x), 1, x.shape[2])), x], 1)
+            mask = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
+        if self.sinusoids:
+            x = x + sinusoids(*x.shape[1:])
+        elif self.positions is not None:
+            x = x + self.positions.get_value()[: x.shape[1]]
+        x = self.drop(x)
+        for block in self.blocks:
+            x = block(x, mask)
+        x = self.norm(x)
+        return x[:, 0] if self.pool == "cls" else masked_mean(x, mask)
+
+
+def masked_mean(x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]) -> Float[Array, "batch dim"]:
+    """The mean over the real tokens; LRA's own code divides by the padded length."""
+    total = jnp.where(mask[..., None], x, 0).sum(1)
+    return total / jnp.maximum(mask.sum(1), 1)[:, None]
+
+
+class Classifier(nnx.Module):
+    """The encoder with LRA's head: Dense, ReLU, Dense."""
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        variant: Variant,
+        vocab_size: int,
+        max_length: int,
+        num_classes: int,
+        rngs: nnx.Rngs,
+    ):
+        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs)
+        self.hidden = nnx.Linear(config.dim, config.mlp_dim, rngs=rngs)
+        self.out = nnx.Linear(config.mlp_dim, num_classes, rngs=rngs)
+
+    def __call__(
+        self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]
+    ) -> Float[Array, "batch classes"]:
+        """Logits; `lengths` counts the real tokens at the start of each row."""
+        return self.out(nnx.relu(self.hidden(self.encoder(tokens, lengths))))
+
+
+def begin_step(model: nnx.Module, key: Array, step: Int[Array, ""]) -> None:
+    """Makes all randomness of a training step a function of the key; modules with a method `redraw` are told."""
+    dropout, redraw = jax.random.split(key)
+    nnx.reseed(model, dropout=dropout)
+    redrawn = [module for _, module in nnx.iter_modules(model) if hasattr(module, "redraw")]
+    for index, module in enumerate(redrawn):
+        module.redraw(jax.random.fold_in(redraw, index), step)

@@ -1,0 +1,1 @@
+"""The operations that the variants stand on; XLA only so far."""

@@ -1,0 +1,68 @@
+"""The tasks for other frameworks: a TFDS builder each, and a seqio Task on it, `lra_listops` and so on.
+
+Importing this module registers them; it needs the extra `seqio`. Nothing else in the project imports it: the
+examples are those of the prepared task, which the builder makes if it is not there.
+
+    seqio.get_mixture_or_task("lra_listops").get_dataset({"inputs": 2000, "targets": 1}, "train")
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from lra.tasks import TASKS, Split, Task
+from lra.tasks.prepared import load, prepare
+from lra.tasks.task import SPLITS
+
+
+class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """The examples of a task without padding: `inputs`, token ids [length], and `targets`, the label [1]."""
+
+    task: Task
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        label = tfds.features.Tensor(shape=(1,), dtype=np.int32)
+        inputs = tfds.features.Tensor(shape=(None,), dtype=np.int32)
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.task.summary,
+            features=tfds.features.FeaturesDict({"inputs": inputs, "targets": label}),
+            citation=self.task.citation,
+            license=self.task.licence,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, np.ndarray]]]]:
+        source = self.task.source()
+        prepare(self.task, source)
+        splits = load(self.task, source).splits
+        return {split: self._generate_examples(splits[split]) for split in SPLITS}
+
+    def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        for row in range(len(split)):
+            inputs = split.inputs[row, : split.lengths[row]].astype(np.int32)
+            yield row, {"inputs": inputs, "targets": split.labels[row : row + 1]}
+
+
+def register(task: Task) -> None:
+    """Makes the builder's class, under whose name TFDS finds it, and the seqio Task."""
+    name = f"lra_{task.name}"
+    members = {"VERSION": tfds.core.Version(task.version), "task": task, "__module__": __name__}
+    globals()[name] = type("".join(part.title() for part in name.split("_")), (TaskBuilder,), members)
+
+    def feature(size: int) -> seqio.Feature:
+        return seqio.Feature(seqio.PassThroughVocabulary(size), add_eos=False, dtype=tf.int32)
+
+    seqio.TaskRegistry.add(
+        name,
+        source=seqio.TfdsDataSource(f"{name}:{task.version}", splits=SPLITS),
+        preprocessors=[],
+        output_features={"inputs": feature(task.vocab_size), "targets": feature(task.num_classes)},
+    )
+
+
+for _task in TASKS.values():
+    register(_task)

@@ -1,0 +1,75 @@
+"""What several tests need: a small ListOps, prepared once, and the command line as a user sees it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# what one test has compiled, the next need not; the kill tests turn it off
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+import gin
+import pytest
+
+Done = subprocess.CompletedProcess[str]
+SMALL_DATA = [
+    "listops.min_length = 4", "listops.max_length = 24", "listops.max_depth = 3", "listops.max_args = 4",
+    "listops.train = 203", "listops.validation = 53", "listops.test = 101",
+]  # fmt: skip
+SMALL = [
+    *SMALL_DATA, "encoder.layers = 1", "encoder.dim = 16", "encoder.qkv_dim = 16", "encoder.heads = 2",
+    "encoder.mlp_dim = 16", "encoder.dropout = 0.1", "encoder.attention_dropout = 0.1", "cosine.warmup = 2",
+    "train.steps = 20", "train.batch_size = 8", "train.log_every = 4", "train.eval_every = 8",
+    "train.eval_batch_size = 32", "local.radius = 3", "performer.features = 8", "linformer.rank = 4",
+    "dilated.segment = 8",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def clean_gin():
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture(scope="session")
+def small_home(tmp_path_factory) -> Path:
+    """An LRA_HOME in which ListOps is prepared with the parameters SMALL_DATA."""
+    from lra.plan import configure
+    from lra.tasks import TASKS, prepared
+
+    home = tmp_path_factory.mktemp("home")
+    old = os.environ.get("LRA_HOME")
+    os.environ["LRA_HOME"] = str(home)
+    configure(TASKS["listops"], None, "demo", SMALL_DATA)
+    prepared.prepare(TASKS["listops"], TASKS["listops"].source())
+    gin.clear_config()
+    if old is None:
+        del os.environ["LRA_HOME"]
+    else:
+        os.environ["LRA_HOME"] = old
+    return home
+
+
+@pytest.fixture
+def home(small_home, monkeypatch) -> Path:
+    monkeypatch.setenv("LRA_HOME", str(small_home))
+    return small_home
+
+
+def bindings(*lines: str) -> list[str]:
+    return [word for line in lines for word in ("--gin", line)]
+
+
+def lra(
+    *words: object, cwd: Path | None = None, python: tuple[str, ...] = (), **env: str
+) -> subprocess.CompletedProcess:
+    """Runs the command line in a process of its own."""
+    command = [
+        sys.executable,
+        *python,
+        "-c",
+        "import sys; from lra.cli import main; sys.exit(main())",
+        *map(str, words),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=os.environ | env, check=False)
