@@ -166,7 +166,7 @@ def test_easier_levels(difficulty):
 
 def test_parameters_are_checked():
     for wrong in ({"seed_distance": 4}, {"paddle_thickness": 0.7}, {"padding": 0}, {"contour_length": 2}):
-        with pytest.raises(ValueError, match="first paddles|whole number|or more"):
+        with pytest.raises(ValueError, match=r"first paddles|whole number|or more"):
             Pathfinder(**wrong)
     with pytest.raises(ValueError, match="99 %"):
         draw_chunk(Pathfinder(distractor_paddles=400), 0)
