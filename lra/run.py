@@ -156,6 +156,8 @@ class Trainer:
             if self.stop.is_set() and not done:
                 raise Interrupted(f"stopped at step {self.step} of {config.steps}; the same command goes on from there")
 
+        self.bar.skip(config.steps - self.step)  # if all seeds diverged
+
     def rows(self, count: int) -> np.ndarray:
         """The examples of the next `count` steps [log_every, seeds, batch]; the rest is not read."""
         config, examples = self.plan.train, len(self.train)

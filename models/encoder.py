@@ -104,6 +104,7 @@ class Encoder(nnx.Module):
 
     def __init__(self, config: EncoderConfig, variant: Variant, vocab_size: int, max_length: int, rngs: nnx.Rngs):
         self.pool = config.pool
+        self.max_length = max_length
         length = max_length + (config.pool == "cls")
         self.embedding = nnx.Embed(vocab_size, config.dim, embedding_init=nnx.initializers.normal(1.0), rngs=rngs)
         self.cls = nnx.Param(jnp.zeros(config.dim)) if config.pool == "cls" else None
@@ -116,6 +117,8 @@ class Encoder(nnx.Module):
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
 
     def __call__(self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]) -> Float[Array, "batch dim"]:
+        if tokens.shape[1] > self.max_length:
+            raise UsageError(f"the model was built for at most {self.max_length} tokens and got {tokens.shape[1]}")
         x, mask = self.embedding(tokens.astype(jnp.int32)), jnp.arange(tokens.shape[1]) < lengths[:, None]
         if self.cls is not None:
             x = jnp.concatenate([jnp.broadcast_to(self.cls.get_value(), (len(x), 1, x.shape[2])), x], 1)
@@ -163,7 +166,8 @@ class Classifier(nnx.Module):
 def begin_step(model: nnx.Module, key: Array, step: Int[Array, ""]) -> None:
     """Makes all randomness of a training step a function of the key; modules with a method `redraw` are told."""
     dropout, redraw = jax.random.split(key)
-    nnx.reseed(model, dropout=dropout)
+    # "default" is the name of the streams of a model that was built with a single seed
+    nnx.reseed(model, dropout=dropout, default=dropout)
     redrawn = [module for _, module in nnx.iter_modules(model) if hasattr(module, "redraw")]
     for index, module in enumerate(redrawn):
         module.redraw(jax.random.fold_in(redraw, index), step)

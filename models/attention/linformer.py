@@ -44,5 +44,5 @@ class Linformer(nnx.Module):
             weights = matrix.get_value()[:, :length].astype(x.dtype)
             return jnp.einsum("bnhd,kn->bkhd", jnp.where(real, x, 0), weights)
 
-        allowed = mask.any(1)[:, None, None, None]  # all keys are real mixtures, unless there is nothing to mix
-        return attend(q, mix(self.e, k), mix(self.f or self.e, v), allowed, dropout)[0]
+        every = jnp.ones((1, 1, 1, 1), bool)  # what is mixed of padding alone is 0
+        return attend(q, mix(self.e, k), mix(self.f or self.e, v), every, dropout)[0]

@@ -245,13 +245,18 @@ def test_every_dropout_draws_its_own():
 
 
 def test_every_dropout_is_used():
+    """Another key for one of them alone changes the logits."""
     model, inputs = classifier(layers=1), batch()
-    out, dropouts = model(*inputs), [m for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)]
-    for dropout in dropouts:
-        model.eval()
-        dropout.train()
-        assert np.abs(model(*inputs) - out).max() > 1e-3
-    assert len(dropouts) == 5
+    model.train()
+    begin_step(model, jax.random.key(1), jnp.array(0))
+    out, streams = run(model, *inputs), [m.rngs for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)]
+    assert len(streams) == 5
+    for stream in streams:
+        key = stream.key.get_value()
+        stream.key.set_value(jax.random.key(2))
+        assert np.abs(run(model, *inputs) - out).max() > 1e-3
+        stream.key.set_value(key)
+    np.testing.assert_array_equal(run(model, *inputs), out)
 
 
 @pytest.mark.parametrize(("name", "drops"), [("transformer", True), ("linformer", True), ("linear", False)])
@@ -287,3 +292,22 @@ def test_performers_redraw_each_for_itself():
 def test_impossible_sizes_are_refused(changes, message):
     with pytest.raises(UsageError, match=message):
         config(**changes)
+
+
+def test_a_model_of_one_seed_is_reseeded_too():
+    config = EncoderConfig(layers=1, dim=8, heads=2, qkv_dim=8, mlp_dim=8, dropout=0.5)
+    model = Classifier(config, VARIANTS["transformer"], 7, 16, 3, nnx.Rngs(0))
+    tokens, lengths = np.ones((2, 16), int), np.array([16, 9])
+    logits = []
+    for key in (1, 1, 2):
+        begin_step(model, jax.random.key(key), np.int32(0))
+        logits.append(np.asarray(model(tokens, lengths)))
+    assert np.array_equal(logits[0], logits[1])
+    assert not np.array_equal(logits[0], logits[2])
+
+
+def test_more_tokens_than_the_model_was_built_for_are_refused():
+    config = EncoderConfig(layers=1, dim=8, heads=2, qkv_dim=8, mlp_dim=8, positions="learned")
+    model = Classifier(config, VARIANTS["linear"], 7, 16, 3, nnx.Rngs(0))
+    with pytest.raises(UsageError, match="at most 16 tokens and got 17"):
+        model(np.ones((1, 17), int), np.array([17]))
