@@ -1,8 +1,0 @@
-"""`python -m lra`."""
-
-import sys
-
-from lra.cli import main
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,1 +1,0 @@
-"""The encoder, its heads and the attention variants."""

@@ -1,1 +1,0 @@
-"""The operations that the variants stand on; XLA only so far."""
