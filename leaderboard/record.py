@@ -19,7 +19,7 @@ class Sizes(TypedDict):
 
 
 class Floors(TypedDict):
-    validation: float
+    validation: float | None  # None if there is no such split
     test: float
 
 
@@ -53,8 +53,8 @@ class SeedResult(TypedDict):
     seed: int
     status: Literal["ok", "diverged"]
     step: int  # whose parameters were scored, or whose loss was not finite
-    validation: Score | None  # None if it diverged
-    test: Score | None
+    validation: Score | None  # None if it diverged or there is no such split
+    test: Score | None  # None if it diverged
 
 
 class Measured(TypedDict):

@@ -69,8 +69,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         "--from",
         dest="read_from",
         type=Path,
-        metavar="DIR",
-        help="the publisher's files instead of the generator",
+        metavar="PATH",
+        help="the publisher's files: a folder, or their archive as downloaded (default: generate, or ask TFDS)",
     )
     prepare.add_argument("--protocol", metavar="NAME", help="the sizes of this protocol (default: the task's own)")
     prepare.add_argument(
@@ -81,6 +81,25 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         help="processes (default: %(default)s); the examples do not depend on it",
     )
     prepare.add_argument("--force", action="store_true", help="replace what is prepared")
+
+    show = command("show", "Print examples of a prepared task as a person reads them.", bindings)
+    show.add_argument("task", metavar="TASK")
+    show.add_argument("--protocol", metavar="NAME", help="as it was prepared (default: the task's own parameters)")
+    show.add_argument(
+        "--split", default="train", metavar="NAME", help="train, validation or test (default: %(default)s)"
+    )
+    show.add_argument(
+        "--first", type=int, default=0, metavar="N", help="position of the first one (default: %(default)s)"
+    )
+    show.add_argument("--count", type=int, metavar="N", help="how many (default: 3, on a contact sheet 40)")
+    show.add_argument("--png", type=Path, metavar="FILE", help="draw images on a contact sheet, with their labels")
+
+    export = command("export", "Write Pathfinder's images as LRA does: a folder of PNGs, for other programs.", bindings)
+    export.add_argument("task", metavar="TASK")
+    export.add_argument("folder", type=Path, metavar="DIR")
+    export.add_argument("--protocol", metavar="NAME", help="the sizes of this protocol (default: the task's own)")
+    export.add_argument("--count", type=int, metavar="N", help="the first so many images (default: all)")
+    export.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="processes")
 
     run = command("run", "Train and score variants, and write their records.", results, bindings)
     run.add_argument("--task", required=True, metavar="NAME")

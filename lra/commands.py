@@ -1,6 +1,8 @@
 """What the commands do, each as a function of its options."""
 
+import io
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +16,7 @@ from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
 from lra.leaderboard.record import Record
 from lra.progress import Display
-from lra.tasks import TASKS
+from lra.tasks import TASKS, Source, Split, Task
 
 
 def tasks(options: Namespace) -> int:
@@ -31,7 +33,7 @@ def tasks(options: Namespace) -> int:
             except UserError as error:
                 entry["error"] = str(error)
             else:
-                keys = ("origin", "examples", "max_length", "floor", "data_sha256")
+                keys = ("origin", "examples", "max_length", "floor", "also_in_train", "warnings", "data_sha256")
                 entry |= {key: manifest[key] for key in keys}
             prepared.append(entry)
         found.append(
@@ -87,16 +89,9 @@ def variants(options: Namespace) -> int:
 
 
 def prepare(options: Namespace) -> int:
-    from lra.plan import built, configure
     from lra.tasks import prepared
 
-    if options.task not in TASKS:
-        raise unknown("task", options.task, TASKS)
-    if options.workers < 1:
-        raise UsageError(f"--workers {options.workers} is not at least 1")
-    task = TASKS[options.task]
-    configure(task, None, options.protocol, options.gin)
-    source = built(task.source, task.name)
+    task, source = configured(options)
     with Display() as display, display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
         new = prepared.prepare(
             task,
@@ -112,6 +107,96 @@ def prepare(options: Namespace) -> int:
         return print_json({"folder": str(folder), "new": new, "manifest": manifest})
     sizes = ", ".join(f"{count:,} {split}" for split, count in manifest["examples"].items())
     print(f"{task.name} {task.version}: {sizes} {'written to' if new else 'are already in'} {folder}")
+    for split, count in manifest["also_in_train"].items():
+        if count:
+            print(f"note: {count:,} of the {split} examples are also in train")
+    for warning in manifest["warnings"]:
+        print(f"note: {warning}")
+    return 0
+
+
+def configured(options: Namespace) -> tuple[Task, Source]:
+    """The task that a command names and the parameters of its data."""
+    from lra.plan import built, configure, task_of
+
+    if getattr(options, "workers", 1) < 1:
+        raise UsageError(f"--workers {options.workers} is not at least 1")
+    task = task_of(options.task, options.protocol)
+    announce(options, task)
+    configure(task, None, options.protocol, options.gin)
+    return task, built(task.source, task.name)
+
+
+def announce(options: Namespace, task: Task) -> None:
+    """Says so where a protocol runs on a stand-in."""
+    if task.name != options.task:
+        message = f"protocol {options.protocol} does not run on {options.task} but on {task.name}, a synthetic stand-in"
+        print(message, file=sys.stderr)
+
+
+def show(options: Namespace) -> int:
+    from lra.tasks.prepared import load
+    from lra.tasks.task import SPLITS
+
+    task, source = configured(options)
+    if options.split not in SPLITS:
+        raise unknown("split", options.split, SPLITS)
+    if options.png and not task.picture:
+        raise UsageError(f"--png: {task.name} is not made of images; without it, lra show prints")
+    protocol = f" --protocol {options.protocol}" if options.protocol else ""
+    words = [f"--gin '{binding}'" for binding in options.gin]
+    split = load(task, source, " ".join([f"lra prepare {options.task}{protocol}", *words])).splits[options.split]
+    count = options.count if options.count is not None else 40 if options.png else 3
+    if count < 1 or not 0 <= options.first < len(split):
+        raise UsageError(
+            f"--first {options.first} --count {count}: {options.split} has {len(split):,} examples, from 0 on"
+        )
+    rows = range(options.first, min(options.first + count, len(split)))
+    names = [f"{row}: {task.classes[split.labels[row]]}" for row in rows]
+    if options.png:
+        from lra.tasks.pictures import contact_sheet
+
+        image = io.BytesIO()
+        contact_sheet([split.inputs[row] for row in rows], names).save(image, "PNG")
+        write_atomically(options.png, image.getvalue())
+        print(f"{len(rows)} examples of {task.name} on {options.png}")
+        return 0
+    found = [
+        {"row": row, "label": int(split.labels[row]), "class": task.classes[split.labels[row]],
+         "documents": [ids[:length].tolist() for ids, length in documents(split, row)]}
+        for row in rows
+    ]  # fmt: skip
+    if options.json:
+        return print_json(found)
+    for row, name in zip(rows, names):
+        for index, (ids, length) in enumerate(documents(split, row)):
+            part = f", document {'ab'[index]}" if task.documents > 1 else ""
+            print(f"{options.split} {name}{part}, {length:,} tokens\n\n{task.show(ids[:length])}\n")
+    return 0
+
+
+def documents(split: Split, row: int) -> list[tuple[Any, int]]:
+    """The token ids of each document of an example, and how many of them are real."""
+    length = split.inputs.shape[-1]
+    return list(zip(split.inputs[row].reshape(-1, length), split.lengths[row].reshape(-1).tolist()))
+
+
+def export(options: Namespace) -> int:
+    from lra.tasks.pathfinder import Pathfinder
+    from lra.tasks.pathfinder_files import write_lra_folder
+
+    task, source = configured(options)
+    if not isinstance(source, Pathfinder):
+        raise UsageError(
+            f"{task.name} has no folder of images in LRA; pathfinder, pathfinder64, pathx and pathx256 have"
+        )
+    total = sum(source.sizes.values())
+    count = total if options.count is None else options.count
+    if not 1 <= count <= total:
+        raise UsageError(f"--count {count}: {task.name} has 1 to {total:,} images")
+    with Display() as display, display.bar(f"{task.name}: exporting", count) as bar:
+        root = write_lra_folder(source, options.folder, count, options.workers, bar.advance)
+    print(f"{count:,} images in {root}")
     return 0
 
 
@@ -120,12 +205,13 @@ def run(options: Namespace) -> int:
     from lra.interrupt import Interrupted, interruptible
     from lra.leaderboard import store
     from lra.models.attention import VARIANTS
-    from lra.plan import make_plan
+    from lra.plan import make_plan, task_of
     from lra.run import execute
     from lra.tasks.prepared import load
 
     for path in options.imports:
         extension.load(path)
+    announce(options, task_of(options.task, options.protocol))
     names = sorted(VARIANTS) if options.variant == "all" else options.variant.split(",")
     plans = [make_plan(options.task, name, options.protocol, seeds_of(options.seeds), options.gin) for name in names]
     data = load(plans[0].task, plans[0].source, plans[0].prepare_command)

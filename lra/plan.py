@@ -20,6 +20,7 @@ from lra.errors import UsageError, UserError, one_line, unknown
 from lra.files import sha256_text
 from lra.models.attention import VARIANTS, Variant
 from lra.models.encoder import Classifier, EncoderConfig
+from lra.models.pair import PairClassifier, PairConfig
 from lra.optimizer import Schedule, adamw
 from lra.tasks import TASKS, Source, Task
 
@@ -36,7 +37,8 @@ class TrainConfig:
     Attributes:
       steps, log_every, eval_every: in optimiser steps; evaluation is on the whole validation split.
       batch_size, eval_batch_size: in examples, for each seed.
-      select: "last" scores the parameters after the last step, "best" those with the highest validation accuracy.
+      select: "last" scores the parameters after the last step, "best" those with the highest validation accuracy;
+        a task without a validation split has only the last.
     """
 
     steps: int = gin.REQUIRED
@@ -63,6 +65,7 @@ class Plan:
       overrides: gin bindings given by hand, normalised and sorted.
       config: the operative gin configuration.
       parameters: trainable ones of one seed.
+      pair: how two documents meet; None for a task of single ones.
       source_sha256: of the file of an imported variant.
     """
 
@@ -73,6 +76,7 @@ class Plan:
     seeds: tuple[int, ...]
     overrides: tuple[str, ...]
     encoder: EncoderConfig
+    pair: PairConfig | None
     train: TrainConfig
     optimizer: optax.GradientTransformation
     schedule: Schedule
@@ -97,23 +101,36 @@ class Plan:
         options = [f"--gin '{binding}'" for binding in self.overrides if binding.startswith(f"{self.task.name}.")]
         return " ".join([f"lra prepare {self.task.name} --protocol {self.protocol}", *options])
 
-    def model(self, rngs: nnx.Rngs) -> Classifier:
-        return Classifier(
-            self.encoder,
-            self.variant,
-            self.task.vocab_size,
-            self.source.max_length,
-            self.task.num_classes,
-            rngs,
-        )
+    def model(self, rngs: nnx.Rngs) -> Classifier | PairClassifier:
+        shape = (self.task.vocab_size, self.source.max_length, self.task.num_classes)
+        if self.pair:
+            return PairClassifier(self.encoder, self.pair, self.variant, *shape, rngs)
+        return Classifier(self.encoder, self.variant, *shape, rngs)
 
 
 def protocols() -> list[str]:
     return sorted(path.name for path in (GIN / "protocols").iterdir() if path.is_dir())
 
 
+def task_of(name: str, protocol: str | None) -> Task:
+    """The task of that name, or the synthetic stand-in on which a protocol has it run, a task of its own.
+
+    Raises:
+      UsageError: there is no such task.
+    """
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    stand_in = f"synthetic_{name}"
+    recipes = GIN / "protocols" / (protocol or "")
+    if stand_in in TASKS and (recipes / f"{stand_in}.gin").is_file() and not (recipes / f"{name}.gin").is_file():
+        return TASKS[stand_in]
+    return TASKS[name]
+
+
 def configure(task: Task, variant: str | None, protocol: str | None, overrides: Sequence[str]) -> tuple[str, ...]:
     """Replaces gin's configuration by that of a task, variant and protocol, then the overrides, in this order.
+
+    A protocol's `TASK/VARIANT.gin`, where there is one, overrides its `TASK.gin`.
 
     Returns:
       the overrides, normalised and sorted.
@@ -131,6 +148,8 @@ def configure(task: Task, variant: str | None, protocol: str | None, overrides: 
         if not recipe.is_file():
             raise UsageError(f"protocol '{protocol}' has no recipe for {task.name} ({recipe} is not there)")
         found += [GIN / "protocols" / f"{protocol}.gin", recipe]
+        if variant:
+            found.append(recipe.parent / task.name / f"{variant}.gin")
     gin.clear_config()
     for path in found:
         if path.is_file():
@@ -146,7 +165,7 @@ def configure(task: Task, variant: str | None, protocol: str | None, overrides: 
 def bad_binding(binding: str, reason: str) -> UsageError:
     """What is wrong with a gin binding, and the nearest that would be right."""
     selector, _, name = binding.partition("=")[0].strip().rpartition(".")
-    configurables = ["train", "encoder", "adamw", "rsqrt", "cosine", *TASKS, *VARIANTS]
+    configurables = ["train", "encoder", "pair", "adamw", "rsqrt", "cosine", *TASKS, *VARIANTS]
     if "No configurable matching" in reason and "@" not in reason:
         return UsageError(f"--gin '{binding}': {unknown('configurable', selector or name, configurables)}")
     if "doesn't have a parameter" in reason:
@@ -179,19 +198,21 @@ def make_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], over
       UsageError: a name or a binding that does not exist, or a configuration that contradicts itself.
       UserError: the variant raised; names its file and line.
     """
-    if task not in TASKS:
-        raise unknown("task", task, TASKS)
+    found = task_of(task, protocol)
     if variant not in VARIANTS:
         raise unknown("variant", variant, VARIANTS)
     if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 1 << 32 for seed in seeds):
         raise UsageError(f"seeds {','.join(map(str, seeds))} are not different whole numbers from 0 to 2^32 - 1")
-    normalised = configure(TASKS[task], variant, protocol, overrides)
-    recipe = f"{task}, {variant}, {protocol}"
-    source = built(TASKS[task].source, recipe)
+    normalised = configure(found, variant, protocol, overrides)
+    recipe = f"{found.name}, {variant}, {protocol}"
+    source = built(found.source, recipe)
     encoder, train = built(EncoderConfig, recipe), built(TrainConfig, recipe)
+    pair = built(PairConfig, recipe) if found.documents == 2 else None
     optimizer, schedule = built(adamw, recipe)
+    if train.select == "best" and not source.sizes["validation"]:
+        raise UsageError(f"{found.name} has no validation split here, so train.select = 'best' cannot be")
     plan = Plan(
-        TASKS[task], source, VARIANTS[variant], protocol, tuple(seeds), normalised, encoder, train, optimizer, schedule,
+        found, source, VARIANTS[variant], protocol, tuple(seeds), normalised, encoder, pair, train, optimizer, schedule,
         config="", parameters=0, source_sha256=extension.sha256_of(variant),
     )  # fmt: skip
     parameters = trace(plan)
@@ -204,8 +225,9 @@ def trace(plan: Plan) -> int:
 
     def call() -> tuple[nnx.State, jax.Array]:
         model = plan.model(nnx.Rngs(params=0, dropout=0))
-        tokens = jnp.zeros((plan.train.batch_size, plan.source.max_length), jnp.int32)
-        return nnx.state(model, nnx.Param), model(tokens, jnp.full(len(tokens), tokens.shape[1]))
+        shape = (plan.train.batch_size, *([plan.task.documents] if plan.task.documents > 1 else []))
+        tokens = jnp.zeros((*shape, plan.source.max_length), jnp.uint8)
+        return nnx.state(model, nnx.Param), model(tokens, jnp.full(shape, plan.source.max_length))
 
     try:
         params, _ = jax.eval_shape(call)

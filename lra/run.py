@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lra.checkpoint import Checkpoints
+from lra import feed
 from lra.errors import UserError
 from lra.files import locked
 from lra.interrupt import Interrupted
@@ -81,7 +82,7 @@ class Trainer:
     ):
         self.plan, self.data, self.bar, self.stop, self.checkpoint_every = plan, data, bar, stop, checkpoint_every
         self.machine: Machine = machine(plan)
-        self.train: Split = jax.device_put(Split(*map(np.asarray, columns(data.splits["train"]))))
+        self.feed = self.make_feed(data.splits["train"])
         self.keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(
             jnp.array(plan.seeds, jnp.uint32)
         )
@@ -101,6 +102,14 @@ class Trainer:
             self.timed_steps, kept = notes["timed_steps"], notes["metrics_bytes"]
         self.log = MetricsLog(folder, plan.seeds, kept, self.step)
 
+    def make_feed(self, train: Split) -> feed.Feed:
+        config = self.plan.train
+
+        def rows_of(seed: int, step: int) -> np.ndarray:
+            return batch_rows(seed, step, config.batch_size, len(train))
+
+        return feed.Feed(train, rows_of, self.plan.seeds, config.steps, config.log_every, feed.room())
+
     def train_and_score(self) -> Outcome:
         try:
             compiled, compile_seconds = self.compile()
@@ -113,6 +122,7 @@ class Trainer:
                 status, None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds, step_bytes
             )
         finally:
+            self.feed.close()
             self.log.close()
             self.checkpoints.close()
 
@@ -120,10 +130,10 @@ class Trainer:
         """The compiled step, and the seconds that it took."""
         self.bar.note("compiling")
         began = time.monotonic()
-        rows = jax.ShapeDtypeStruct(self.rows(0).shape, jnp.int32)
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
         step = jax.jit(self.machine.run, donate_argnums=0)
-        compiled = step.lower(self.state, self.keys, scalar, scalar, rows, self.train).compile()
+        piece = self.feed.piece(min(self.step, self.plan.train.steps - 1))
+        compiled = step.lower(self.state, self.keys, scalar, scalar, piece.rows, piece.examples).compile()
         return compiled, time.monotonic() - began
 
     def train_to_the_end(self, compiled: Any) -> None:
@@ -134,10 +144,11 @@ class Trainer:
         while self.step < config.steps and not self.all_diverged():
             boundary = min(config.steps, (self.step // config.log_every + 1) * config.log_every)
             boundary = min(boundary, (self.step // config.eval_every + 1) * config.eval_every)
-            count = min(boundary - self.step, max(1, int(DISPATCH_SECONDS * rate)))
             began = time.monotonic()
+            piece = self.feed.piece(self.step)
+            count = min(boundary - self.step, piece.steps, max(1, int(DISPATCH_SECONDS * rate)))
             span = (jnp.int32(self.step), jnp.int32(count))
-            self.state = compiled(self.state, self.keys, *span, self.rows(count), self.train)
+            self.state = compiled(self.state, self.keys, *span, piece.rows, piece.examples)
             jax.block_until_ready(self.state)
             elapsed = time.monotonic() - began
             rate = count / max(elapsed, 1e-6)
@@ -146,7 +157,8 @@ class Trainer:
             self.seconds += elapsed
             if self.step % config.log_every == 0 or self.step == config.steps:
                 self.log_training()
-            if self.step % config.eval_every == 0 or self.step == config.steps:
+            validated = len(self.data.splits["validation"]) > 0
+            if validated and (self.step % config.eval_every == 0 or self.step == config.steps):
                 self.log_validation()
             self.bar.advance(count)
             done = self.step == config.steps or self.all_diverged()
@@ -157,15 +169,6 @@ class Trainer:
                 raise Interrupted(f"stopped at step {self.step} of {config.steps}; the same command goes on from there")
 
         self.bar.skip(config.steps - self.step)  # if all seeds diverged
-
-    def rows(self, count: int) -> np.ndarray:
-        """The examples of the next `count` steps [log_every, seeds, batch]; the rest is not read."""
-        config, examples = self.plan.train, len(self.train)
-        rows = np.zeros((config.log_every, len(self.plan.seeds), config.batch_size), np.int32)
-        for index in range(count):
-            for place, seed in enumerate(self.plan.seeds):
-                rows[index, place] = batch_rows(seed, self.step + index, config.batch_size, examples)
-        return rows
 
     def all_diverged(self) -> bool:
         return bool((np.asarray(self.state.diverged_at) >= 0).all())
@@ -191,12 +194,21 @@ class Trainer:
             self.best = jax.jit(keep_best)(self.best, self.state, jnp.array(accuracy), jnp.int32(self.step))
 
     def evaluate(self, split: str, params: Any, buffers: Any) -> tuple[list[float], list[float]]:
-        """Loss and accuracy of each seed on all examples of a split."""
+        """Loss and accuracy of each seed on all examples of a split, a piece at a time."""
         if not hasattr(self, "evaluator"):
             self.evaluator: Callable[..., Any] = jax.jit(self.machine.evaluate)
-        examples = Split(*map(np.asarray, columns(self.data.splits[split])))
-        loss, prediction = self.evaluator(params, buffers, examples)
-        return np.asarray(loss, np.float64).mean(1).tolist(), accuracy_of(np.asarray(prediction), examples.labels)
+        examples = self.data.splits[split]
+        batch = self.plan.train.eval_batch_size
+        piece = min(len(examples), max(1, feed.PIECE * len(examples) // feed.size(examples) // batch) * batch)
+        losses, predictions = [], []
+        for start in range(0, len(examples), piece):
+            # the last piece is filled up with the last example, so that all have one shape
+            rows = np.minimum(np.arange(start, start + piece), len(examples) - 1)
+            found = self.evaluator(params, buffers, feed.gather(examples, rows))
+            loss, prediction = (np.asarray(part)[:, : len(examples) - start] for part in found)
+            losses.append(loss.astype(np.float64))
+            predictions.append(prediction)
+        return np.concatenate(losses, 1).mean(1).tolist(), accuracy_of(np.concatenate(predictions, 1), examples.labels)
 
     def score(self) -> list[SeedResult]:
         """Validation and test scores of the selected parameters."""
@@ -204,17 +216,21 @@ class Trainer:
             self.state.params, self.state.buffers, jnp.zeros(0), jnp.full(len(self.plan.seeds), self.step)
         )
         self.bar.note("scoring")
-        scores = {split: list(zip(*self.evaluate(split, chosen.params, chosen.buffers))) for split in SPLITS[1:]}
+        scores = {
+            split: list(zip(*self.evaluate(split, chosen.params, chosen.buffers)))
+            for split in SPLITS[1:]
+            if len(self.data.splits[split])
+        }
         seeds: list[SeedResult] = []
         for place, (seed, diverged_at) in enumerate(zip(self.plan.seeds, np.asarray(self.state.diverged_at).tolist())):
             step = int(chosen.step[place]) if diverged_at < 0 else diverged_at
-            (v_loss, v_accuracy), (t_loss, t_accuracy) = (scores[split][place] for split in SPLITS[1:])
-            if diverged_at >= 0 or not np.isfinite([v_loss, t_loss]).all():
+            if diverged_at >= 0 or not all(np.isfinite(score[place][0]) for score in scores.values()):
                 seeds.append(SeedResult(seed=seed, status="diverged", step=step, validation=None, test=None))
                 continue
-            validation = Score(loss=v_loss, accuracy=v_accuracy)
-            test = Score(loss=t_loss, accuracy=t_accuracy)
-            seeds.append(SeedResult(seed=seed, status="ok", step=step, validation=validation, test=test))
+            own = {split: Score(loss=score[place][0], accuracy=score[place][1]) for split, score in scores.items()}
+            seeds.append(
+                SeedResult(seed=seed, status="ok", step=step, validation=own.get("validation"), test=own["test"])
+            )
         return seeds
 
     def save(self) -> None:
@@ -223,7 +239,3 @@ class Trainer:
             "metrics_bytes": self.log.size(),
         }  # fmt: skip
         self.checkpoints.save(self.step, (self.state, self.best), notes)
-
-
-def columns(split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return split.inputs, split.lengths, split.labels

@@ -14,7 +14,7 @@ from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
 from lra.models.attention.multihead import of_shape
 
-POOLING = ("mean", "cls")
+POOLING = ("mean", "cls", "first")
 POSITIONS = ("sinusoidal", "learned", "none")
 
 
@@ -28,7 +28,8 @@ class EncoderConfig:
       qkv_dim: width of queries, keys and values over all heads.
       mlp_dim: hidden width of the blocks' MLPs and of the classifier's head.
       dropout, attention_dropout: rates, of embeddings and block outputs, and of attention probabilities.
-      pool: "mean" over the real tokens, or "cls", the representation of a learned token before the others.
+      pool: "mean" over the real tokens, "cls", the representation of a learned token before the others, or "first",
+        that of the first token, which is what LRA's code makes of CLS where it encodes pairs.
       positions: "sinusoidal", "learned" or "none".
     """
 
@@ -131,7 +132,7 @@ class Encoder(nnx.Module):
         for block in self.blocks:
             x = block(x, mask)
         x = self.norm(x)
-        return x[:, 0] if self.pool == "cls" else masked_mean(x, mask)
+        return masked_mean(x, mask) if self.pool == "mean" else x[:, 0]
 
 
 def masked_mean(x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]) -> Float[Array, "batch dim"]:

@@ -19,13 +19,15 @@ from jaxtyping import Int
 
 from lra.errors import UsageError, UserError
 from lra.tasks.parallel import parallel
-from lra.tasks.task import SPLITS, Split, Task
+from lra.tasks.publisher import find
+from lra.tasks.task import SPLITS, Blocks, Split, Task, Warn
 
 PAD = 0
 VOCABULARY = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
 TOKEN_ID = {token: index for index, token in enumerate(VOCABULARY, start=1)}  # 0 is padding
 FIRST_OPERATOR, CLOSE = TOKEN_ID["[MIN"], TOKEN_ID["]"]
 ROOTS = 1 << 14  # trees drawn per chunk, most of them too short; part of the law, since it decides the order
+PUBLISHED = "storage.googleapis.com/long-range-arena/lra_release.gz, folder listops-1000"
 BARREN_CHUNKS = 64  # this many in a row without a new tree: there are no more
 
 
@@ -65,7 +67,11 @@ class ListOps:
     def sizes(self) -> dict[str, int]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
-    def generate(self, workers: int = 1) -> Iterator[tuple[str, Split]]:
+    @property
+    def files(self) -> str:
+        return r"(^|/)listops-1000/basic_(train|val|test)\.tsv$"
+
+    def generate(self, workers: int = 1) -> Blocks:
         """New trees in the order of the chunks, dealt to train, then validation, then test."""
         seen: set[bytes] = set()
         sizes = self.sizes
@@ -92,10 +98,10 @@ class ListOps:
             if not any(sizes.values()):
                 return
 
-    def read(self, folder: Path, workers: int = 1) -> Iterator[tuple[str, Split]]:
+    def read(self, folder: Path, workers: int, warn: Warn) -> Blocks:
         """LRA's `basic_{train,val,test}.tsv`; every expression is evaluated and compared with its label."""
         for split, stem in zip(SPLITS, ("basic_train", "basic_val", "basic_test")):
-            path = folder / f"{stem}.tsv"
+            path = find(folder, f"listops-1000/{stem}.tsv", PUBLISHED)
             blocks: Iterator[Split] = parallel(functools.partial(read_lines, self, path), numbered_lines(path), workers)
             count = 0
             for block in blocks:
@@ -225,7 +231,7 @@ def numbered_lines(path: Path, block: int = 500) -> Iterator[list[tuple[int, byt
     try:
         file = open(path, "rb")
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; LRA's archive has it in listops-1000/") from error
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     with file:
         if (header := file.readline().rstrip(b"\r\n")) != b"Source\tTarget":
             raise UserError(
@@ -312,9 +318,30 @@ def value_of(ids: Iterable[int]) -> int:
     return stack[0][0]
 
 
-def decode(ids: Int[np.ndarray, " length"]) -> str:
-    """Token ids as text: "[MAX 4 3 ]"."""
-    return " ".join(VOCABULARY[token - 1] for token in ids)
+def show(ids: Int[np.ndarray, " length"]) -> str:
+    """The tree, an operator a line with its digits and its value, its operators below it and further in."""
+    tokens = iter(int(token) for token in ids)
+
+    def node(operator: int, depth: int) -> tuple[int, list[str]]:
+        words: list[str] = []
+        below: list[str] = []
+        parts = [operator]
+        for token in tokens:
+            if token == CLOSE:
+                break
+            if token < FIRST_OPERATOR:
+                words.append(VOCABULARY[token - 1])
+                parts.append(token)
+            else:
+                value, lines = node(token, depth + 1)
+                words.append(f"({value})")
+                parts.append(TOKEN_ID[str(value)])
+                below += lines
+        value = value_of([*parts, CLOSE])
+        return value, [f"{'  ' * depth}{VOCABULARY[operator - 1]} {' '.join(words)} ] = {value}", *below]
+
+    first = next(tokens)
+    return VOCABULARY[first - 1] if first < FIRST_OPERATOR else "\n".join(node(first, 0)[1])
 
 
 LISTOPS = Task(
@@ -322,11 +349,12 @@ LISTOPS = Task(
     version="1.0.0",
     summary="nested MIN, MAX, MED and SM of digits; ten classes",
     source=ListOps,
-    num_classes=10,
+    classes=tuple("0123456789"),
     # padding, 15 tokens, and the out-of-vocabulary row that LRA's models have and no valid example uses
     vocab_size=17,
-    citation="Nangia & Bowman 2018 (arXiv 1804.06028); Tay et al. 2020 (arXiv 2011.04006)",
+    citation="Nangia & Bowman 2018 (arXiv 1804.06028); Tay et al. 2021 (arXiv 2011.04006)",
     licence="generated here (Apache-2.0)",
+    show=show,
+    published=PUBLISHED,
     data_sha256="4a4abc7d667a1c81ce441576c1b1f550be55ae584488c571b6e3969bfd1c1e5d",
-    decode=decode,
 )

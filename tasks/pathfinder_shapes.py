@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lra.errors import UsageError
+
 if TYPE_CHECKING:
     from lra.tasks.pathfinder import Pathfinder
 
@@ -191,7 +193,7 @@ class Paddles:
         most = np.minimum(CLASH - 1 - core.values.astype(int), 255)  # of other masks, without a clash
         self.cores = Stamps(core.offsets, most.astype(np.uint8))
         if (1 + spec.crowd) * (masks > TAKEN).sum((1, 2)).max() > (frame == 0).sum() - 0.01 * size**2:
-            raise ValueError("So many paddles could fill 99 % of the image, where the law would end.")
+            raise UsageError("so many paddles could fill 99 % of the image, where the law of Pathfinder would end")
 
         # A first paddle takes the pixels that its mask fills; the original moves them by one pixel both ways.
         # Where all of them can leave the image at once, its dilation has no number, and it gives up.
@@ -206,6 +208,8 @@ class Paddles:
             self.box_start[:, degree] = 2 * spec.seed_distance - pixels.min(1)
             self.box_size[:, degree] = size - 4 * spec.seed_distance - np.ptp(pixels, axis=1)
         self.starts = np.flatnonzero(self.usable & (self.box_size > 0).all(0))
+        if not len(self.starts):
+            raise UsageError("no first paddle lies in the middle of the image; lower seed_distance or raise resolution")
         self.around = spec.seed_distance * ways[:, :DEGREES, 0]
 
     def moves(self, targets: Floats) -> Moves:

@@ -6,9 +6,11 @@ Training and evaluation read nothing else.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ import numpy as np
 import lra
 from lra.errors import UserError
 from lra.files import folder_atomically, locked, sha256, sha256_text, write_atomically, writing
-from lra.tasks.task import SPLITS, Source, Split, Task, fields_of, folder_name
+from lra.tasks.publisher import opened
+from lra.tasks.task import SPLITS, Blocks, Source, Split, Task, fields_of, folder_name, is_default
 
 SCHEMA = 1
 COLUMNS = tuple(field.name for field in dataclasses.fields(Split))
@@ -69,7 +72,7 @@ def prepare(
     """Writes the prepared task, whole or not at all; says whether there was anything to do.
 
     Args:
-      read_from: the folder with the publisher's files; None generates.
+      read_from: the folder or archive with the publisher's files; None generates, or asks TFDS.
       advance: called with the number of examples each time some have been written.
 
     Raises:
@@ -78,60 +81,74 @@ def prepare(
     """
     folder = folder_of(task, source)
     with locked(folder, f"{task.name} is being prepared"):
-        origin = f"{read_from.resolve()}" if read_from else "generated"
+        origin = f"{read_from.resolve()}" if read_from else task.origin
         if (folder / "manifest.json").exists() and not force:
-            there = read_manifest(folder)["origin"]
-            if there == origin:
-                return False
-            raise UserError(f"{folder} is prepared already (origin: {there}); --force replaces it")
-        blocks = source.read(read_from, workers) if read_from else source.generate(workers)
+            there = read_manifest(folder)
+            if there["origin"] != origin:
+                raise UserError(f"{folder} is prepared already (origin: {there['origin']}); --force replaces it")
+            if there["parameters"] != fields_of(source):
+                raise UserError(f"{folder} was prepared with other parameters; --force replaces it")
+            return False
+        warnings: list[str] = []
         with folder_atomically(folder) as draft:
-            tally = write_arrays(draft, source, blocks, advance)
-            manifest = describe(task, source, draft, origin, tally)
-            if (
-                origin == "generated"
-                and folder.name == f"{task.name}-{task.version}"
-                and manifest["data_sha256"] != task.data_sha256
-            ):
-                raise UserError(
-                    f"this machine generated other examples for {task.name} {task.version} than it should "
-                    f"({manifest['data_sha256'][:12]} instead of {task.data_sha256[:12]}); please report it with "
-                    f"your CPU and NumPy {np.__version__}"
-                )
+            if read_from:
+                with opened(read_from, source.files, draft / "unpacked") as files:
+                    blocks = source.read(files, workers, warnings.append)
+                    tally = write_arrays(draft, task.num_classes, blocks, advance)
+                warnings = [text.replace(f"{files}{os.sep}", "") for text in warnings]
+            else:
+                tally = write_arrays(draft, task.num_classes, source.generate(workers), advance)
+            manifest = describe(task, source, draft, origin, tally, warnings)
+            check_examples(task, source, manifest)
             manifest["manifest_sha256"] = manifest_sha256(manifest)
             write_atomically(draft / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     return True
 
 
-def write_arrays(
-    draft: Path, source: Source, blocks: Iterator[tuple[str, Split]], advance: Callable[[int], None]
-) -> dict[str, np.ndarray]:
-    """Streams the blocks into .npy files; returns how often each label occurs in each split.
+@dataclasses.dataclass
+class Tally:
+    """What is counted while a split is written.
+
+    Attributes:
+      labels: how often each label occurs.
+      repeated: examples that are also in the training split, token by token.
+    """
+
+    labels: np.ndarray
+    repeated: int = 0
+
+
+def write_arrays(draft: Path, num_classes: int, blocks: Blocks, advance: Callable[[int], None]) -> dict[str, Tally]:
+    """Streams the blocks into .npy files and counts what is in them.
 
     Plain writes rather than a memory map: a full disk is then an error and not a bus fault.
     """
-    files, shapes, tally = {}, {}, {}
+    files, shapes = {}, {}
+    tally = {split: Tally(np.zeros(num_classes, np.int64)) for split in SPLITS}
+    trained: set[bytes] = set()
+    others: dict[str, list[bytes]] = {split: [] for split in SPLITS[1:]}
     for split in SPLITS:
-        tally[split] = np.zeros(0, np.int64)
         for column in COLUMNS:
             with writing(draft):
                 files[split, column] = open(draft / f"{split}.{column}.npy", "wb")
                 files[split, column].write(bytes(HEADER))
-            shapes[split, column] = ((0,), np.dtype(np.int32))
     try:
         for split, block in blocks:
             for column in COLUMNS:
                 array = np.ascontiguousarray(getattr(block, column))
-                (rows, *_), _dtype = shapes[split, column]
+                (rows, *_), _dtype = shapes.get((split, column), ((0,), None))
                 shapes[split, column] = ((rows + len(array), *array.shape[1:]), array.dtype)
                 with writing(draft / f"{split}.{column}.npy"):
                     files[split, column].write(array.data)
-            counts = np.bincount(block.labels, minlength=len(tally[split]))
-            counts[: len(tally[split])] += tally[split]
-            tally[split] = counts
+            tally[split].labels += np.bincount(block.labels, minlength=num_classes)
+            digests = (digest(row, lengths) for row, lengths in zip(block.inputs, block.lengths))
+            trained.update(digests) if split == "train" else others[split].extend(digests)
             advance(len(block))
-        for key, file in files.items():
-            shape, dtype = shapes[key]
+        for (split, column), file in files.items():
+            # a split without examples has the columns of the others
+            shape, dtype = shapes.get(
+                (split, column), ((0, *shapes["train", column][0][1:]), shapes["train", column][1])
+            )
             with writing(draft):
                 file.seek(0)
                 header = {
@@ -147,13 +164,22 @@ def write_arrays(
         for file in files.values():
             with writing(draft):
                 file.close()
+    for split, digests in others.items():
+        tally[split].repeated = sum(digest in trained for digest in digests)
     return tally
 
 
-def describe(task: Task, source: Source, draft: Path, origin: str, tally: dict[str, np.ndarray]) -> dict[str, Any]:
+def digest(row: np.ndarray, lengths: np.ndarray) -> bytes:
+    """Of the tokens of an example, as short as is safe: a large task has 200,000 of them in memory."""
+    return hashlib.blake2b(row.tobytes() + lengths.tobytes(), digest_size=12).digest()
+
+
+def describe(
+    task: Task, source: Source, draft: Path, origin: str, tally: dict[str, Tally], warnings: list[str]
+) -> dict[str, Any]:
     """The manifest of the arrays in `draft`."""
-    hashes = {path.name: sha256(path) for path in sorted(draft.glob("*.npy"))}
-    majority = int(tally["train"].argmax())
+    hashes = hash_all(sorted(draft.glob("*.npy")))
+    majority = int(tally["train"].labels.argmax())
     return {
         "schema": SCHEMA,
         "task": task.name,
@@ -161,16 +187,51 @@ def describe(task: Task, source: Source, draft: Path, origin: str, tally: dict[s
         "parameters": fields_of(source),
         "origin": origin,
         "made_with": {"lra": lra.__version__, "numpy": np.__version__},
-        "examples": {split: int(counts.sum()) for split, counts in tally.items()},
-        "labels": {split: counts.tolist() for split, counts in tally.items()},
+        "examples": {split: int(counts.labels.sum()) for split, counts in tally.items()},
+        "labels": {split: counts.labels.tolist() for split, counts in tally.items()},
         "max_length": source.max_length,
         "vocab_size": task.vocab_size,
         "num_classes": task.num_classes,
         # accuracy of always answering the label that is most frequent in train
-        "floor": {split: float(tally[split][majority] / tally[split].sum()) for split in SPLITS[1:]},
+        "floor": {split: share(tally[split].labels, majority) for split in SPLITS[1:]},
+        "also_in_train": {split: tally[split].repeated for split in SPLITS[1:]},
+        "warnings": warnings,
         "sha256": hashes,
         "data_sha256": sha256_text("".join(f"{name} {digest}\n" for name, digest in hashes.items())),
     }
+
+
+def share(counts: np.ndarray, label: int) -> float | None:
+    """The share of a label; None if there are no examples."""
+    return float(counts[label] / counts.sum()) if counts.sum() else None
+
+
+def hash_all(paths: list[Path]) -> dict[str, str]:
+    """The SHA-256 of each file, by its name; the largest tasks have 13 GB."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip((path.name for path in paths), pool.map(sha256, paths)))
+
+
+def check_examples(task: Task, source: Source, manifest: dict[str, Any]) -> None:
+    """Compares the examples with those that the task has on every machine, where they are known.
+
+    Raises:
+      UserError: they are others.
+    """
+    found, origin = manifest["data_sha256"], manifest["origin"]
+    if not is_default(source) or task.data_sha256 in (None, found):
+        return
+    wrong = f"{found[:12]} instead of {str(task.data_sha256)[:12]}"
+    if origin == "generated":
+        raise UserError(
+            f"this machine generated other examples for {task.name} {task.version} than it should ({wrong}); "
+            f"please report it with your CPU and NumPy {np.__version__}"
+        )
+    if task.origin != "generated":
+        raise UserError(
+            f"{origin} does not hold the examples of {task.name} {task.version} ({wrong}): a file of it was changed; "
+            f"fetch it again from {task.published}"
+        )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -213,13 +274,15 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
     if not folder.is_dir():
         raise UserError(f"{task.name} is not prepared with these parameters ({folder} is not there); {way_out}")
     manifest = read_manifest(folder)
-    for name, expected in manifest["sha256"].items():
-        path = folder / name
-        if not path.is_file():
-            raise UserError(f"{path} is missing; delete {folder} and {way_out}")
-        if sha256(path) != expected:
+    if manifest["parameters"] != fields_of(source):
+        raise UserError(f"{folder} was prepared with other parameters; delete it and {way_out}")
+    expected = manifest["sha256"]
+    if missing := [name for name in expected if not (folder / name).is_file()]:
+        raise UserError(f"{folder / missing[0]} is missing; delete {folder} and {way_out}")
+    for name, found in hash_all([folder / name for name in expected]).items():
+        if found != expected[name]:
             raise UserError(
-                f"{path} is damaged, its SHA-256 is not the one in the manifest; delete {folder} and {way_out}"
+                f"{folder / name} is damaged, its SHA-256 is not the one in the manifest; delete {folder} and {way_out}"
             )
     splits = {
         split: Split(*(np.load(folder / f"{split}.{column}.npy", mmap_mode="r") for column in COLUMNS))

@@ -17,11 +17,12 @@ SPLITS = ("train", "validation", "test")
 class Split:
     """Examples of one split, or a block of them, right-padded with zeros.
 
-    Only `lengths` says what is padding: a token of value 0 inside a sequence is a token.
+    An example is one sequence, or, where a task compares documents, several side by side. Only `lengths` says
+    what is padding: a token of value 0 inside a sequence is a token.
     """
 
-    inputs: UInt8[np.ndarray, "examples max_length"]
-    lengths: Int32[np.ndarray, " examples"]
+    inputs: UInt8[np.ndarray, "examples *documents max_length"]
+    lengths: Int32[np.ndarray, "examples *documents"]
     labels: Int32[np.ndarray, " examples"]
 
     def __len__(self) -> int:
@@ -29,6 +30,10 @@ class Split:
 
     def __getitem__(self, rows: slice | Int[np.ndarray, " rows"]) -> "Split":
         return Split(self.inputs[rows], self.lengths[rows], self.labels[rows])
+
+
+Blocks = Iterator[tuple[str, Split]]  # of examples in their final order, each with the name of its split
+Warn = Callable[[str], None]
 
 
 class Source(Protocol):
@@ -44,18 +49,30 @@ class Source(Protocol):
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Examples in each split."""
+        """Examples in each split; 0 where the parameters leave out the validation split."""
         ...
 
-    def generate(self, workers: int) -> Iterator[tuple[str, Split]]:
-        """Blocks of examples in their final order, each with the name of its split."""
+    @property
+    def files(self) -> str:
+        """A regular expression that finds the paths of the publisher's files inside an archive."""
         ...
 
-    def read(self, folder: Path, workers: int) -> Iterator[tuple[str, Split]]:
-        """The same from the files of the task's publisher.
+    def generate(self, workers: int) -> Blocks:
+        """The examples from nothing: generated, or as TFDS downloads them.
 
         Raises:
-          UserError: a file is missing or malformed; names it and the line.
+          UserError: they cannot be had that way; says which file to fetch and from where.
+        """
+        ...
+
+    def read(self, folder: Path, workers: int, warn: Warn) -> Blocks:
+        """The examples from the publisher's files.
+
+        Args:
+          warn: is told what is known to be wrong with the publisher's own files, with a count.
+
+        Raises:
+          UserError: a file is missing or malformed; names it and the place in it.
         """
         ...
 
@@ -66,32 +83,54 @@ class Task:
 
     Attributes:
       source: makes the data's parameters; a gin configurable, so that a protocol can change them.
+      classes: the names of the labels 0, 1, ...
       vocab_size: rows of the token embedding.
-      data_sha256: of the examples under the default parameters, so that a machine that makes others is found out.
+      show: the tokens of one document as a person reads them.
+      origin: where examples come from unless the user has files: "generated", or the data set of TFDS.
+      published: where the publisher's files are to be had.
+      data_sha256: of the examples under the default parameters, so that others are found out; None where nobody of
+        us has seen the publisher's. If examples are generated, the publisher's files hold others, which are as good.
+      documents: sequences an example has.
+      picture: whether the tokens are the grey levels of a square image.
     """
 
     name: str
     version: str
     summary: str
     source: Callable[[], Source]
-    num_classes: int
+    classes: tuple[str, ...]
     vocab_size: int
     citation: str
     licence: str
-    data_sha256: str
-    decode: Callable[[Int[np.ndarray, " length"]], str]
+    show: Callable[[Int[np.ndarray, " length"]], str]
+    origin: str = "generated"
+    published: str = ""
+    data_sha256: str | None = None
+    documents: int = 1
+    picture: bool = False
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
 
 
 def fields_of(source: Source) -> dict[str, Any]:
-    """The parameters of a source, as they stand in a manifest."""
-    return dataclasses.asdict(source)  # type: ignore[call-overload]
+    """The parameters of a source, as they stand in a manifest: tuples are lists in JSON."""
+    fields = dataclasses.asdict(source)  # type: ignore[call-overload]
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
+
+
+def is_default(source: Source) -> bool:
+    """Whether all parameters are the defaults of the source's class."""
+    return all(
+        getattr(source, field.name) == field.default
+        for field in dataclasses.fields(source)  # type: ignore[arg-type]
+    )
 
 
 def folder_name(task: Task, source: Source) -> str:
     """`NAME-VERSION` for the default parameters, with eight digits of their hash for others."""
     name = f"{task.name}-{task.version}"
-    fields = fields_of(source)
-    defaults = {field.name: field.default for field in dataclasses.fields(source)}  # type: ignore[arg-type]
-    if fields == defaults:
+    if is_default(source):
         return name
-    return f"{name}-{hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]}"
+    return f"{name}-{hashlib.sha256(json.dumps(fields_of(source), sort_keys=True).encode()).hexdigest()[:8]}"

@@ -16,12 +16,13 @@ from typing import Any
 import gin
 import numpy as np
 import pytest
+from examples import assert_same, collect, decode, read
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lra.errors import UserError
 from lra.tasks import TASKS, Split
-from lra.tasks.listops import LISTOPS, ROOTS, VOCABULARY, ListOps, decode, draw_chunk
+from lra.tasks.listops import LISTOPS, ROOTS, VOCABULARY, ListOps, draw_chunk
 
 OPERATORS = ("[MIN", "[MAX", "[MED", "[SM")
 SPLITS = ("train", "validation", "test")
@@ -90,24 +91,6 @@ def tokens(tree: Tree) -> list[str]:
 
 def trees_of(split: Split) -> list[Tree]:
     return [parse(decode(row[:length])) for row, length in zip(split.inputs, split.lengths)]
-
-
-def collect(blocks: Iterator[tuple[str, Split]]) -> dict[str, Split]:
-    parts: dict[str, list[Split]] = collections.defaultdict(list)
-    for split, block in blocks:
-        parts[split].append(block)
-    return {
-        split: Split(*(np.concatenate([getattr(p, f.name) for p in found]) for f in dataclasses.fields(Split)))
-        for split, found in parts.items()
-    }
-
-
-def assert_same(left: dict[str, Split], right: dict[str, Split]) -> None:
-    assert list(left) == list(right)
-    for split, field in itertools.product(left, dataclasses.fields(Split)):
-        a, b = getattr(left[split], field.name), getattr(right[split], field.name)
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
 
 
 @pytest.fixture(scope="module")
@@ -436,14 +419,14 @@ def test_writer_of_these_tests_writes_lras_format():
 @pytest.mark.parametrize(("end", "workers"), [("\n", 1), ("\r\n", 1), ("\n", 2)])
 def test_tsv_reads_back_as_generated(short, tmp_path, end, workers):
     write_tsv(tmp_path, short, end)
-    assert_same(collect(SHORT.read(tmp_path, workers)), short)
+    assert_same(read(SHORT, tmp_path, workers)[0], short)
 
 
 def test_tsv_of_lras_own_lengths(default, tmp_path):
     spec = ListOps(train=20, validation=5, test=5)
     rows = {"train": default[:20], "validation": default[20:25], "test": default[25:30]}
     write_tsv(tmp_path, rows)
-    assert_same(collect(spec.read(tmp_path)), rows)
+    assert_same(read(spec, tmp_path)[0], rows)
 
 
 GOOD = b"( ( ( [MAX 4 ) 3 ) ] )\t4\n"
@@ -498,7 +481,7 @@ def test_damaged_tsv(tiny, tmp_path, damage, where, what, split):
     path = tmp_path / FILES[split]
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError) as caught:
-        collect(TINY.read(tmp_path))
+        read(TINY, tmp_path)
     message = str(caught.value)
     rows = TINY.sizes[split]
     assert str(path) in message
@@ -516,7 +499,7 @@ def test_damage_far_into_a_file_has_its_line(short, tmp_path):
     path.write_bytes(b"".join(lines))
     for workers in (1, 2):
         with pytest.raises(UserError, match=r"basic_train\.tsv, line 2346: "):
-            collect(SHORT.read(tmp_path, workers))
+            read(SHORT, tmp_path, workers)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -524,7 +507,7 @@ def test_missing_tsv(tiny, tmp_path, split):
     write_tsv(tmp_path, tiny)
     (tmp_path / FILES[split]).unlink()
     with pytest.raises(UserError, match=FILES[split]):
-        collect(TINY.read(tmp_path))
+        read(TINY, tmp_path)
 
 
 def test_every_cut_of_a_file_is_noticed(shared_folder):
@@ -534,7 +517,7 @@ def test_every_cut_of_a_file_is_noticed(shared_folder):
         for size in range(len(raw)):
             path.write_bytes(raw[:size])
             with pytest.raises(UserError, match=FILES["validation"]):
-                collect(TINY.read(shared_folder))
+                read(TINY, shared_folder)
     finally:
         path.write_bytes(raw)
 
@@ -555,7 +538,7 @@ def test_any_changed_byte_is_noticed_or_harmless(tiny, shared_folder, mutation):
     place %= len(raw)
     path.write_bytes(raw[:place] + (b"" if kind == "delete" else bytes([byte])) + raw[place + (kind != "insert") :])
     try:
-        found = collect(TINY.read(shared_folder))
+        found = read(TINY, shared_folder)[0]
     except UserError as error:
         message = str(error)
         found = None

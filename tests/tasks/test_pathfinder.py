@@ -8,15 +8,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pathfinder_law import dilate, literal_images, paddle, paste, reverse, shrink, translate
-from PIL import Image
 
-from lra.tasks import pathfinder, pathfinder_shapes
-from lra.tasks.pathfinder import Pathfinder, draw_chunk, draw_chunks, tables, write_lra_folder
+from lra.errors import UsageError
+from lra.tasks import pathfinder_drawing, pathfinder_shapes
+from lra.tasks.pathfinder import Pathfinder, Pathfinder64, PathX, PathX256
+from lra.tasks.pathfinder_drawing import draw_chunk, draw_chunks, tables
 from lra.tasks.pathfinder_shapes import DEGREES, sine
 
 # --- The tables ---------------------------------------------------------------------------------------------
 
-LRA = [(Pathfinder.lra(r), m) for r in (32, 64, 128, 256) for m in Pathfinder.lra(r).paddle_margins]
+SPECS = {32: Pathfinder(), 64: Pathfinder64(), 128: PathX(), 256: PathX256()}
+LRA = [(spec, margin) for spec in SPECS.values() for margin in spec.paddle_margins]
 
 
 @pytest.mark.parametrize(("spec", "margin"), LRA, ids=lambda v: getattr(v, "resolution", v))
@@ -50,7 +52,7 @@ def test_tables_are_the_law(spec, margin):
 @pytest.mark.parametrize("resolution", [32, 64, 128])
 def test_first_tails_are_the_law(resolution):
     """Which directions a contour can start in, and from how many pixels of the middle of the image."""
-    spec = Pathfinder.lra(resolution)
+    spec = SPECS[resolution]
     paddles, _ = tables(spec, spec.paddle_margins[0])
     step, frame = spec.paddle_length + spec.paddle_margins[0], 2 * spec.seed_distance
     blocked = np.ones((resolution, resolution))
@@ -67,7 +69,7 @@ def test_first_tails_are_the_law(resolution):
 @pytest.mark.parametrize("resolution", [32, 64, 128, 256])
 def test_markers_are_the_law(resolution):
     """Discs near the border, where resampling is special, and elsewhere."""
-    spec = Pathfinder.lra(resolution)
+    spec = SPECS[resolution]
     _, greys = tables(spec, spec.paddle_margins[0])
     fine, side = np.arange(2 * resolution), 2 * greys.reach + 1
     for tip in [
@@ -109,7 +111,7 @@ DIGESTS = [
 
 @pytest.mark.parametrize(("resolution", "expected"), DIGESTS)
 def test_chunks_never_change(resolution, expected):
-    assert digest(draw_chunk(Pathfinder.lra(resolution, chunk=8), 3)) == expected
+    assert digest(draw_chunk(replace(SPECS[resolution], chunk=8), 3)) == expected
 
 
 def test_chunks_do_not_feel_the_mathematics_library(monkeypatch):
@@ -129,7 +131,7 @@ def test_chunks_do_not_feel_the_mathematics_library(monkeypatch):
     pathfinder_shapes.lanczos.cache_clear()
     for resolution, expected in DIGESTS[:2]:
         tables.cache_clear()
-        assert digest(draw_chunk(Pathfinder.lra(resolution, chunk=8), 3)) == expected
+        assert digest(draw_chunk(replace(SPECS[resolution], chunk=8), 3)) == expected
 
 
 def test_chunks_depend_on_seed_and_index_only():
@@ -141,9 +143,9 @@ def test_chunks_depend_on_seed_and_index_only():
 
 def test_markers_tell_the_label(monkeypatch):
     """At 64 x 64 nothing but the markers is white."""
-    spec, drawn = Pathfinder.lra(64, chunk=12), []
-    grow = pathfinder.long_contours
-    monkeypatch.setattr(pathfinder, "long_contours", lambda *a: drawn.append(grow(*a)) or drawn[-1])
+    spec, drawn = Pathfinder64(chunk=12), []
+    grow = pathfinder_drawing.long_contours
+    monkeypatch.setattr(pathfinder_drawing, "long_contours", lambda *a: drawn.append(grow(*a)) or drawn[-1])
     images, labels, _ = draw_chunk(spec, 0)
     width, border = tables(spec, 1)[0].width, tables(spec, 1)[0].border
     tips = np.stack(np.divmod(drawn[0][0], width), axis=-1) - border  # [n, paddles, 2]
@@ -156,9 +158,9 @@ def test_markers_tell_the_label(monkeypatch):
         assert all(image[tuple(t)] > 240 for t in ends[int(np.argmin(away))])
 
 
-@pytest.mark.parametrize("difficulty", ["easy", "intermediate"])
-def test_easier_levels(difficulty):
-    spec = Pathfinder.lra(32, difficulty, chunk=100)
+@pytest.mark.parametrize("contour_length", [6, 9])
+def test_easier_levels(contour_length):
+    spec = Pathfinder(contour_length=contour_length, chunk=100)
     images = draw_chunk(spec, 0).images
     assert spec.distractors * spec.distractor_length <= spec.distractor_paddles
     assert 0 < (images > 128).mean() < (draw_chunk(Pathfinder(chunk=100), 0).images > 128).mean()
@@ -168,25 +170,8 @@ def test_parameters_are_checked():
     for wrong in ({"seed_distance": 4}, {"paddle_thickness": 0.7}, {"padding": 0}, {"contour_length": 2}):
         with pytest.raises(ValueError, match=r"first paddles|whole number|or more"):
             Pathfinder(**wrong)
-    with pytest.raises(ValueError, match="99 %"):
+    with pytest.raises(UsageError, match="99 %"):
         draw_chunk(Pathfinder(distractor_paddles=400), 0)
-
-
-def test_lra_folder(tmp_path):
-    spec = Pathfinder(chunk=4)
-    root = write_lra_folder(spec, tmp_path, count=6)
-    assert root == tmp_path / "pathfinder32" / "curv_contour_length_14"
-    assert sorted(p.relative_to(root).as_posix() for p in root.rglob("*.*")) == (
-        [f"imgs/0/sample_{i}.png" for i in range(4)] + [f"imgs/1/sample_{i}.png" for i in range(2)]
-        + ["metadata/0.npy", "metadata/1.npy"]
-    )  # fmt: skip
-    images, labels, _ = draw_chunk(spec, 1)
-    lines = (root / "metadata" / "1.npy").read_text().splitlines()
-    assert lines == [f"imgs/1 sample_{i}.png {i} {labels[i]} 1.0 14 4 2 0.5 1 1" for i in range(2)]
-    for i in range(2):
-        with Image.open(root / "imgs" / "1" / f"sample_{i}.png") as png:
-            assert png.mode == "L"
-            np.testing.assert_array_equal(np.asarray(png), images[i])
 
 
 # --- The distribution ---------------------------------------------------------------------------------------

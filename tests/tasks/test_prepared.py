@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from examples import decode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lra.errors import UserError
 from lra.tasks import TASKS, Split
-from lra.tasks.listops import LISTOPS, ListOps, decode
+from lra.tasks.listops import LISTOPS, ListOps
 from lra.tasks.prepared import Prepared, folder_of, home, load, prepare, prepared_folders, read_manifest
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -45,6 +46,10 @@ class Toy:
     def sizes(self) -> dict[str, int]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
+    @property
+    def files(self) -> str:
+        return r"(^|/)rows$"
+
     def rows(self) -> dict[str, Split]:
         rng = np.random.default_rng(self.seed)
         splits = {}
@@ -60,7 +65,7 @@ class Toy:
             self.before(index)
             yield block
 
-    def read(self, folder: Path, workers: int = 1) -> Iterator[tuple[str, Split]]:
+    def read(self, folder: Path, workers: int, warn: Callable[[str], None]) -> Iterator[tuple[str, Split]]:
         """The same rows, once the folder has a file."""
         if not (folder / "rows").exists():
             raise UserError(f"{folder / 'rows'} is not there")

@@ -1,0 +1,61 @@
+"""The model for pairs of documents: one encoder for both, and LRA's head on what it makes of them."""
+
+import dataclasses
+
+import gin
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from lra.errors import unknown
+from lra.models.attention import Variant
+from lra.models.encoder import Encoder, EncoderConfig
+
+INTERACTIONS = {"concat": 2, "nli": 4}  # and how many vectors the head reads
+
+
+@gin.configurable("pair")
+@dataclasses.dataclass(frozen=True)
+class PairConfig:
+    """How the vectors a and b of two documents meet.
+
+    Attributes:
+      interaction: "concat", [a, b], is what LRA's released configurations do; "nli", [a, b, a * b, a - b], is what
+        its paper says (2011.04006, appendix A.1.3).
+    """
+
+    interaction: str = "concat"
+
+    def __post_init__(self) -> None:
+        if self.interaction not in INTERACTIONS:
+            raise unknown("interaction", self.interaction, INTERACTIONS)
+
+
+class PairClassifier(nnx.Module):
+    """One encoder for both documents, and a head of Dense, ReLU, Dense (half as wide), ReLU, Dense."""
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        pair: PairConfig,
+        variant: Variant,
+        vocab_size: int,
+        max_length: int,
+        num_classes: int,
+        rngs: nnx.Rngs,
+    ):
+        self.interaction = pair.interaction
+        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs)
+        self.hidden = nnx.Linear(INTERACTIONS[pair.interaction] * config.dim, config.mlp_dim, rngs=rngs)
+        self.half = nnx.Linear(config.mlp_dim, config.mlp_dim // 2, rngs=rngs)
+        self.out = nnx.Linear(config.mlp_dim // 2, num_classes, rngs=rngs)
+
+    def __call__(
+        self, tokens: Int[Array, "batch 2 length"], lengths: Int[Array, "batch 2"]
+    ) -> Float[Array, "batch classes"]:
+        """Logits; `lengths` counts the real tokens at the start of each document."""
+        vectors = self.encoder(tokens.reshape(-1, tokens.shape[-1]), lengths.reshape(-1))
+        a, b = jnp.moveaxis(vectors.reshape(-1, 2, vectors.shape[-1]), 1, 0)
+        parts = (a, b) if self.interaction == "concat" else (a, b, a * b, a - b)
+        x = nnx.relu(self.hidden(jnp.concatenate(parts, -1)))
+        return self.out(nnx.relu(self.half(x)))

@@ -1,0 +1,43 @@
+"""Square images of grey levels, for the terminal and as a contact sheet."""
+
+from collections.abc import Sequence
+from math import isqrt
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image, ImageDraw
+
+RAMP = np.array(list(" .:-=+*#%@"))
+WIDEST = 80  # characters
+TILE = 128  # pixels of the shorter side of a picture on a contact sheet, at least
+CAPTION = 14  # pixels
+
+
+def square(levels: Int[np.ndarray, " pixels"]) -> UInt8[np.ndarray, "side side"]:
+    side = isqrt(len(levels))
+    return np.asarray(levels, np.uint8).reshape(side, side)
+
+
+def as_characters(levels: Int[np.ndarray, " pixels"]) -> str:
+    """The image in characters, darker to brighter, two for a pixel: they are twice as high as they are wide."""
+    image = square(levels)
+    rows = min(len(image), WIDEST // 2)
+    small = np.asarray(Image.fromarray(image).resize((rows, rows), Image.Resampling.BOX)).repeat(2, axis=1)
+    return "\n".join("".join(row).rstrip() for row in RAMP[small.astype(int) * len(RAMP) // 256])
+
+
+def contact_sheet(images: Sequence[Int[np.ndarray, " pixels"]], captions: Sequence[str]) -> Image.Image:
+    """All images in rows, each above its caption, small ones enlarged by a whole number."""
+    squares = [square(image) for image in images]
+    scale = max(1, TILE // len(squares[0]))
+    tile = scale * len(squares[0])
+    columns = max(1, min(len(squares), round((1.4 * len(squares)) ** 0.5)))
+    rows = -(-len(squares) // columns)
+    gap = 4
+    sheet = Image.new("L", (columns * (tile + gap) + gap, rows * (tile + CAPTION + gap) + gap), 255)
+    draw = ImageDraw.Draw(sheet)
+    for index, (image, caption) in enumerate(zip(squares, captions, strict=True)):
+        x, y = gap + index % columns * (tile + gap), gap + index // columns * (tile + CAPTION + gap)
+        sheet.paste(Image.fromarray(image).resize((tile, tile), Image.Resampling.NEAREST), (x, y))
+        draw.text((x, y + tile), caption, fill=0)
+    return sheet

@@ -1,0 +1,126 @@
+"""Getting at the files of a task's publisher: in a folder, in an archive, or through TFDS."""
+
+import contextlib
+import re
+import shutil
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from lra.errors import UserError
+from lra.files import writing
+
+NESTS = ("lra_release/lra_release", "lra_release", "")  # LRA's archive holds a second one; S4 reads the inner
+
+
+def find(folder: Path, name: str, published: str) -> Path:
+    """Where `name`, a path inside the publisher's archive, is in a folder that may be any part of that archive.
+
+    Args:
+      published: where the files are to be had, for the error.
+
+    Raises:
+      UserError: it is nowhere.
+    """
+    parts = PurePosixPath(name).parts
+    for first in range(len(parts)):
+        for nest in NESTS:
+            if (path := folder.joinpath(nest, *parts[first:])).exists():
+                return path
+    raise UserError(f"{folder} has no {name} (nor a part of that path); fetch it from {published}")
+
+
+@contextlib.contextmanager
+def opened(path: Path, pattern: str, scratch: Path) -> Iterator[Path]:
+    """The folder `path`, or, if it is a tar archive, compressed or not, a folder with its members that match.
+
+    Args:
+      pattern: a regular expression; other members are not unpacked.
+      scratch: where to unpack to; is gone afterwards.
+
+    Raises:
+      UserError: it is neither, or the archive is damaged, has no such member or one that points outside.
+    """
+    if path.is_dir():
+        yield path
+        return
+    if not path.is_file():
+        raise UserError(f"--from {path}: there is no such file or folder")
+    with writing(scratch):
+        scratch.mkdir(parents=True)
+    try:
+        unpack(path, re.compile(pattern), scratch)
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
+    count, name = 0, "its beginning"
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                if not pattern.search(member.name):
+                    name = member.name
+                    continue
+                inside = PurePosixPath(member.name)
+                if inside.is_absolute() or ".." in inside.parts:
+                    raise UserError(f"{path}: the member {member.name[:80]!r} points outside; this is not the original")
+                if not member.isfile():
+                    if member.isdir():
+                        continue
+                    raise UserError(f"{path}: the member {member.name[:80]!r} is a link or device and not a file")
+                source = archive.extractfile(member)
+                assert source is not None
+                target = folder / inside
+                raw = source.read()
+                if len(raw) != member.size:
+                    raise tarfile.ReadError("unexpected end of data")
+                with writing(target):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(raw)
+                count, name = count + 1, member.name
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError) as error:
+        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} is not a whole tar archive ({reason}, after {name[:80]}); fetch it again, or unpack it "
+            "yourself and give the folder"
+        ) from error
+    if not count:
+        raise UserError(f"{path} has no member that this task reads ({pattern.pattern}); is it the right archive?")
+
+
+def import_tensorflow(what: str) -> Any:
+    """TensorFlow.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise UserError(f"reading {what} needs TensorFlow: pip install 'long-range-arena[seqio]'") from error
+    return tensorflow
+
+
+def from_tfds(name: str, split: str, task: str, published: str) -> Iterator[dict[str, Any]]:
+    """The examples of a split of a TFDS data set, as NumPy values, in TFDS's own order.
+
+    Raises:
+      UserError: TFDS is not installed or cannot reach its source; says what to fetch instead.
+    """
+    instead = f"fetch {published} and say: lra prepare {task} --from FILE"
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(
+            f"{task} comes from TFDS, which is not installed: {instead} (or pip install 'long-range-arena[seqio]')"
+        ) from error
+    try:
+        data = tfds.load(name, split=split)
+    except Exception as error:  # TFDS raises what the network, the disk and its own parts raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]
+        raise UserError(f"TFDS could not get {name} ({reason}); {instead}") from error
+    yield from tfds.as_numpy(data)

@@ -1,0 +1,151 @@
+"""Small synthetic stand-ins for the tasks whose examples are other people's files.
+
+`demo` runs on them where the real ones need a download. They are tasks of their own, by name, in every record and
+every table: they have nothing to do with the real ones but the shape of an example.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import gin
+import numpy as np
+
+from lra.errors import UserError
+from lra.tasks import image, retrieval, text
+from lra.tasks.pictures import as_characters
+from lra.tasks.task import Blocks, Split, Task, Warn
+from lra.tasks.words import Words
+
+SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru", "sa", "te")
+VOCABULARY = tuple(a + b for a in SYLLABLES for b in SYLLABLES)
+BAD, GOOD, NEUTRAL = VOCABULARY[:8], VOCABULARY[8:16], VOCABULARY[16:48]
+TOPICS = tuple(VOCABULARY[start : start + 8] for start in range(48, 144, 16))
+TELLING = 5  # words of a synthetic review that tell
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """What the stand-ins share; a subclass draws the examples of a split."""
+
+    train: int = 4_000
+    validation: int = 500
+    test: int = 1_000
+    seed: int = 0
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def files(self) -> str:
+        return "$^"
+
+    def draw(self, size: int, words: Words) -> Split:
+        raise NotImplementedError
+
+    def generate(self, workers: int = 1) -> Blocks:
+        for index, (split, size) in enumerate(self.sizes.items()):
+            if size:
+                yield split, self.draw(size, Words(self.seed, index))
+
+    def read(self, folder: Path, workers: int, warn: Warn) -> Blocks:
+        raise UserError("a synthetic stand-in is generated and not read from files; leave out --from")
+
+
+@gin.configurable("synthetic_text")
+@dataclass(frozen=True)
+class SyntheticText(Synthetic):
+    """Made-up words, five of which are good or bad; the majority of the five is the label."""
+
+    max_length: int = 128
+
+    def draw(self, size: int, words: Words) -> Split:
+        labels = words.below(2, size)
+        texts = []
+        for label, length in zip(labels, 8 + words.below(8, size)):
+            line = [NEUTRAL[word] for word in words.below(len(NEUTRAL), int(length))]
+            agreeing = TELLING - int(words.below(TELLING // 2 + 1, 1)[0])
+            for index, place in enumerate(words.below(len(line), TELLING)):
+                telling = (BAD, GOOD)[label if index < agreeing else 1 - label]
+                line.insert(int(place), telling[int(words.below(len(telling), 1)[0])])
+            texts.append(" ".join(line).encode())
+        return Split(*text.pad(texts, self.max_length), labels.astype(np.int32))
+
+
+@gin.configurable("synthetic_retrieval")
+@dataclass(frozen=True)
+class SyntheticRetrieval(Synthetic):
+    """Pairs of documents of made-up words, a third of them on one of six topics; the label: is it the same?"""
+
+    max_length: int = 96
+
+    def draw(self, size: int, words: Words) -> Split:
+        labels = words.below(2, size)
+        first, away = words.below(len(TOPICS), size), 1 + words.below(len(TOPICS) - 1, size)
+        topics = np.stack([first, (first + away * (1 - labels)) % len(TOPICS)], axis=1)
+        texts = [b" ".join(self.document(int(topic), words)) for topic in topics.ravel()]
+        inputs, lengths = text.pad(texts, self.max_length)
+        return Split(inputs.reshape(size, 2, -1), lengths.reshape(size, 2), labels.astype(np.int32))
+
+    def document(self, topic: int, words: Words) -> Iterator[bytes]:
+        length = 12 + int(words.below(6, 1)[0])
+        for kind, word in zip(words.below(3, length), words.below(1 << 16, length)):
+            among = TOPICS[topic] if kind == 0 else NEUTRAL
+            yield among[word % len(among)].encode()
+
+
+@gin.configurable("synthetic_image")
+@dataclass(frozen=True)
+class SyntheticImage(Synthetic):
+    """A bright disc on noise, in one of ten cells (two rows of five): which?"""
+
+    side: int = 12
+
+    @property
+    def max_length(self) -> int:
+        return self.side**2
+
+    def draw(self, size: int, words: Words) -> Split:
+        labels = words.below(10, size)
+        cell = np.array([self.side / 2, self.side / 5])
+        corner = np.stack([labels // 5, labels % 5], axis=1) * cell
+        centre = corner + cell * (0.3 + 0.4 * words.below(256, (size, 2)) / 256)
+        y, x = np.mgrid[: self.side, : self.side]
+        away = (y - centre[:, 0, None, None]) ** 2 + (x - centre[:, 1, None, None]) ** 2
+        noise = 32 * words.below(4, (size, self.side, self.side))
+        images = np.where(away < (self.side / 8) ** 2, 128 + noise, noise).astype(np.uint8)
+        lengths = np.full(size, self.max_length, np.int32)
+        return Split(images.reshape(size, -1), lengths, labels.astype(np.int32))
+
+
+stand_in = partial(
+    Task, version="1.0.0", licence="generated here (Apache-2.0)", citation="none: a synthetic stand-in, not a benchmark"
+)
+SYNTHETIC_TEXT = stand_in(
+    "synthetic_text",
+    summary="stand-in for text: made-up words, are more of them good or bad?",
+    source=SyntheticText,
+    classes=text.TEXT.classes,
+    vocab_size=text.BYTES,
+    show=text.show,
+)
+SYNTHETIC_RETRIEVAL = stand_in(
+    "synthetic_retrieval",
+    summary="stand-in for retrieval: made-up words, is it one topic?",
+    source=SyntheticRetrieval,
+    classes=retrieval.RETRIEVAL.classes,
+    vocab_size=text.BYTES,
+    show=text.show,
+    documents=2,
+)
+SYNTHETIC_IMAGE = stand_in(
+    "synthetic_image",
+    summary="stand-in for image: a disc in one of ten cells",
+    source=SyntheticImage,
+    classes=tuple(f"cell {index}" for index in range(10)),
+    vocab_size=image.IMAGE.vocab_size,
+    show=as_characters,
+    picture=True,
+)

@@ -1,0 +1,146 @@
+"""Text: is a movie review, read byte by byte, positive? (Maas et al. 2011, "Learning word vectors for sentiment")
+
+The examples of a split are in the order of the SHA-256 of their texts, whatever they are read from. The first
+2,500 of IMDb's training reviews in that order are the validation split, the same review twice being on one side
+of the cut. 123 reviews are in both of IMDb's halves; the manifest counts them as `also_in_train`.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gin
+import numpy as np
+from jaxtyping import Int
+
+from lra.errors import UserError
+from lra.tasks.publisher import find, from_tfds
+from lra.tasks.task import Blocks, Split, Task, Warn
+
+PUBLISHED = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
+TFDS = "imdb_reviews/plain_text"
+BYTES = 257  # LRA's rows of the embedding: one for each byte, and its padding, which here no token is
+BLOCK = 1000
+RATINGS = {"neg": range(1, 5), "pos": range(7, 11)}
+
+
+@gin.configurable("text")
+@dataclass(frozen=True)
+class Text:
+    """IMDb's reviews as bytes, cut after `max_length`; `validation` = 0 leaves all training reviews in `train`."""
+
+    max_length: int = 4096
+    train: int = 22_500
+    validation: int = 2_500
+    test: int = 25_000
+
+    def __post_init__(self) -> None:
+        check_sizes(self.max_length, self.sizes)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def files(self) -> str:
+        return r"(^|/)aclImdb/(train|test)/(pos|neg)/[^/]+$"
+
+    def generate(self, workers: int = 1) -> Blocks:
+        """From TFDS."""
+        halves = (from_tfds(TFDS, half, "text", PUBLISHED) for half in ("train", "test"))
+        train, test = ([(row["text"], int(row["label"])) for row in half] for half in halves)
+        return self.deal(train, test, TFDS)
+
+    def read(self, folder: Path, workers: int, warn: Warn) -> Blocks:
+        """From the folder `aclImdb` as its archive unpacks it."""
+        return self.deal(read_half(folder, "train"), read_half(folder, "test"), str(folder))
+
+    def deal(self, train: list[tuple[bytes, int]], test: list[tuple[bytes, int]], origin: str) -> Blocks:
+        for half, rows, expected in (("train", train, self.train + self.validation), ("test", test, self.test)):
+            if len(rows) != expected:
+                raise UserError(
+                    f"{origin} has {len(rows):,} reviews in its half '{half}', {expected:,} were expected; fetch the "
+                    f"archive again, or say --gin 'text.train = ...' (and validation, test) if it is meant to be so"
+                )
+        train, test = (
+            sorted(rows, key=lambda row: (hashlib.sha256(row[0]).digest(), row[1])) for rows in (train, test)
+        )
+        parts = {"train": train[self.validation :], "validation": train[: self.validation], "test": test}
+        for split, rows in parts.items():
+            for start in range(0, len(rows), BLOCK):
+                texts, labels = zip(*rows[start : start + BLOCK])
+                yield split, Split(*pad(texts, self.max_length), np.array(labels, np.int32))
+
+
+def check_sizes(max_length: int, sizes: dict[str, int]) -> None:
+    """Raises ValueError where a split other than validation is empty or a number is none."""
+    for name, value in {"max_length": max_length, **sizes}.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < (name != "validation"):
+            raise ValueError(f"{name} = {value!r} is not a whole number of at least {int(name != 'validation')}")
+
+
+def read_half(folder: Path, half: str) -> list[tuple[bytes, int]]:
+    """The reviews of `aclImdb/<half>` and their labels.
+
+    Raises:
+      UserError: a file is missing, empty, renamed or no text; names it.
+    """
+    rows = []
+    for label, name in enumerate(("neg", "pos")):
+        place = find(folder, f"aclImdb/{half}/{name}", PUBLISHED)
+        if not place.is_dir():
+            raise UserError(f"{place} is not a folder; fetch {PUBLISHED}")
+        numbers = set()
+        for path in sorted(place.iterdir()):
+            if path.name.startswith("."):
+                continue
+            found = re.fullmatch(r"(\d+)_(\d+)\.txt", path.name, re.ASCII)
+            if not found:
+                raise UserError(f"{path}: a review is called NUMBER_RATING.txt; the file was renamed or is not IMDb's")
+            if int(found[2]) not in RATINGS[name]:
+                raise UserError(
+                    f"{path}: a rating of {found[2]} does not belong into '{name}'; unpack the archive again"
+                )
+            try:
+                text = path.read_bytes()
+                text.decode()
+            except OSError as error:
+                raise UserError(f"cannot read {path}: {error.strerror}; unpack the archive again") from error
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}, byte {error.start}: not UTF-8; unpack the archive again") from error
+            if not text:
+                raise UserError(f"{path} is empty; unpack the archive again")
+            numbers.add(int(found[1]))
+            rows.append((text, label))
+        if gaps := set(range(len(numbers))) - numbers:
+            raise UserError(f"{place} has no review {min(gaps)} (the files are numbered); unpack the archive again")
+    return rows
+
+
+def pad(texts: Iterable[bytes], max_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """(inputs [n, max_length], lengths [n]): the first bytes of each text, zeros behind."""
+    texts = [text[:max_length] for text in texts]
+    inputs = np.frombuffer(b"".join(text.ljust(max_length, b"\0") for text in texts), np.uint8)
+    return inputs.reshape(len(texts), max_length), np.array([len(text) for text in texts], np.int32)
+
+
+def show(ids: Int[np.ndarray, " length"]) -> str:
+    """The text; a character that was cut in two shows as such."""
+    return bytes(ids.tolist()).decode(errors="replace")
+
+
+TEXT = Task(
+    name="text",
+    version="1.0.0",
+    summary="is a movie review positive? IMDb, bytes",
+    source=Text,
+    classes=("negative", "positive"),
+    vocab_size=BYTES,
+    citation="Maas et al. 2011 (ACL, P11-1015); Tay et al. 2021 (arXiv 2011.04006)",
+    licence="IMDb's reviews, for research; not distributed here",
+    show=show,
+    origin="TFDS imdb_reviews",
+    published=PUBLISHED,
+)

@@ -1,0 +1,17 @@
+"""Random integers that are the same on every machine and for every release of NumPy."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Words:
+    """Random integers from Philox's raw words, which, unlike `Generator`'s methods, NumPy never changes."""
+
+    def __init__(self, seed: int, index: int):
+        self.philox = np.random.Philox(key=seed, counter=[0, 0, index, 0])
+
+    def below(self, bounds: ArrayLike, shape: int | tuple[int, ...] | None = None) -> NDArray[np.int64]:
+        """Integers from 0 to below the bounds (under 2**32): one for each bound, or a `shape` of them."""
+        bounds = np.asarray(bounds, np.uint64)
+        high = self.philox.random_raw(bounds.shape if shape is None else shape) >> np.uint64(32)
+        return (high * bounds >> np.uint64(32)).astype(np.int64)
