@@ -188,7 +188,7 @@ def export(options: Namespace) -> int:
     task, source = configured(options)
     if not isinstance(source, Pathfinder):
         raise UsageError(
-            f"{task.name} has no folder of images in LRA; pathfinder, pathfinder64, pathx and pathx256 have"
+            f"{task.name} is not of the Pathfinder family, the only one that LRA has as a folder of images"
         )
     total = sum(source.sizes.values())
     count = total if options.count is None else options.count

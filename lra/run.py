@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lra.checkpoint import Checkpoints
 from lra import feed
+from lra.checkpoint import Checkpoints
 from lra.errors import UserError
 from lra.files import locked
 from lra.interrupt import Interrupted

@@ -76,8 +76,8 @@ class Image:
         for half, expected in (("train", self.train + self.validation), ("test", self.test)):
             if (count := len(halves[half][1])) != expected:
                 raise UserError(
-                    f"{origin} has {count:,} images in its half '{half}', {expected:,} were expected; fetch the archive "
-                    "again, or say --gin 'image.train = ...' (and validation, test) if it is meant to be so"
+                    f"{origin} has {count:,} images in its half '{half}', {expected:,} were expected; fetch the "
+                    "archive again, or say --gin 'image.train = ...' (and validation, test) if it is meant to be so"
                 )
         for split, (half, first) in parts.items():
             yield from blocks_of(split, *(column[first : first + self.sizes[split]] for column in halves[half]))

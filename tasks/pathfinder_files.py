@@ -99,7 +99,8 @@ def read_folder(spec: Pathfinder, root: Path, workers: int, warn: Warn) -> Itera
         for start in range(0, len(lines), BLOCK)
     )
     empty = 0
-    for images, labels in parallel(partial(read_images, spec.resolution), blocks, workers):
+    found: Iterator[tuple[Bytes, Labels]] = parallel(partial(read_images, spec.resolution), blocks, workers)
+    for images, labels in found:
         empty += int((labels < 0).sum())
         yield images, labels
     if empty:

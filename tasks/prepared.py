@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -123,7 +123,8 @@ def write_arrays(draft: Path, num_classes: int, blocks: Blocks, advance: Callabl
 
     Plain writes rather than a memory map: a full disk is then an error and not a bus fault.
     """
-    files, shapes = {}, {}
+    files: dict[tuple[str, str], BinaryIO] = {}
+    shapes: dict[tuple[str, str], tuple[tuple[int, ...], np.dtype]] = {}
     tally = {split: Tally(np.zeros(num_classes, np.int64)) for split in SPLITS}
     trained: set[bytes] = set()
     others: dict[str, list[bytes]] = {split: [] for split in SPLITS[1:]}
@@ -136,7 +137,7 @@ def write_arrays(draft: Path, num_classes: int, blocks: Blocks, advance: Callabl
         for split, block in blocks:
             for column in COLUMNS:
                 array = np.ascontiguousarray(getattr(block, column))
-                (rows, *_), _dtype = shapes.get((split, column), ((0,), None))
+                rows = shapes[split, column][0][0] if (split, column) in shapes else 0
                 shapes[split, column] = ((rows + len(array), *array.shape[1:]), array.dtype)
                 with writing(draft / f"{split}.{column}.npy"):
                     files[split, column].write(array.data)
@@ -145,10 +146,8 @@ def write_arrays(draft: Path, num_classes: int, blocks: Blocks, advance: Callabl
             trained.update(digests) if split == "train" else others[split].extend(digests)
             advance(len(block))
         for (split, column), file in files.items():
-            # a split without examples has the columns of the others
-            shape, dtype = shapes.get(
-                (split, column), ((0, *shapes["train", column][0][1:]), shapes["train", column][1])
-            )
+            shape, dtype = shapes["train", column]  # a split without examples has the columns of the others
+            shape, dtype = shapes.get((split, column), ((0, *shape[1:]), dtype))
             with writing(draft):
                 file.seek(0)
                 header = {
@@ -164,8 +163,8 @@ def write_arrays(draft: Path, num_classes: int, blocks: Blocks, advance: Callabl
         for file in files.values():
             with writing(draft):
                 file.close()
-    for split, digests in others.items():
-        tally[split].repeated = sum(digest in trained for digest in digests)
+    for split, found in others.items():
+        tally[split].repeated = sum(row in trained for row in found)
     return tally
 
 
