@@ -9,6 +9,10 @@ class UserError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str = "") -> None:
+        # what a message quotes, a file's name for example, may have lines of its own
+        super().__init__(" ".join(message.splitlines()))
+
 
 class UsageError(UserError):
     """The call itself was wrong. The exit code is 2."""

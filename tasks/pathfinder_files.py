@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -51,7 +52,7 @@ def read(spec: Pathfinder, folder: Path, workers: int, warn: Warn) -> Iterator[t
     """
     name = f"pathfinder{spec.resolution}"
     records = f"{name}-{TFDS_SPLITS.get(spec.contour_length)}.tfrecord-*"
-    for place in (folder, folder / name, *folder.glob("*.*.*"), *(folder / name).glob("*.*.*")):
+    for place in (folder, *sorted(folder.glob("*.*.*")), *sorted((folder / name).glob("*.*.*"))):
         if shards := sorted(place.glob(records)):
             return check_count(spec, place, read_records(spec, shards))
     root = find(folder, f"{name}/{level(spec)}/metadata", PUBLISHED).parent
@@ -95,7 +96,7 @@ def read_folder(spec: Pathfinder, root: Path, workers: int, warn: Warn) -> Itera
     files.sort(key=lambda path: int(path.stem))
     blocks = (
         lines[start : start + BLOCK]
-        for lines in (metadata_of(root, path) for path in files)
+        for lines in (metadata_of(root, path, spec.contour_length) for path in files)
         for start in range(0, len(lines), BLOCK)
     )
     empty = 0
@@ -107,19 +108,29 @@ def read_folder(spec: Pathfinder, root: Path, workers: int, warn: Warn) -> Itera
         warn(f"{empty} of the image files under {root} are empty and were left out")
 
 
-def metadata_of(root: Path, path: Path) -> list[Line]:
+def metadata_of(root: Path, path: Path, length: int) -> list[Line]:
     """The lines of a metadata file: plain text as in LRA's release, or a NumPy array of texts as upstream writes it.
+
+    Args:
+      length: paddles of the long contours.
 
     Raises:
       UserError: a line is malformed; names it.
     """
     again = "fetch the file again"
-    raw = path.read_bytes()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; {again}") from error
     if raw.startswith(b"\x93NUMPY"):
         try:
-            rows = np.atleast_2d(np.load(io.BytesIO(raw), allow_pickle=False)).astype(str).tolist()
-        except (ValueError, OSError, EOFError, MemoryError) as error:
-            raise UserError(f"{path} is not a NumPy array of texts ({error}); {again}") from error
+            table = np.load(io.BytesIO(raw), allow_pickle=False).astype(str).astype(bytes).astype(str)  # ASCII only
+            if table.ndim != 2:
+                raise ValueError(f"it has {table.ndim} axes, not 2")
+            rows = table.tolist()
+        except Exception as error:  # a damaged header makes NumPy raise whatever its parts do
+            reason = f"{type(error).__name__}: {error}"[:120]
+            raise UserError(f"{path} is not a NumPy array of texts ({reason}); {again}") from error
         what = "row"
     else:
         try:
@@ -130,13 +141,15 @@ def metadata_of(root: Path, path: Path) -> list[Line]:
     lines = []
     for number, row in enumerate(rows, start=1):
         where = f"{path}, {what} {number}"
-        if not isinstance(row, list) or len(row) < 4:
-            raise UserError(f"{where}: fewer than 4 columns; {again}")
+        if len(row) < 6:
+            raise UserError(f"{where}: {len(row)} columns, fewer than 6; {again}")
         name = PurePosixPath(row[0], row[1])
-        if name.is_absolute() or ".." in name.parts:
-            raise UserError(f"{where}: {str(name)[:80]!r} points outside the folder; {again}")
+        if not re.fullmatch(r"[\w.+ -]+(/[\w.+ -]+)*", str(name), re.ASCII) or ".." in name.parts:
+            raise UserError(f"{where}: {str(name)[:80]!r} is no path inside the folder; {again}")
         if row[3] not in ("0", "1", "0.0", "1.0"):
             raise UserError(f"{where}: the label {row[3][:20]!r} is neither 0 nor 1; {again}")
+        if row[5] not in (str(length), f"{length}.0"):
+            raise UserError(f"{where}: contours of {row[5][:20]!r} paddles and not {length}: another level's folder?")
         lines.append(Line(where, root / name, int(float(row[3]))))
     return lines
 
@@ -164,6 +177,8 @@ def decode_png(raw: bytes, resolution: int, name: str) -> Bytes:
       UserError: it is damaged or of another size.
     """
     try:
+        with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
+            image.verify()  # the checksums, which decoding alone does not look at
         with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
             if image.size != (resolution, resolution):
                 width, height = image.size

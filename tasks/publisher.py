@@ -1,9 +1,12 @@
 """Getting at the files of a task's publisher: in a folder, in an archive, or through TFDS."""
 
 import contextlib
+import gzip
 import re
 import shutil
 import tarfile
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -34,7 +37,7 @@ def find(folder: Path, name: str, published: str) -> Path:
 
 @contextlib.contextmanager
 def opened(path: Path, pattern: str, scratch: Path) -> Iterator[Path]:
-    """The folder `path`, or, if it is a tar archive, compressed or not, a folder with its members that match.
+    """The folder `path`, or, if it is a tar archive, gzipped or not, a folder with its members that match.
 
     Args:
       pattern: a regular expression; other members are not unpacked.
@@ -60,7 +63,12 @@ def opened(path: Path, pattern: str, scratch: Path) -> Iterator[Path]:
 def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
     count, name = 0, "its beginning"
     try:
-        with tarfile.open(path, "r|*") as archive:
+        with open(path, "rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with (
+            gzip.open(path) if packed else open(path, "rb") as stream,
+            tarfile.open(fileobj=stream, mode="r|") as archive,
+        ):
             for member in archive:
                 if not pattern.search(member.name):
                     name = member.name
@@ -82,6 +90,8 @@ def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(raw)
                 count, name = count + 1, member.name
+            while stream.read(1 << 20):  # to gzip's checksum
+                pass
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         raise UserError(
@@ -105,6 +115,16 @@ def import_tensorflow(what: str) -> Any:
     return tensorflow
 
 
+def check_reachable(url: str) -> None:
+    """Asks for the head of a file, through the user's proxies.
+
+    Raises:
+      OSError: nobody answers; whatever the answer is, it is one.
+    """
+    with contextlib.suppress(urllib.error.HTTPError):
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10).close()
+
+
 def from_tfds(name: str, split: str, task: str, published: str) -> Iterator[dict[str, Any]]:
     """The examples of a split of a TFDS data set, as NumPy values, in TFDS's own order.
 
@@ -119,6 +139,9 @@ def from_tfds(name: str, split: str, task: str, published: str) -> Iterator[dict
             f"{task} comes from TFDS, which is not installed: {instead} (or pip install 'long-range-arena[seqio]')"
         ) from error
     try:
+        builder = tfds.builder(name)
+        if not builder.data_path.exists():
+            check_reachable(published)  # TFDS itself would try for minutes
         data = tfds.load(name, split=split)
     except Exception as error:  # TFDS raises what the network, the disk and its own parts raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:160]

@@ -1,9 +1,12 @@
 """The tasks for other frameworks: a TFDS builder each, and a seqio Task on it, `lra_listops` and so on.
 
 Importing this module registers them; it needs the extra `seqio`. Nothing else in the project imports it: the
-examples are those of the prepared task, which the builder makes if it is not there.
+examples are those of the prepared task, which the builder makes if it is not there and can be had without files.
+Nothing is padded: a token 0 is a token.
 
     seqio.get_mixture_or_task("lra_listops").get_dataset({"inputs": 2000, "targets": 1}, "train")
+
+A task of pairs has `inputs1` and `inputs2` in place of `inputs`.
 """
 
 from collections.abc import Iterator
@@ -20,17 +23,17 @@ from lra.tasks.task import SPLITS
 
 
 class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """The examples of a task without padding: `inputs`, token ids [length], and `targets`, the label [1]."""
+    """The examples of a task without padding: token ids [length] and `targets`, the label [1]."""
 
     task: Task
 
     def _info(self) -> tfds.core.DatasetInfo:
+        tokens = {name: tfds.features.Tensor(shape=(None,), dtype=np.int32) for name in names_of(self.task)}
         label = tfds.features.Tensor(shape=(1,), dtype=np.int32)
-        inputs = tfds.features.Tensor(shape=(None,), dtype=np.int32)
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.task.summary,
-            features=tfds.features.FeaturesDict({"inputs": inputs, "targets": label}),
+            features=tfds.features.FeaturesDict({**tokens, "targets": label}),
             citation=self.task.citation,
             license=self.task.licence,
         )
@@ -42,9 +45,16 @@ class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         return {split: self._generate_examples(splits[split]) for split in SPLITS}
 
     def _generate_examples(self, split: Split) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        names, length = names_of(self.task), split.inputs.shape[-1]
         for row in range(len(split)):
-            inputs = split.inputs[row, : split.lengths[row]].astype(np.int32)
-            yield row, {"inputs": inputs, "targets": split.labels[row : row + 1]}
+            documents = zip(split.inputs[row].reshape(-1, length), split.lengths[row].reshape(-1))
+            tokens = {name: ids[:count].astype(np.int32) for name, (ids, count) in zip(names, documents)}
+            yield row, {**tokens, "targets": split.labels[row : row + 1]}
+
+
+def names_of(task: Task) -> list[str]:
+    """The features that hold the documents of an example."""
+    return ["inputs"] if task.documents == 1 else [f"inputs{index + 1}" for index in range(task.documents)]
 
 
 def register(task: Task) -> None:
@@ -60,7 +70,10 @@ def register(task: Task) -> None:
         name,
         source=seqio.TfdsDataSource(f"{name}:{task.version}", splits=SPLITS),
         preprocessors=[],
-        output_features={"inputs": feature(task.vocab_size), "targets": feature(task.num_classes)},
+        output_features={
+            **{name: feature(task.vocab_size) for name in names_of(task)},
+            "targets": feature(task.num_classes),
+        },
     )
 
 

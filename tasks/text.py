@@ -89,7 +89,7 @@ def read_half(folder: Path, half: str) -> list[tuple[bytes, int]]:
     """
     rows = []
     for label, name in enumerate(("neg", "pos")):
-        place = find(folder, f"aclImdb/{half}/{name}", PUBLISHED)
+        place = find(folder, f"aclImdb/{half}", PUBLISHED) / name
         if not place.is_dir():
             raise UserError(f"{place} is not a folder; fetch {PUBLISHED}")
         numbers = set()

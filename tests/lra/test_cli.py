@@ -37,7 +37,9 @@ def test_help_imports_nothing_heavy(words):
         (["prepare", "listops", "--workers", "two"], 2, "two"),
         (["prepare", "listops", "--gin", "listops.trian = 5"], 2, "did you mean 'train'"),
         (["prepare", "listops", "--gin", "listops.max_length = 2"], 2, "listops.max_length"),
-        (["prepare", "listops", "--from", "nowhere"], 1, "nowhere/basic_train.tsv"),
+        (["prepare", "listops", "--from", "nowhere"], 1, "--from nowhere: there is no such"),
+        (["prepare", "retrieval"], 1, "new_aan_pairs"),
+        (["prepare", "pathfinder", "--gin", "pathfinder.seed_distance = 9"], 2, "first paddles"),
         (["run", "--task", "listops", "--variant", "preformer", "--protocol", "demo"], 2, "did you mean 'performer'"),
         (["run", "--task", "listpos", "--variant", "linear", "--protocol", "demo"], 2, "did you mean 'listops'"),
         (["run", "--task", "listops", "--variant", "linear", "--protocol", "dmeo"], 2, "did you mean 'demo'"),
@@ -80,8 +82,10 @@ def test_the_command_that_an_error_names_prepares_what_was_missing(tmp_path, mon
 
 def test_tasks_and_variants_as_json(home, capsys):
     assert main(["tasks", "--json"]) == 0
-    (listops,) = json.loads(capsys.readouterr().out)
-    assert listops["name"] == "listops"
+    found = {task["name"]: task for task in json.loads(capsys.readouterr().out)}
+    assert list(found)[:6] == ["listops", "text", "retrieval", "image", "pathfinder", "pathx"]
+    listops = found["listops"]
+    assert all(not task["prepared"] for task in found.values() if task is not listops)
     assert [item["examples"] for item in listops["prepared"]] == [{"train": 203, "validation": 53, "test": 101}]
     assert main(["variants", "--json"]) == 0
     names = {variant["name"] for variant in json.loads(capsys.readouterr().out)}

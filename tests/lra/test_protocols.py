@@ -1,0 +1,95 @@
+"""Every task has its recipes, and `paper` is what LRA published."""
+
+import dataclasses
+import math
+
+import gin
+import jax
+import jax.numpy as jnp
+import pytest
+
+from lra.errors import UsageError
+from lra.plan import GIN, configure, make_plan, task_of
+from lra.tasks import TASKS
+
+REAL = ["listops", "text", "retrieval", "image", "pathfinder", "pathx", "pathfinder64", "pathx256"]
+
+
+@pytest.mark.parametrize("protocol", ["demo", "paper"])
+@pytest.mark.parametrize("task", REAL)
+def test_every_task_has_a_recipe(task, protocol):
+    plan = make_plan(task, "linear", protocol, [0])
+    assert plan.parameters > 0
+    assert plan.task.name in (task, f"synthetic_{task}")
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_the_parameters_of_a_task_stand_in_its_gin_file(name):
+    configure(TASKS[name], None, None, [])
+    source = TASKS[name].source()
+    for field in dataclasses.fields(source):
+        assert gin.query_parameter(f"{name}.{field.name}") == field.default
+        assert getattr(source, field.name) == field.default
+
+
+# (google-research/long-range-arena issue 2; lra_benchmarks/*/configs, counted by hand)
+PARAMETERS = [
+    ("listops", "transformer", 8_948_746), ("text", "transformer", 3_486_722), ("retrieval", "transformer", 1_087_618),
+    ("image", "transformer", 248_458), ("image", "local", 248_202), ("image", "linear", 248_458),
+    ("image", "performer", 248_458), ("image", "linformer", 264_858),
+    ("pathfinder", "transformer", 26_530), ("pathfinder", "local", 54_338), ("pathfinder", "linear", 116_098),
+    ("pathfinder", "performer", 116_098), ("pathfinder", "linformer", 30_050),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "variant", "published"), PARAMETERS)
+def test_paper_has_as_many_parameters_as_published(task, variant, published):
+    assert make_plan(task, variant, "paper", [0]).parameters == published
+
+
+# steps, batch, step and value of the highest rate, weight decay, dropout, tokens (the same configurations)
+TRAINING = {
+    "listops": (5_000, 32, 1_000, 0.05 / math.sqrt(1_000), 0.1, 0.1, 2_000),
+    "text": (20_000, 32, 8_000, 0.05 / math.sqrt(8_000), 0.1, 0.1, 1_000),
+    "retrieval": (5_000, 32, 5_000, 0.05 * 5_000 / 8_000 / math.sqrt(8_000), 0.1, 0.1, 4_000),
+    "image": (35_000, 256, 175, 5e-4, 0.0, 0.3, 1_024),
+    "pathfinder": (62_400, 512, 312, 1e-3, 0.0, 0.2, 1_024),
+    "pathfinder64": (125_000, 256, 625, 1e-3, 0.0, 0.1, 4_096),
+    "pathx": (500_000, 64, 2_500, 1e-3, 0.0, 0.1, 16_384),
+    "pathx256": (500_000, 32, 5_000, 1e-3, 0.0, 0.1, 65_536),
+}
+
+
+@pytest.mark.parametrize("task", REAL)
+def test_paper_trains_as_published(task):
+    steps, batch, at, rate, decay, dropout, tokens = TRAINING[task]
+    plan = make_plan(task, "transformer", "paper", [0])
+    assert (plan.train.steps, plan.train.batch_size, plan.train.select) == (steps, batch, "last")
+    assert (plan.encoder.dropout, plan.source.max_length) == (dropout, tokens)
+    rates = plan.schedule(jnp.arange(steps + 1))
+    assert math.isclose(float(rates[at]), rate, rel_tol=1e-5)
+    assert math.isclose(float(rates.max()), rate, rel_tol=1e-5)
+    # a step without a gradient only decays
+    params = {"w": jnp.ones(())}
+    state = plan.optimizer.init(params)
+    counted = jax.tree.map(lambda leaf: jnp.full_like(leaf, at) if leaf.dtype == jnp.int32 else leaf, state)
+    updates, _ = plan.optimizer.update({"w": jnp.zeros(())}, counted, params)
+    assert math.isclose(-float(updates["w"]), rate * decay, rel_tol=1e-4, abs_tol=1e-12)
+
+
+def test_paper_has_no_validation_reviews():
+    assert make_plan("text", "linear", "paper", [0]).source.sizes == {"train": 25_000, "validation": 0, "test": 25_000}
+    with pytest.raises(UsageError, match="no validation split"):
+        make_plan("text", "linear", "paper", [0], ["train.select = 'best'"])
+
+
+def test_demo_runs_on_stand_ins_by_their_own_names():
+    assert {name: task_of(name, "demo").name for name in ("text", "retrieval", "image", "listops", "pathx")} == {
+        "text": "synthetic_text", "retrieval": "synthetic_retrieval", "image": "synthetic_image",
+        "listops": "listops", "pathx": "pathx",
+    }  # fmt: skip
+    assert task_of("text", "paper").name == "text"
+    assert task_of("text", None).name == "text"
+    assert not (GIN / "protocols" / "demo" / "text.gin").exists()
+    with pytest.raises(UsageError, match="did you mean 'text'"):
+        task_of("txet", "demo")
