@@ -135,5 +135,6 @@ IMAGE = Task(
     show=as_characters,
     origin="TFDS cifar10",
     published=PUBLISHED,
+    data_sha256="da0db22595fe6cd950abcc54bb876bd49c3c0f0f3e878cff2c05e407a762c1c9",
     picture=True,
 )

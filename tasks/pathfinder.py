@@ -172,7 +172,18 @@ PATHFINDER = make_task(
     "pathfinder",
     summary="are two marks on one dashed contour? 32 x 32 grey levels",
     source=Pathfinder,
+    data_sha256="dd9ec577d18143ff63555e329c83fd93de24d835c0cdc24a29f6a030a2c27932",
 )
 PATHFINDER64 = make_task("pathfinder64", summary="Pathfinder at 64 x 64", source=Pathfinder64)
-PATHX = make_task("pathx", summary="Pathfinder at 128 x 128", source=PathX)
-PATHX256 = make_task("pathx256", summary="Pathfinder at 256 x 256", source=PathX256)
+PATHX = make_task(
+    "pathx",
+    summary="Pathfinder at 128 x 128",
+    source=PathX,
+    data_sha256="e380dc9487934e5af611bfcc6c6fb01ca77e9350784dcf8ccbac2f62ef410850",
+)
+PATHX256 = make_task(
+    "pathx256",
+    summary="Pathfinder at 256 x 256",
+    source=PathX256,
+    data_sha256="a3073000f1653df146e6d2a546742c345bc2ea3578ad0627ddffdb41efb347d2",
+)

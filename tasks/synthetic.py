@@ -130,6 +130,7 @@ SYNTHETIC_TEXT = stand_in(
     classes=text.TEXT.classes,
     vocab_size=text.BYTES,
     show=text.show,
+    data_sha256="449da47565e7d9cca424b91a986bbca9b15aaa582afdb43b5052654d46b627e7",
 )
 SYNTHETIC_RETRIEVAL = stand_in(
     "synthetic_retrieval",
@@ -139,6 +140,7 @@ SYNTHETIC_RETRIEVAL = stand_in(
     vocab_size=text.BYTES,
     show=text.show,
     documents=2,
+    data_sha256="e3a785ab980eb1c1563486b8ac5f35695f6e3f461fa5c0b8e5a285b2329b03c3",
 )
 SYNTHETIC_IMAGE = stand_in(
     "synthetic_image",
@@ -148,4 +150,5 @@ SYNTHETIC_IMAGE = stand_in(
     vocab_size=image.IMAGE.vocab_size,
     show=as_characters,
     picture=True,
+    data_sha256="3e21caa3b34b87444b518135e08574d37602f22429e09c812b3183060453399c",
 )

@@ -143,4 +143,5 @@ TEXT = Task(
     show=show,
     origin="TFDS imdb_reviews",
     published=PUBLISHED,
+    data_sha256="f2122b4accc024186b57aec98c9d2d62309c70fdd636ab25d8b22d1f541359c1",
 )

@@ -4,101 +4,25 @@ import collections
 import dataclasses
 import hashlib
 import json
-import multiprocessing
-import os
-import resource
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from examples import decode
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from toy import COLUMNS, FILES, SOURCE, TOY, Toy, assert_rows, beside, content
 
 from lra.errors import UserError
 from lra.tasks import TASKS, Split
 from lra.tasks.listops import LISTOPS, ListOps
-from lra.tasks.prepared import Prepared, folder_of, home, load, prepare, prepared_folders, read_manifest
-
-SPAWN = multiprocessing.get_context("spawn")
-COLUMNS = ("inputs", "lengths", "labels")
-FILES = {f"{split}.{column}.npy" for split in ("train", "validation", "test") for column in COLUMNS}
-BLOCK = 9
-
-
-@dataclasses.dataclass(frozen=True)
-class Toy:
-    """A source of random rows in blocks that do not end where the splits do; `before` is called before each block."""
-
-    before: ClassVar[Callable[[int], None]] = staticmethod(lambda block: None)
-
-    max_length: int = 5
-    train: int = 60
-    validation: int = 31
-    test: int = 22
-    seed: int = 0
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
-
-    @property
-    def files(self) -> str:
-        return r"(^|/)rows$"
-
-    def rows(self) -> dict[str, Split]:
-        rng = np.random.default_rng(self.seed)
-        splits = {}
-        for split, size in self.sizes.items():
-            labels = np.minimum(rng.geometric(0.4, size) - 1, 4).astype(np.int32)
-            lengths = rng.integers(1, self.max_length + 1, size, np.int32)
-            splits[split] = Split(rng.integers(0, 17, (size, self.max_length), np.uint8), lengths, labels)
-        return splits
-
-    def generate(self, workers: int = 1) -> Iterator[tuple[str, Split]]:
-        blocks = ((name, rows[i : i + BLOCK]) for name, rows in self.rows().items() for i in range(0, len(rows), BLOCK))
-        for index, block in enumerate(blocks):
-            self.before(index)
-            yield block
-
-    def read(self, folder: Path, workers: int, warn: Callable[[str], None]) -> Iterator[tuple[str, Split]]:
-        """The same rows, once the folder has a file."""
-        if not (folder / "rows").exists():
-            raise UserError(f"{folder / 'rows'} is not there")
-        return self.generate(workers)
-
-
-TOY = dataclasses.replace(LISTOPS, name="toy", version="3.2.1", source=Toy)
-SOURCE = Toy(seed=1)
+from lra.tasks.prepared import folder_of, home, load, prepare, prepared_folders, read_manifest
 
 
 @pytest.fixture(autouse=True)
 def empty_home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def beside(folder: Path) -> set[str]:
-    """What lies beside a prepared task, but for the lock, which stays."""
-    there = {path.name for path in folder.parent.iterdir()} if folder.parent.exists() else set()
-    return there - {f".{folder.name}.lock", folder.name}
-
-
-def assert_rows(data: Prepared, expected: dict[str, Split]) -> None:
-    assert list(data.splits) == list(expected)
-    for split, rows in expected.items():
-        for column in COLUMNS:
-            found = getattr(data.splits[split], column)
-            assert found.dtype == getattr(rows, column).dtype
-            np.testing.assert_array_equal(found, getattr(rows, column))
 
 
 # --- What is written -------------------------------------------------------------------------------------------
@@ -318,232 +242,70 @@ def test_damaged_tsv_leaves_nothing(tmp_path):
     assert beside(folder) == set()
 
 
-# --- Damage ----------------------------------------------------------------------------------------------------
+# --- What is known of a task ---------------------------------------------------------------------------------
 
 
-def test_not_prepared_names_the_command():
-    with pytest.raises(UserError, match=r"toy is not prepared.*lra prepare toy"):
-        load(TOY, SOURCE)
-    with pytest.raises(UserError, match=r"run: lra prepare toy --protocol demo$"):
-        load(TOY, SOURCE, "lra prepare toy --protocol demo")
-    prepare(TOY, Toy(seed=2))
-    with pytest.raises(UserError, match=r"toy is not prepared with these parameters"):
-        load(TOY, SOURCE)
+@pytest.mark.parametrize("name", [name for name in TASKS if name.startswith("synthetic_")])
+def test_a_stand_in_is_the_same_everywhere(name):
+    """Preparing compares the examples with the task's hash."""
+    assert TASKS[name].data_sha256
+    assert prepare(TASKS[name], TASKS[name].source())
 
 
-def refused(folder: Path, name: str) -> None:
-    """Loading fails with one line that names the file and the way out."""
-    with pytest.raises(UserError) as caught:
-        load(TOY, SOURCE, "lra prepare toy --protocol demo")
-    message = str(caught.value)
-    assert str(folder / name) in message
-    assert f"delete {folder}" in message
-    assert "prepare" in message.split("delete")[1]
-    assert "\n" not in message
+def test_other_examples_under_the_same_name_are_refused(tmp_path):
+    (tmp_path / "rows").touch()
+    task = dataclasses.replace(TOY, data_sha256="0" * 64)
+    with pytest.raises(UserError, match=r"this machine generated other examples for toy 3\.2\.1"):
+        prepare(task, Toy())
+    assert not folder_of(task, Toy()).exists()
+    assert prepare(task, Toy(seed=1)), "other parameters have other examples"
+    assert prepare(task, Toy(), read_from=tmp_path), "LRA's own files hold others"
+    task = dataclasses.replace(task, name="other", origin="TFDS other")
+    with pytest.raises(UserError, match="a file of it was changed"):
+        prepare(task, Toy(), read_from=tmp_path)
+    assert not folder_of(task, Toy()).exists()
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(lambda path: path.unlink(), id="missing"),
-        pytest.param(lambda path: os.truncate(path, path.stat().st_size - 1), id="truncated"),
-        pytest.param(lambda path: os.truncate(path, 0), id="emptied"),
-        pytest.param(lambda path: path.write_bytes(path.read_bytes() + b"\0"), id="longer"),
-    ],
-)
-def test_damaged_array(name, damage):
+def test_examples_that_are_also_in_train_are_counted():
+    class Repeating(Toy):
+        def generate(self, workers: int = 1) -> Iterator[tuple[str, Split]]:
+            rows = [[1, 2, 3, 0, 0], [1, 2, 3, 4, 0], [9, 9, 0, 0, 0]]
+            for split, lengths in {"train": [3, 4, 2], "validation": [3, 3, 1], "test": [4, 4, 2]}.items():
+                yield split, Split(np.array(rows, np.uint8), np.array(lengths, np.int32), np.zeros(3, np.int32))
+
+    prepare(TOY, Repeating(seed=1))
+    # [1, 2, 3] is in train; so would be [1, 2, 3, 4] cut to 3 tokens if the padding were not told from a token
+    assert load(TOY, Repeating(seed=1)).manifest["also_in_train"] == {"validation": 1, "test": 2}
+
+
+def test_a_split_without_examples_has_the_columns_of_the_others():
+    source = Toy(validation=0, seed=1)
+    prepare(TOY, source)
+    data = load(TOY, source)
+    assert data.splits["validation"].inputs.shape == (0, 5)
+    assert data.splits["validation"].labels.dtype == np.int32
+    assert data.manifest["floor"]["validation"] is None
+    assert data.manifest["floor"]["test"] > 0
+
+
+def test_an_archive_is_read_like_its_folder(tmp_path):
+    with tarfile.open(tmp_path / "toy.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("deep/rows"))
+    with pytest.raises(UserError, match="rows is not there"):  # the archive's folder has it one level deeper
+        prepare(TOY, SOURCE, read_from=tmp_path / "toy.tar.gz")
+    assert beside(folder_of(TOY, SOURCE)) == set()
+    with tarfile.open(tmp_path / "toy.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("rows"))
+    assert prepare(TOY, SOURCE, read_from=tmp_path / "toy.tar.gz")
+    assert_rows(load(TOY, SOURCE), SOURCE.rows())
+    assert content(folder_of(TOY, SOURCE)).keys() == FILES | {"manifest.json"}
+    assert load(TOY, SOURCE).manifest["origin"] == str(tmp_path / "toy.tar.gz")
+
+
+def test_a_folder_made_with_other_parameters_is_not_read():
+    """As after a change of a default without a change of the version."""
     prepare(TOY, SOURCE)
-    folder = folder_of(TOY, SOURCE)
-    damage(folder / name)
-    refused(folder, name)
-
-
-def edit(change: Callable[[dict], Any]) -> Callable[[bytes], bytes]:
-    def damage(raw: bytes) -> bytes:
-        manifest = json.loads(raw)
-        change(manifest)
-        return json.dumps(manifest).encode()
-
-    return damage
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(lambda raw: raw[:-20], id="truncated"),
-        pytest.param(lambda raw: b"", id="empty"),
-        pytest.param(lambda raw: b"\xff" + raw, id="no UTF-8"),
-        pytest.param(lambda raw: b"[]", id="list"),
-        pytest.param(lambda raw: b"null", id="null"),
-        pytest.param(lambda raw: b"{}", id="no keys"),
-        pytest.param(lambda raw: b"[" * 100_000, id="nested"),
-        pytest.param(edit(lambda manifest: manifest.update(schema=2)), id="next schema"),
-        pytest.param(edit(lambda manifest: manifest.update(schema="1")), id="schema as text"),
-        pytest.param(edit(lambda manifest: manifest.pop("schema")), id="no schema"),
-        pytest.param(edit(lambda manifest: manifest.pop("sha256")), id="no hashes"),
-        pytest.param(edit(lambda manifest: manifest.update(sha256=[])), id="hashes of another type"),
-        pytest.param(edit(lambda manifest: manifest["sha256"].pop("test.labels.npy")), id="a hash less"),
-        pytest.param(edit(lambda manifest: manifest.pop("floor")), id="no floor"),
-        pytest.param(edit(lambda manifest: manifest["floor"].update(test=0.1)), id="other floor"),
-    ],
-)
-def test_damaged_manifest(damage):
-    prepare(TOY, SOURCE)
-    folder = folder_of(TOY, SOURCE)
-    path = folder / "manifest.json"
-    path.write_bytes(damage(path.read_bytes()))
-    refused(folder, "manifest.json")
-    with pytest.raises(UserError, match=r"manifest\.json"):
-        prepare(TOY, SOURCE)
-    assert prepare(TOY, SOURCE, force=True)
-    assert_rows(load(TOY, SOURCE), SOURCE.rows())
-
-
-def test_manifest_missing():
-    prepare(TOY, SOURCE)
-    folder = folder_of(TOY, SOURCE)
-    (folder / "manifest.json").unlink()
-    refused(folder, "manifest.json")
-    assert prepare(TOY, SOURCE)
-    assert_rows(load(TOY, SOURCE), SOURCE.rows())
-
-
-@pytest.fixture(scope="module")
-def shared_home(tmp_path_factory) -> Path:
-    """A home in which the toy is prepared; who changes a file puts it back."""
-    place = tmp_path_factory.mktemp("shared")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LRA_HOME", str(place))
-        prepare(TOY, SOURCE)
-    return place
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.sampled_from(sorted(FILES | {"manifest.json"})) | st.just("manifest.json"),
-    st.integers(0, 10_000),
-    st.integers(1, 255),
-)
-def test_flipped_byte_is_noticed(shared_home, name, place, mask):
-    """But for a byte of the manifest that changes nothing it says, such as a space instead of a line's end."""
-    os.environ["LRA_HOME"] = str(shared_home)  # the autouse fixture puts it back
-    folder = folder_of(TOY, SOURCE)
-    path = folder / name
-    raw = path.read_bytes()
-    place %= len(raw)
-    path.write_bytes(raw[:place] + bytes([raw[place] ^ mask]) + raw[place + 1 :])
-    error = data = None
-    try:
-        data = load(TOY, SOURCE)
-    except UserError as caught:
-        error = str(caught)
-    finally:
-        path.write_bytes(raw)
-    if error is None:
-        assert name == "manifest.json"
-        assert data.manifest == json.loads(raw)
-    else:
-        assert str(folder) in error
-        assert "lra prepare toy" in error or "prepare the task again" in error
-
-
-# --- Two at once, and ends without warning ---------------------------------------------------------------------
-
-
-def prepare_halfway(reached: Any, may_go_on: Any, force: bool) -> None:
-    def stop_at_block_8(block: int) -> None:
-        if block == 8:
-            reached.set()
-            may_go_on.wait()
-
-    Toy.before = staticmethod(stop_at_block_8)
-    prepare(TOY, SOURCE, force=force)
-
-
-@pytest.fixture
-def halfway() -> Iterator[Callable[[bool], tuple[Any, Any]]]:
-    """Starts a process that is halfway through preparing the toy; returns it and the event that lets it go on."""
-    children = []
-
-    def start(force: bool) -> tuple[Any, Any]:
-        reached, may_go_on = SPAWN.Event(), SPAWN.Event()
-        child = SPAWN.Process(target=prepare_halfway, args=(reached, may_go_on, force))
-        child.start()
-        children.append(child)
-        assert reached.wait(60)
-        return child, may_go_on
-
-    yield start
-    for child in children:
-        child.kill()
-        child.join()
-
-
-@pytest.mark.parametrize("force", [False, True])
-def test_two_at_once(halfway, force):
-    folder = folder_of(TOY, SOURCE)
-    if force:
-        prepare(TOY, SOURCE)
-    child, may_go_on = halfway(force)
-    with pytest.raises(UserError) as caught:
-        prepare(TOY, SOURCE, force=force)
-    assert f"toy is being prepared by process {child.pid}" in str(caught.value)
-    assert "run the same command again" in str(caught.value)
-    if force:
-        assert_rows(load(TOY, SOURCE), SOURCE.rows())  # what was there before
-    else:
-        with pytest.raises(UserError, match="not prepared"):
-            load(TOY, SOURCE)
-    prepare(TOY, Toy(seed=2))  # of other parameters: nobody's concern
-    may_go_on.set()
-    child.join(60)
-    assert child.exitcode == 0
-    assert not prepare(TOY, SOURCE)
-    assert_rows(load(TOY, SOURCE), SOURCE.rows())
-    assert beside(folder) <= {folder_of(TOY, Toy(seed=2)).name, f".{folder_of(TOY, Toy(seed=2)).name}.lock"}
-
-
-@pytest.mark.parametrize("force", [False, True])
-def test_killed_in_the_middle(halfway, force):
-    folder = folder_of(TOY, SOURCE)
-    if force:
-        prepare(TOY, SOURCE)
-    child, _ = halfway(force)
-    child.kill()
-    child.join()
-    if force:
-        assert_rows(load(TOY, SOURCE), SOURCE.rows())
-    else:
-        assert prepared_folders(TOY) == []
-        with pytest.raises(UserError, match=r"toy is not prepared"):
-            load(TOY, SOURCE)
-    assert prepare(TOY, SOURCE, force=force)
-    assert_rows(load(TOY, SOURCE), SOURCE.rows())
-    assert beside(folder) == set()
-
-
-SIZES = "min_length = 2", "max_length = 30", "train = 30", "validation = 30", "test = 30"
-PREPARE = [sys.executable, "-m", "lra", "prepare", "listops", *(f"--gin=listops.{size}" for size in SIZES)]
-
-
-@pytest.mark.parametrize(
-    ("free", "options"),
-    [
-        pytest.param(0, [], id="not even the lock"),
-        pytest.param(64, [], id="no array"),
-        pytest.param(500, [], id="the small arrays"),
-        pytest.param(1_200, [], id="all but the manifest"),
-        pytest.param(100_000, ["--gin=listops.train = 9000"], id="the first blocks"),
-    ],
-)
-def test_full_disk(tmp_path, empty_home, free, options):
-    """No file of the process can grow beyond `free` bytes."""
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (free, free))
-    command = [*PREPARE, "--workers=1", *options]
-    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith(f"lra: cannot write {empty_home}")
-    left = [path.name for path in empty_home.rglob("*") if path.name != "tasks"]
-    assert all(name.endswith(".lock") for name in left)
+    folder_of(TOY, SOURCE).rename(folder_of(TOY, Toy(seed=3)))
+    for attempt in (prepare, load):
+        with pytest.raises(UserError, match="prepared with other parameters"):
+            attempt(TOY, Toy(seed=3))
