@@ -1,4 +1,4 @@
-# make demo   from nothing to a leaderboard: ListOps, every variant, some minutes on two cores
+# make demo   from nothing to a leaderboard: TASK (ListOps), every variant, some minutes on two cores
 # make test   all tests; with a Python 3.12 at hand, those that touch JAX on the newest JAX too
 # make lint   formatting, linter, type checker
 # make clean  removes what these made, but no results
@@ -7,6 +7,7 @@
 first = $(firstword $(shell for p in $(1); do $$p -c 'import sys; print(sys.executable)'; done 2>/dev/null))
 PYTHON ?= $(call first,python3.11 python3)
 PYTHON_NEW ?= $(call first,python3.12 python3.13 $(HOME)/.pyenv/versions/3.12*/bin/python)
+TASK ?= listops
 SEEDS ?= 0,1,2
 VENV := .venv
 NEW := .venv-new
@@ -36,8 +37,8 @@ $(VENV)/dev: $(VENV)/lra
 	@touch $@
 
 demo: $(VENV)/lra
-	@$(VENV)/bin/lra prepare listops --protocol demo
-	@$(VENV)/bin/lra run --task listops --variant all --protocol demo --seeds $(SEEDS)
+	@$(VENV)/bin/lra prepare $(TASK) --protocol demo
+	@$(VENV)/bin/lra run --task $(TASK) --variant all --protocol demo --seeds $(SEEDS)
 	@$(VENV)/bin/lra leaderboard
 
 test: $(VENV)/dev
