@@ -15,8 +15,7 @@ from jaxtyping import Int, UInt8
 from lra.errors import UserError
 from lra.tasks.pictures import as_characters
 from lra.tasks.publisher import find, from_tfds
-from lra.tasks.task import Blocks, Split, Task, Warn
-from lra.tasks.text import check_sizes
+from lra.tasks.task import Blocks, Sized, Split, Task, Warn
 
 PUBLISHED = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 TFDS = "cifar10"
@@ -29,23 +28,16 @@ BLOCK = 1000
 
 @gin.configurable("image")
 @dataclass(frozen=True)
-class Image:
+class Image(Sized):
     """CIFAR-10 in grey levels 0 to 255; `validation` are the last of the training images."""
 
     train: int = 45_000
     validation: int = 5_000
     test: int = 10_000
 
-    def __post_init__(self) -> None:
-        check_sizes(self.max_length, self.sizes)
-
     @property
     def max_length(self) -> int:
         return SIDE**2
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def files(self) -> str:

@@ -20,7 +20,7 @@ from jaxtyping import Int
 from lra.errors import UsageError, UserError
 from lra.tasks.parallel import parallel
 from lra.tasks.publisher import find
-from lra.tasks.task import SPLITS, Blocks, Split, Task, Warn
+from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
 
 PAD = 0
 VOCABULARY = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
@@ -33,7 +33,7 @@ BARREN_CHUNKS = 64  # this many in a row without a new tree: there are no more
 
 @gin.configurable("listops")
 @dataclasses.dataclass(frozen=True)
-class ListOps:
+class ListOps(Sized):
     """Parameters of the data; the defaults are LRA's. Sizes are in examples, lengths in tokens."""
 
     min_length: int = 500
@@ -62,10 +62,6 @@ class ListOps:
                 f"no length lies strictly between listops.min_length = {self.min_length} and listops.max_length = "
                 f"{self.max_length}"
             )
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def files(self) -> str:

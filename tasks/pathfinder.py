@@ -18,12 +18,12 @@ import numpy as np
 from lra.tasks import pathfinder_files
 from lra.tasks.pathfinder_drawing import draw_chunks
 from lra.tasks.pictures import as_characters
-from lra.tasks.task import SPLITS, Blocks, Split, Task, Warn
+from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
 
 
 @gin.configurable("pathfinder")
 @dataclass(frozen=True)
-class Pathfinder:
+class Pathfinder(Sized):
     """A Pathfinder data set; the defaults are LRA's pathfinder32. Distances are in pixels."""
 
     resolution: int = 32
@@ -46,6 +46,7 @@ class Pathfinder:
     chunk: int = 200  # images drawn together
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         reach = self.paddle_length + max(self.paddle_margins)
         if self.contour_length < 3 or self.padding < 1:
             raise ValueError("a contour has 3 paddles or more, and the border 1 pixel or more")
@@ -53,17 +54,12 @@ class Pathfinder:
             raise ValueError("with this seed_distance the first paddles may not lie in the image")
         if self.antialias * self.paddle_thickness % 1:
             raise ValueError("antialias * paddle_thickness is not a whole number of pixels")
-        for name in ("chunk", *SPLITS):
-            if not isinstance(size := getattr(self, name), int) or size < (name != "validation"):
-                raise ValueError(f"{name} = {size!r} is not a number of images")
+        if not isinstance(self.chunk, int) or self.chunk < 1:
+            raise ValueError(f"chunk = {self.chunk!r} is not a number of images")
 
     @property
     def max_length(self) -> int:
         return self.resolution**2
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def files(self) -> str:

@@ -22,7 +22,7 @@ from lra.files import folder_atomically, locked, sha256, sha256_text, write_atom
 from lra.tasks.publisher import opened
 from lra.tasks.task import SPLITS, Blocks, Source, Split, Task, fields_of, folder_name, is_default
 
-SCHEMA = 1
+SCHEMA = 2
 COLUMNS = tuple(field.name for field in dataclasses.fields(Split))
 HEADER = 128  # bytes of a .npy header, which NumPy pads so that the shape can grow in place
 

@@ -15,8 +15,8 @@ import numpy as np
 from lra.errors import UserError
 from lra.tasks.parallel import parallel
 from lra.tasks.publisher import find
-from lra.tasks.task import SPLITS, Blocks, Split, Task, Warn
-from lra.tasks.text import BYTES, check_sizes, pad, show
+from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
+from lra.tasks.text import BYTES, pad, show
 
 PUBLISHED = "storage.googleapis.com/long-range-arena/lra_release.gz, folder lra_release/lra_release/tsv_data"
 FILES = dict(zip(SPLITS, ("train", "eval", "test")))
@@ -27,20 +27,13 @@ LONGEST_LINE = 1 << 26  # bytes; a file without line ends is no reason to fill t
 
 @gin.configurable("retrieval")
 @dataclass(frozen=True)
-class Retrieval:
+class Retrieval(Sized):
     """LRA's AAN pairs; each document is cut after `max_length` bytes."""
 
     max_length: int = 4000
     train: int = 147_086
     validation: int = 18_090
     test: int = 17_437
-
-    def __post_init__(self) -> None:
-        check_sizes(self.max_length, self.sizes)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def files(self) -> str:

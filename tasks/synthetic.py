@@ -15,7 +15,7 @@ import numpy as np
 from lra.errors import UserError
 from lra.tasks import image, retrieval, text
 from lra.tasks.pictures import as_characters
-from lra.tasks.task import Blocks, Split, Task, Warn
+from lra.tasks.task import Blocks, Sized, Split, Task, Warn
 from lra.tasks.words import Words
 
 SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru", "sa", "te")
@@ -26,17 +26,13 @@ TELLING = 5  # words of a synthetic review that tell
 
 
 @dataclass(frozen=True)
-class Synthetic:
+class Synthetic(Sized):
     """What the stand-ins share; a subclass draws the examples of a split."""
 
     train: int = 4_000
     validation: int = 500
     test: int = 1_000
     seed: int = 0
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def files(self) -> str:

@@ -77,6 +77,25 @@ class Source(Protocol):
         ...
 
 
+class Sized:
+    """What sources share: the numbers of examples are their fields `train`, `validation` and `test`."""
+
+    train: int
+    validation: int
+    test: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a number is none, or a split other than validation is empty."""
+        for name, least in (("max_length", 1), ("train", 1), ("validation", 0), ("test", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name} = {value!r} is not a whole number of at least {least}")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {split: getattr(self, split) for split in SPLITS}
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
     """Metadata of a task; the name and the version together fix what its examples are.

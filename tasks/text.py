@@ -17,7 +17,7 @@ from jaxtyping import Int
 
 from lra.errors import UserError
 from lra.tasks.publisher import find, from_tfds
-from lra.tasks.task import Blocks, Split, Task, Warn
+from lra.tasks.task import Blocks, Sized, Split, Task, Warn
 
 PUBLISHED = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 TFDS = "imdb_reviews/plain_text"
@@ -28,20 +28,13 @@ RATINGS = {"neg": range(1, 5), "pos": range(7, 11)}
 
 @gin.configurable("text")
 @dataclass(frozen=True)
-class Text:
+class Text(Sized):
     """IMDb's reviews as bytes, cut after `max_length`; `validation` = 0 leaves all training reviews in `train`."""
 
     max_length: int = 4096
     train: int = 22_500
     validation: int = 2_500
     test: int = 25_000
-
-    def __post_init__(self) -> None:
-        check_sizes(self.max_length, self.sizes)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def files(self) -> str:
@@ -72,13 +65,6 @@ class Text:
             for start in range(0, len(rows), BLOCK):
                 texts, labels = zip(*rows[start : start + BLOCK])
                 yield split, Split(*pad(texts, self.max_length), np.array(labels, np.int32))
-
-
-def check_sizes(max_length: int, sizes: dict[str, int]) -> None:
-    """Raises ValueError where a split other than validation is empty or a number is none."""
-    for name, value in {"max_length": max_length, **sizes}.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < (name != "validation"):
-            raise ValueError(f"{name} = {value!r} is not a whole number of at least {int(name != 'validation')}")
 
 
 def read_half(folder: Path, half: str) -> list[tuple[bytes, int]]:

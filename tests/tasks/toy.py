@@ -12,6 +12,7 @@ from lra.errors import UserError
 from lra.tasks import Split
 from lra.tasks.listops import LISTOPS
 from lra.tasks.prepared import Prepared
+from lra.tasks.task import Sized
 
 SPAWN = multiprocessing.get_context("spawn")
 COLUMNS = ("inputs", "lengths", "labels")
@@ -20,7 +21,7 @@ BLOCK = 9
 
 
 @dataclasses.dataclass(frozen=True)
-class Toy:
+class Toy(Sized):
     """A source of random rows in blocks that do not end where the splits do; `before` is called before each block."""
 
     before: ClassVar[Callable[[int], None]] = staticmethod(lambda block: None)
@@ -30,10 +31,6 @@ class Toy:
     validation: int = 31
     test: int = 22
     seed: int = 0
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def files(self) -> str:
