@@ -41,7 +41,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         metavar="BINDING",
         help="a parameter, e.g. 'train.steps = 500'; repeatable",
     )
-    bindings.add_argument(
+    imports = Parser(add_help=False)
+    imports.add_argument(
         "--import", action="append", default=[], metavar="FILE", type=Path, dest="imports",
         help="a Python file that registers variants; repeatable",
     )  # fmt: skip
@@ -61,7 +62,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         )
 
     command("tasks", "List the tasks, and what of them is prepared.")
-    command("variants", "List the attention variants.", bindings)
+    command("variants", "List the attention variants.", imports)
 
     prepare = command("prepare", "Write a task's examples to disk, once, for training.", bindings)
     prepare.add_argument("task", metavar="TASK")
@@ -101,7 +102,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     export.add_argument("--count", type=int, metavar="N", help="the first so many images (default: all)")
     export.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="processes")
 
-    run = command("run", "Train and score variants, and write their records.", results, bindings)
+    run = command("run", "Train and score variants, and write their records.", results, bindings, imports)
     run.add_argument("--task", required=True, metavar="NAME")
     run.add_argument("--variant", required=True, metavar="NAME[,NAME...]", help="or 'all'")
     run.add_argument("--protocol", required=True, metavar="NAME")

@@ -95,7 +95,7 @@ def prepare(
                 with opened(read_from, source.files, draft / "unpacked") as files:
                     blocks = source.read(files, workers, warnings.append)
                     tally = write_arrays(draft, task.num_classes, blocks, advance)
-                warnings = [text.replace(f"{files}{os.sep}", "") for text in warnings]
+                warnings = [text.replace(str(files), str(read_from)) for text in warnings]
             else:
                 tally = write_arrays(draft, task.num_classes, source.generate(workers), advance)
             manifest = describe(task, source, draft, origin, tally, warnings)

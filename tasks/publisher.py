@@ -56,6 +56,8 @@ def opened(path: Path, pattern: str, scratch: Path) -> Iterator[Path]:
     try:
         unpack(path, re.compile(pattern), scratch)
         yield scratch
+    except UserError as error:  # which names a file that is about to vanish
+        raise UserError(str(error).replace(str(scratch), str(path))) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -63,8 +65,8 @@ def opened(path: Path, pattern: str, scratch: Path) -> Iterator[Path]:
 def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
     count, name = 0, "its beginning"
     try:
-        with open(path, "rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
+        with open(path, "rb") as start:
+            packed = start.read(2) == b"\x1f\x8b"
         with (
             gzip.open(path) if packed else open(path, "rb") as stream,
             tarfile.open(fileobj=stream, mode="r|") as archive,
@@ -83,12 +85,15 @@ def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
                 source = archive.extractfile(member)
                 assert source is not None
                 target = folder / inside
-                raw = source.read()
-                if len(raw) != member.size:
-                    raise tarfile.ReadError("unexpected end of data")
                 with writing(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(raw)
+                    file = open(target, "wb")
+                with file:
+                    while part := source.read(1 << 20):  # LRA's largest member has gigabytes
+                        with writing(target):
+                            file.write(part)
+                    if file.tell() != member.size:
+                        raise tarfile.ReadError("unexpected end of data")
                 count, name = count + 1, member.name
             while stream.read(1 << 20):  # to gzip's checksum
                 pass
