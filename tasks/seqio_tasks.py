@@ -18,7 +18,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from lra.tasks import TASKS, Split, Task
-from lra.tasks.prepared import load, prepare
+from lra.tasks.prepared import folder_of, load, prepare
 from lra.tasks.task import SPLITS
 
 
@@ -40,7 +40,8 @@ class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, np.ndarray]]]]:
         source = self.task.source()
-        prepare(self.task, source)
+        if not folder_of(self.task, source).exists():
+            prepare(self.task, source)
         splits = load(self.task, source).splits
         return {split: self._generate_examples(splits[split]) for split in SPLITS}
 

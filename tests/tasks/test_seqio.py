@@ -7,6 +7,7 @@ import pytest
 from lra.tasks import TASKS, prepared
 
 seqio = pytest.importorskip("seqio")
+tfds = pytest.importorskip("tensorflow_datasets")
 
 
 @pytest.fixture
@@ -43,6 +44,24 @@ def test_seqio_task_equals_prepared_task(name, features, small):
         )
         assert found == expected
         assert len(found) == source.sizes[split]
+
+
+def test_a_task_prepared_from_files_is_read(small):
+    """And not made again, or asked for from where it could not come."""
+    import lra.tasks.seqio_tasks  # noqa: F401
+
+    gin.parse_config("listops.train = 2\nlistops.validation = 1\nlistops.test = 1")
+    for name, rows in {
+        "train": ["[MAX 4 3 ]\t4", "[MIN 2 [SM 9 3 ] ]\t2"],
+        "val": ["[SM 8 9 ]\t7"],
+        "test": ["[MED 1 3 ]\t2"],
+    }.items():
+        (small / f"basic_{name}.tsv").write_text("\n".join(["Source\tTarget", *rows, ""]))
+    source = TASKS["listops"].source()
+    prepared.prepare(TASKS["listops"], source, read_from=small)
+    builder = tfds.builder("lra_listops", data_dir=str(small / "tfds"))
+    builder.download_and_prepare()
+    assert sorted(row["targets"].item() for row in tfds.as_numpy(builder.as_dataset(split="train"))) == [2, 4]
 
 
 def test_every_task_is_registered():
