@@ -170,7 +170,12 @@ PATHFINDER = make_task(
     source=Pathfinder,
     data_sha256="dd9ec577d18143ff63555e329c83fd93de24d835c0cdc24a29f6a030a2c27932",
 )
-PATHFINDER64 = make_task("pathfinder64", summary="Pathfinder at 64 x 64", source=Pathfinder64)
+PATHFINDER64 = make_task(
+    "pathfinder64",
+    summary="Pathfinder at 64 x 64",
+    source=Pathfinder64,
+    data_sha256="be807f77c5bff01360b9e413cec0702494c152d6c3c4c025afbbd3bc0a495be8",
+)
 PATHX = make_task(
     "pathx",
     summary="Pathfinder at 128 x 128",
