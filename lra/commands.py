@@ -1,10 +1,12 @@
 """What the commands do, each as a function of its options."""
 
 import io
+import itertools
 import json
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -18,9 +20,11 @@ from lra.leaderboard.record import Record
 from lra.progress import Display
 from lra.tasks import TASKS, Source, Split, Task
 
+PROSE = ("what", "from", "train / val / test", "paper", "note")  # columns of a table that may have several lines
+
 
 def tasks(options: Namespace) -> int:
-    from lra.tasks.prepared import prepared_folders, read_manifest
+    from lra.tasks.prepared import home, prepared_folders, read_manifest
 
     found: list[dict[str, Any]] = []
     for task in TASKS.values():
@@ -42,27 +46,22 @@ def tasks(options: Namespace) -> int:
         )  # fmt: skip
     if options.json:
         return print_json(found)
+    rows = [
+        [f"{entry['name']} {entry['version']}", entry["summary"], "yes" if entry["prepared"] else "no"]
+        for entry in found
+    ]
+    print_table(("task", "what", "prepared"), rows)
     rows = []
-    for entry in found:
-        for index, item in enumerate(entry["prepared"] or [None]):
-            name = [f"{entry['name']} {entry['version']}", entry["summary"]] if index == 0 else ["", ""]
-            if item is None:
-                rows.append([*name, "no", "", "", f"lra prepare {entry['name']}"])
-                continue
-            if item["error"]:
-                rows.append([*name, "damaged", "", "", item["error"]])
-                continue
-            sizes = " / ".join(f"{count:,}" for count in item["examples"].values())
-            rows.append(
-                [
-                    *name,
-                    item["origin"],
-                    sizes,
-                    f"{item['max_length']:,}",
-                    f"{item['bytes'] / 1e6:,.1f} MB in {item['folder']}",
-                ]
-            )
-    print_table(("task", "what", "prepared", "train / val / test", "length", "where"), rows)
+    for item in itertools.chain.from_iterable(entry["prepared"] for entry in found):
+        name = Path(item["folder"]).name
+        if item["error"]:
+            rows.append([name, f"damaged: {item['error']}", "", "", ""])
+            continue
+        sizes = " / ".join(f"{count:,}" for count in item["examples"].values())
+        rows.append([name, item["origin"], sizes, f"{item['max_length']:,}", f"{item['bytes'] / 1e6:,.1f}"])
+    if rows:
+        print_table(("prepared", "from", "train / val / test", "tokens", "MB"), rows)
+    print(f"{'these folders are' if rows else 'nothing is prepared; what will be, is'} in {home() / 'tasks'}")
     return 0
 
 
@@ -310,7 +309,10 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bo
     view = RichTable(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(names):
         right = numbers and index > 0 and name != "note"
-        view.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
+        prose = name in PROSE
+        view.add_column(
+            name, justify="right" if right else "left", overflow="fold", no_wrap=not prose, min_width=12 * prose
+        )
     for row in rows:
         view.add_row(*map(Text, row))
     console.print(view, highlight=False)
