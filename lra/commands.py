@@ -134,6 +134,7 @@ def announce(options: Namespace, task: Task) -> None:
 
 
 def show(options: Namespace) -> int:
+    from lra.plan import prepare_command
     from lra.tasks.prepared import load
     from lra.tasks.task import SPLITS
 
@@ -142,9 +143,7 @@ def show(options: Namespace) -> int:
         raise unknown("split", options.split, SPLITS)
     if options.png and not task.picture:
         raise UsageError(f"--png: {task.name} is not made of images; without it, lra show prints")
-    protocol = f" --protocol {options.protocol}" if options.protocol else ""
-    words = [f"--gin '{binding}'" for binding in options.gin]
-    split = load(task, source, " ".join([f"lra prepare {options.task}{protocol}", *words])).splits[options.split]
+    split = load(task, source, prepare_command(task, options.protocol, options.gin)).splits[options.split]
     count = options.count if options.count is not None else 40 if options.png else 3
     if count < 1 or not 0 <= options.first < len(split):
         raise UsageError(

@@ -98,14 +98,19 @@ class Plan:
 
     @property
     def prepare_command(self) -> str:
-        options = [f"--gin '{binding}'" for binding in self.overrides if binding.startswith(f"{self.task.name}.")]
-        return " ".join([f"lra prepare {self.task.name} --protocol {self.protocol}", *options])
+        return prepare_command(self.task, self.protocol, self.overrides)
 
     def model(self, rngs: nnx.Rngs) -> Classifier | PairClassifier:
         shape = (self.task.vocab_size, self.source.max_length, self.task.num_classes)
         if self.pair:
             return PairClassifier(self.encoder, self.pair, self.variant, *shape, rngs)
         return Classifier(self.encoder, self.variant, *shape, rngs)
+
+
+def prepare_command(task: Task, protocol: str | None, overrides: Sequence[str]) -> str:
+    """The command that prepares a task as a protocol and bindings given by hand have it."""
+    words = ["lra prepare", task.name, *([f"--protocol {protocol}"] if protocol else [])]
+    return " ".join([*words, *(f"--gin '{line}'" for line in overrides if line.startswith(f"{task.name}."))])
 
 
 def protocols() -> list[str]:
