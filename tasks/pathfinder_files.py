@@ -185,7 +185,7 @@ def decode_png(raw: bytes, resolution: int, name: str) -> Bytes:
                 raise UserError(f"{name} is {width} x {height} pixels and not {resolution} x {resolution}")
             return np.asarray(image.convert("L"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name} is not a whole PNG ({str(error).splitlines()[0][:80]}); fetch it again") from error
+        raise UserError(f"{name} is not a whole PNG ({str(error)[:80]}); fetch it again") from error
 
 
 # --- The TFDS build --------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def read_records(spec: Pathfinder, shards: list[Path]) -> Iterator[tuple[Bytes, 
             except StopIteration:
                 break
             except tensorflow.errors.OpError as error:
-                reason = str(error.message).splitlines()[0][:120]
+                reason = str(error.message)[:120]
                 raise UserError(f"{shard}, after record {number}: {reason}; fetch the file again") from error
             label, png = int(example["label"]), example["image"].numpy()
             where = f"{shard}, record {number}"

@@ -98,7 +98,7 @@ def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
             while stream.read(1 << 20):  # to gzip's checksum
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError) as error:
-        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        reason = str(error)[:80] or type(error).__name__
         raise UserError(
             f"{path} is not a whole tar archive ({reason}, after {name[:80]}); fetch it again, or unpack it "
             "yourself and give the folder"
