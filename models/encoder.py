@@ -12,7 +12,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
-from lra.models.attention.multihead import of_shape
 
 POOLING = ("mean", "cls", "first")
 POSITIONS = ("sinusoidal", "learned", "none")
@@ -79,21 +78,22 @@ class MLP(nnx.Module):
 class Block(nnx.Module):
     """x + attention(LN(x)), then x + MLP(LN(x))."""
 
-    def __init__(self, config: EncoderConfig, variant: Variant, max_length: int, rngs: nnx.Rngs):
-        shape = Shape(config.dim, config.qkv_dim, config.heads, max_length, config.attention_dropout)
+    def __init__(self, config: EncoderConfig, variant: Variant, max_length: int, layer: int, rngs: nnx.Rngs):
+        rate = config.attention_dropout
+        shape = Shape(config.dim, config.qkv_dim, config.heads, max_length, rate, layer, config.layers)
         self.norm_attention = nnx.LayerNorm(config.dim, rngs=rngs)
-        self.variant = variant.name
+        self.variant = variant
         self.attention: Any = variant.build(shape, rngs)
         self.drop = nnx.Dropout(config.dropout, rngs=rngs)
         self.norm_mlp = nnx.LayerNorm(config.dim, rngs=rngs)
         self.mlp = MLP(config, rngs)
 
     def __call__(
-        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
-    ) -> Float[Array, "batch length dim"]:
-        mixed = of_shape(x, self.attention(self.norm_attention(x), mask), self.variant)
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"], carry: Any
+    ) -> tuple[Float[Array, "batch length dim"], Any]:
+        mixed, carry = self.variant.mix(self.attention, self.norm_attention(x), mask, carry)
         x = x + self.drop(mixed)
-        return x + self.mlp(self.norm_mlp(x))
+        return x + self.mlp(self.norm_mlp(x)), carry
 
 
 class Encoder(nnx.Module):
@@ -114,7 +114,7 @@ class Encoder(nnx.Module):
         self.positions = nnx.Param(table(rngs.params(), (length, config.dim))) if learned else None
         self.sinusoids = config.positions == "sinusoidal"
         self.drop = nnx.Dropout(config.dropout, rngs=rngs)
-        self.blocks = nnx.List([Block(config, variant, length, rngs) for _ in range(config.layers)])
+        self.blocks = nnx.List([Block(config, variant, length, layer, rngs) for layer in range(config.layers)])
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
 
     def __call__(self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]) -> Float[Array, "batch dim"]:
@@ -129,8 +129,9 @@ class Encoder(nnx.Module):
         elif self.positions is not None:
             x = x + self.positions.get_value()[: x.shape[1]]
         x = self.drop(x)
+        carry = None
         for block in self.blocks:
-            x = block(x, mask)
+            x, carry = block(x, mask, carry)
         x = self.norm(x)
         return masked_mean(x, mask) if self.pool == "mean" else x[:, 0]
 

@@ -1,6 +1,11 @@
 """Attention variants, one file each. Importing this package registers all of them."""
 
-from lra.models.attention import dilated, linear, linformer, local, performer, transformer  # noqa: F401
+import importlib
+import pkgutil
+
 from lra.models.attention.registry import VARIANTS, Shape, Variant, register_attention
 
 __all__ = ["VARIANTS", "Shape", "Variant", "register_attention"]
+
+for module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{module.name}")

@@ -8,9 +8,17 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
 from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, pad_to_multiple
+from lra.models.oracles.dilated import oracle
 
 
-@register_attention("dilated", paper="Ding et al. 2023, 2307.02486", cost="L w d", reads_positions=True)
+@register_attention(
+    "dilated",
+    oracle=oracle,
+    small={"segment": 4},
+    paper="Ding et al. 2023, 2307.02486",
+    cost="L w d",
+    reads_positions=True,
+)
 class Dilated(nnx.Module):
     """Attention at several scales, merged by their softmax denominators (equations 2 to 10).
 

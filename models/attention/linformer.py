@@ -7,9 +7,17 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
 from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend
+from lra.models.oracles.linformer import oracle
 
 
-@register_attention("linformer", paper="Wang et al. 2020, 2006.04768", cost="L k d", reads_positions=True)
+@register_attention(
+    "linformer",
+    oracle=oracle,
+    small={"rank": 3, "share": "headwise"},
+    paper="Wang et al. 2020, 2006.04768",
+    cost="L k d",
+    reads_positions=True,
+)
 class Linformer(nnx.Module):
     """softmax(q (E k)^T / sqrt(head_dim)) (F v), E and F of shape [rank, length] (equation 7).
 

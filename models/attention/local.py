@@ -5,9 +5,16 @@ from jaxtyping import Array, Bool, Float
 
 from lra.models.attention.registry import register_attention
 from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, pad_to_multiple
+from lra.models.oracles.local import oracle
 
 
-@register_attention("local", paper="sliding window of Beltagy et al. 2020, 2004.05150, section 3.1", cost="L w d")
+@register_attention(
+    "local",
+    oracle=oracle,
+    small={"radius": 2},
+    paper="sliding window of Beltagy et al. 2020, 2004.05150, section 3.1",
+    cost="L w d",
+)
 def local(
     q: Float[Array, "batch length heads head_dim"],
     k: Float[Array, "batch length heads head_dim"],

@@ -2,54 +2,56 @@
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jax
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from lra.errors import UserError
 from lra.models.kernels.softmax import Dropout
 
 if TYPE_CHECKING:
-    from lra.models.attention.registry import Shape
+    from lra.models.attention.registry import Shape, Variant
 
 
-def of_shape(like: Array, y: Any, name: str) -> Array:
-    """What variant `name` returned, if it is an array of the shape that it was given.
+def projection(rows: int, columns: int, rngs: nnx.Rngs) -> nnx.Linear:
+    """A matrix without bias, initialised as LRA's are."""
+    return nnx.Linear(rows, columns, use_bias=False, kernel_init=nnx.initializers.xavier_uniform(), rngs=rngs)
 
-    Raises:
-      UserError: it is not; anything else may broadcast without a word.
-    """
-    if isinstance(y, jax.Array) and y.shape == like.shape:
-        return y
-    got = f"an array of shape {list(y.shape)}" if isinstance(y, jax.Array) else f"a {type(y).__name__}"
-    raise UserError(f"variant '{name}' returned {got}; it must return an array of shape {list(like.shape)}")
+
+def split_heads(x: Float[Array, "batch length dim"], heads: int) -> Float[Array, "batch length heads head_dim"]:
+    return x.reshape(*x.shape[:2], heads, -1)
+
+
+def merge_heads(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length dim"]:
+    return x.reshape(*x.shape[:2], -1)
+
+
+class AttentionDropout(nnx.Module):
+    """Called, it gives the dropout of attention probabilities for one call of a variant; none in evaluation."""
+
+    def __init__(self, rate: float, rngs: nnx.Rngs):
+        self.dropout = nnx.Dropout(rate, rngs=rngs)
+
+    def __call__(self) -> Dropout:
+        rate, rngs = self.dropout.rate, self.dropout.rngs
+        if self.dropout.deterministic or rate == 0.0 or rngs is None:
+            return Dropout()
+        return Dropout(rate, rngs())
 
 
 class MultiHead(nnx.Module):
     """Query, key, value and output projections without bias, as LRA's (Vaswani et al. 2017, section 3.2.2)."""
 
-    def __init__(self, core: Callable[..., Array], name: str, shape: "Shape", rngs: nnx.Rngs):
-        project = lambda rows, columns: nnx.Linear(
-            rows, columns, use_bias=False, kernel_init=nnx.initializers.xavier_uniform(), rngs=rngs
-        )
-        self.q, self.k, self.v = (project(shape.dim, shape.qkv_dim) for _ in "qkv")
-        self.out = project(shape.qkv_dim, shape.dim)
-        self.core, self.name, self.heads = core, name, shape.heads
+    def __init__(self, core: Callable[..., Array], variant: "Variant", shape: "Shape", rngs: nnx.Rngs):
+        self.q, self.k, self.v = (projection(shape.dim, shape.qkv_dim, rngs) for _ in "qkv")
+        self.out = projection(shape.qkv_dim, shape.dim, rngs)
+        self.core, self.variant, self.heads = core, variant, shape.heads
         self.takes_dropout = "dropout" in inspect.signature(core).parameters
-        self.dropout = nnx.Dropout(shape.dropout, rngs=rngs)
+        self.dropout = AttentionDropout(shape.dropout, rngs)
 
     def __call__(
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
     ) -> Float[Array, "batch length dim"]:
-        q, k, v = (project(x).reshape(*x.shape[:2], self.heads, -1) for project in (self.q, self.k, self.v))
-        options = {"dropout": self.attention_dropout()} if self.takes_dropout else {}
-        y = of_shape(q, self.core(q, k, v, mask, **options), self.name)
-        return self.out(y.reshape(*x.shape[:2], -1))
-
-    def attention_dropout(self) -> Dropout:
-        rate, rngs = self.dropout.rate, self.dropout.rngs
-        if self.dropout.deterministic or rate == 0.0 or rngs is None:
-            return Dropout()
-        return Dropout(rate, rngs())
+        q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
+        options = {"dropout": self.dropout()} if self.takes_dropout else {}
+        return self.out(merge_heads(self.variant.like(q, self.core(q, k, v, mask, **options))))

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from lra.models.attention.registry import Shape, register_attention
 from lra.models.kernels.linear_attention import linear_attention
+from lra.models.oracles.performer import oracle
 
 
 class Projection(nnx.Variable):
@@ -42,7 +43,9 @@ def positive_features(
     return jnp.where(mask, jnp.exp(exponent - top) + epsilon, 0) * projection.shape[0] ** -0.5
 
 
-@register_attention("performer", paper="Choromanski et al. 2021, 2009.14794", cost="L m d")
+@register_attention(
+    "performer", oracle=oracle, small={"features": 6}, paper="Choromanski et al. 2021, 2009.14794", cost="L m d"
+)
 class Performer(nnx.Module):
     """FAVOR+ for softmax (equations 5 and 8), bidirectional.
 

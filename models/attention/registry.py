@@ -2,16 +2,24 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import gin
+import jax
 from flax import nnx
+from jaxtyping import Array, Bool, Float
 
-from lra.errors import UsageError
+from lra.errors import UsageError, UserError
 from lra.models.attention.multihead import MultiHead
 
 T = TypeVar("T", bound=Callable[..., Any])
+
+FORMS = {
+    ("q", "k", "v", "mask"): "heads",
+    ("x", "mask", "carry"): "carrying mixer",
+    ("x", "mask"): "mixer",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +31,10 @@ class Shape:
       qkv_dim: width of queries, keys and values over all heads.
       max_length: tokens of the longest sequence, the [CLS] token included.
       dropout: rate at which attention probabilities are dropped, for variants that have any.
+      layer, layers: which layer of how many this is, from 0; 0 of 1 for a variant not registered as `by_layer`.
+
+    Raises:
+      UsageError: the heads do not divide the width.
     """
 
     dim: int
@@ -30,34 +42,101 @@ class Shape:
     heads: int
     max_length: int
     dropout: float = 0.0
+    layer: int = 0
+    layers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.heads < 1 or self.qkv_dim % self.heads:
+            raise UsageError(f"qkv_dim = {self.qkv_dim} does not divide by heads = {self.heads}")
 
     @property
     def head_dim(self) -> int:
         return self.qkv_dim // self.heads
 
+    def admit(self, length: int, name: str) -> None:
+        """For variants with something in them for every position.
 
-@dataclasses.dataclass(frozen=True)
+        Raises:
+          UsageError: there are more tokens than the variant was built for.
+        """
+        if length > self.max_length:
+            raise UsageError(f"{name} was built for at most {self.max_length} tokens and got {length}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Variant:
-    """A registered variant and its metadata."""
+    """A registered variant and its metadata; `register_attention` says what each means."""
 
     name: str
     make: Callable[..., Any]
-    on_heads: bool  # takes (q, k, v, mask); otherwise (x, mask)
+    form: str  # one of FORMS
     paper: str
     cost: str
+    memory: str
     causal: bool
     reads_positions: bool
+    by_layer: bool
     version: int
+    small: Mapping[str, Any]
+    oracle: Callable[..., Any] | None
+    exceptions: Mapping[str, str]
+    file: str
+    line: int
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}, line {self.line}"
 
     def build(self, shape: Shape, rngs: nnx.Rngs) -> nnx.Module:
-        """A module that maps x [batch, length, dim] and mask [batch, length] to [batch, length, dim]."""
+        """A module of (x, mask), or of (x, mask, carry); to be called through `mix`."""
+        if not self.by_layer:
+            shape = dataclasses.replace(shape, layer=0, layers=1)
         core: Any = self.make
         if inspect.isclass(self.make):
             core = self.make(shape, rngs=rngs)  # type: ignore[call-arg]
-        return MultiHead(core, self.name, shape, rngs) if self.on_heads else core
+        return MultiHead(core, self, shape, rngs) if self.form == "heads" else core
+
+    def mix(
+        self,
+        module: nnx.Module,
+        x: Float[Array, "batch length dim"],
+        mask: Bool[Array, "batch length"],
+        carry: Any = None,
+    ) -> tuple[Float[Array, "batch length dim"], Any]:
+        """The mixed tokens, and what the module hands to the next layer: None unless it is a carrying mixer.
+
+        Raises:
+          UserError: it returned anything but an array like x.
+        """
+        if self.form != "carrying mixer":
+            return self.like(x, module(x, mask)), None  # type: ignore[operator]
+        out = module(x, mask, carry)  # type: ignore[operator]
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise UserError(f"variant '{self.name}' ({self.where}) takes a carry and must return a pair (y, carry)")
+        return self.like(x, out[0]), out[1]
+
+    def like(self, x: Array, y: Any) -> Array:
+        """What the variant returned, if it is an array of the shape and type that it was given.
+
+        Raises:
+          UserError: it is not; anything else may broadcast, or be promoted, without a word.
+        """
+        if isinstance(y, jax.Array) and y.shape == x.shape and y.dtype == x.dtype:
+            return y
+        describe = lambda a: f"{a.dtype} of shape {list(a.shape)}"
+        got = describe(y) if isinstance(y, jax.Array) else f"a {type(y).__name__}"
+        raise UserError(f"variant '{self.name}' ({self.where}) returned {got}; it must return {describe(x)}")
 
 
 VARIANTS: dict[str, Variant] = {}
+
+
+def place_of(target: Callable[..., Any]) -> tuple[str, int]:
+    """The file and line of a definition."""
+    try:
+        return inspect.getsourcefile(target) or "?", inspect.getsourcelines(target)[1]
+    except (OSError, TypeError):  # typed at a prompt, or built by a program
+        return "?", 0
 
 
 def register_attention(
@@ -65,9 +144,14 @@ def register_attention(
     *,
     paper: str = "",
     cost: str = "",
+    memory: str = "L",
     causal: bool = False,
     reads_positions: bool = False,
+    by_layer: bool = False,
     version: int = 1,
+    small: Mapping[str, Any] | None = None,
+    oracle: Callable[..., Any] | None = None,
+    exceptions: Mapping[str, str] | None = None,
 ) -> Callable[[T], T]:
     """Registers an attention variant under a name; its keyword arguments become gin parameters `NAME.ARGUMENT`.
 
@@ -77,14 +161,24 @@ def register_attention(
       `[batch, length]`, True for a real token; it returns `[batch, length, heads, head_dim]` and gets its
       projections and heads from us. One that takes an argument `dropout` gets a `kernels.softmax.Dropout`;
     * a class of Flax NNX modules, made as `cls(shape, rngs=rngs)` with a `Shape` and called like such a function;
-    * a class of Flax NNX modules called with `(x, mask)`, x `[batch, length, dim]`: the whole mixer.
+    * a class of Flax NNX modules called with `(x, mask)`, x `[batch, length, dim]`: the whole mixer;
+    * one called with `(x, mask, carry)` that returns `(y, carry)`: what a layer hands to the next, None to the first.
+
+    A class may have a method `reach(length)`: bool[length, length], in NumPy, True where the output of token i
+    depends on token j. Without one, every token is said to reach every other (every earlier one, if causal). One with
+    a method `redraw(key, step)` is told when a training step begins, and may draw what it has at random anew.
 
     Args:
       paper: where it is published, e.g. "Choromanski et al. 2021, 2009.14794".
-      cost: time in the length L, e.g. "L log L".
+      cost: time in the length L, e.g. "L log L"; a power is read from it: "L^2 d" is quadratic.
+      memory: memory in the length, likewise.
       causal: whether a token sees only those before it.
       reads_positions: whether the output depends on where a token stands, beyond what the tokens say of it.
+      by_layer: whether its layers differ, or hand something on: whether `shape.layer` says which layer it is.
       version: to be raised whenever the same parameters give other outputs.
+      small: parameters under which two dozen tokens show what the variant is; `lra check` uses them.
+      oracle: what the paper's formulas say, in float64 NumPy; see `lra.models.oracles`.
+      exceptions: names of checks that need not hold, and why.
 
     Raises:
       UsageError: the name is taken or the signature is none of these.
@@ -92,17 +186,23 @@ def register_attention(
 
     def register(target: T) -> T:
         if name in VARIANTS:
-            raise UsageError(f"an attention variant called '{name}' is registered already; choose another name")
+            raise UsageError(
+                f"an attention variant called '{name}' is registered already ({VARIANTS[name].where}); "
+                "choose another name"
+            )
         call = target.__call__ if inspect.isclass(target) else target
-        arguments = [argument for argument in inspect.signature(call).parameters if argument != "self"]
-        on_heads = arguments[:4] == ["q", "k", "v", "mask"]
-        if not on_heads and (arguments[:2] != ["x", "mask"] or not inspect.isclass(target)):
+        arguments = tuple(argument for argument in inspect.signature(call).parameters if argument != "self")
+        form = next((form for names, form in FORMS.items() if arguments[: len(names)] == names), None)
+        if form is None or (form != "heads" and not inspect.isclass(target)):
             raise UsageError(
                 f"variant '{name}' takes ({', '.join(arguments)}); it must be a function or module of (q, k, v, mask), "
-                "or a module of (x, mask)"
+                "or a module of (x, mask) or of (x, mask, carry)"
             )
         configurable = gin.configurable(name, module="attention")(target)
-        VARIANTS[name] = Variant(name, configurable, on_heads, paper, cost, causal, reads_positions, version)
+        VARIANTS[name] = Variant(
+            name, configurable, form, paper, cost, memory, causal, reads_positions, by_layer, version, small or {},
+            oracle, exceptions or {}, *place_of(target),
+        )  # fmt: skip
         return configurable
 
     return register

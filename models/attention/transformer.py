@@ -6,11 +6,12 @@ from jaxtyping import Array, Bool, Float
 
 from lra.models.attention.registry import register_attention
 from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, pad_to_multiple
+from lra.models.oracles.transformer import oracle
 
 QUERIES = 512  # at a time, so that the memory is that of 512 rows of the attention matrix and not of all
 
 
-@register_attention("transformer", paper="Vaswani et al. 2017, 1706.03762", cost="L^2 d")
+@register_attention("transformer", oracle=oracle, paper="Vaswani et al. 2017, 1706.03762", cost="L^2 d")
 def transformer(
     q: Float[Array, "batch length heads head_dim"],
     k: Float[Array, "batch length heads head_dim"],
