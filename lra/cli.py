@@ -62,7 +62,20 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         )
 
     command("tasks", "List the tasks, and what of them is prepared.")
-    command("variants", "List the attention variants.", imports)
+    command("variants", "List the attention variants, with their parameters and what their checks found.", imports)
+
+    check = command("check", "Check that variants are what they say; exit code 1 if one is not.", bindings, imports)
+    check.add_argument("variants", nargs="+", metavar="NAME", help="or 'all'")
+    check.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="processes (default: %(default)s)",
+    )
+
+    new = command("new", "Write a file with an attention variant to begin with.")
+    new.add_argument("name", metavar="NAME")
 
     prepare = command("prepare", "Write a task's examples to disk, once, for training.", bindings)
     prepare.add_argument("task", metavar="TASK")

@@ -1,15 +1,41 @@
-"""Variants from a file outside the project: `--import my_attention.py`."""
+"""Variants from outside the project: a file, `--import my_attention.py`, or an installed package, by an entry point."""
 
+import importlib.metadata
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 
 from lra.errors import UsageError, UserError
 from lra.files import sha256
 from lra.models.attention import VARIANTS
 
+GROUP = "lra.attention"  # of entry points; each names a module that registers variants
 _file_of: dict[str, Path] = {}  # variant name to the file that registered it
+
+
+def load_all(paths: Iterable[Path]) -> None:
+    """The variants of all installed packages, then those of some files."""
+    load_installed()
+    for path in paths:
+        load(path)
+
+
+def load_installed() -> None:
+    """Imports what installed packages name under the entry point `lra.attention`.
+
+    One that fails is said to on standard error: it must not stop a run of another variant.
+    """
+    for point in importlib.metadata.entry_points(group=GROUP):
+        before = set(VARIANTS)
+        try:
+            point.load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            package = point.dist.name if point.dist else "?"
+            print(f"lra: variants of package {package} ({point.value}) are left out: {reason}", file=sys.stderr)
+        _file_of.update({name: Path(VARIANTS[name].file) for name in VARIANTS if name not in before})
 
 
 def load(path: Path) -> list[str]:
@@ -48,7 +74,3 @@ def load(path: Path) -> list[str]:
 def sha256_of(variant: str) -> str | None:
     """The hash of the file that a variant came from; None for the project's own."""
     return sha256(_file_of[variant]) if variant in _file_of else None
-
-
-def is_imported(filename: str) -> bool:
-    return Path(filename) in _file_of.values()

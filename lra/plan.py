@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import traceback
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -159,12 +158,21 @@ def configure(task: Task, variant: str | None, protocol: str | None, overrides: 
     for path in found:
         if path.is_file():
             gin.parse_config_file(str(path))
+    bind(overrides)
+    return tuple(sorted(re.sub(r"\s*=\s*", " = ", binding.strip(), count=1) for binding in overrides))
+
+
+def bind(overrides: Sequence[str]) -> None:
+    """Adds bindings given by hand to gin's configuration.
+
+    Raises:
+      UsageError: one is not valid; names the nearest that is.
+    """
     for binding in overrides:
         try:
             gin.parse_config([binding])
         except (ValueError, SyntaxError, TypeError) as error:
             raise bad_binding(binding, str(error)) from error
-    return tuple(sorted(re.sub(r"\s*=\s*", " = ", binding.strip(), count=1) for binding in overrides))
 
 
 def bad_binding(binding: str, reason: str) -> UsageError:
@@ -196,12 +204,11 @@ def built(make: Callable[[], T], recipe: str) -> T:
         raise UsageError(f"the configuration of {recipe} is wrong: {str(error).splitlines()[0]}") from error
 
 
-def make_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], overrides: Sequence[str] = ()) -> Plan:
-    """Checks every part of a run, and its model by tracing it once without computing anything.
+def draft_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], overrides: Sequence[str] = ()) -> Plan:
+    """A plan whose every part is checked, but not the model: its configuration and parameters are missing.
 
     Raises:
       UsageError: a name or a binding that does not exist, or a configuration that contradicts itself.
-      UserError: the variant raised; names its file and line.
     """
     found = task_of(task, protocol)
     if variant not in VARIANTS:
@@ -216,17 +223,20 @@ def make_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], over
     optimizer, schedule = built(adamw, recipe)
     if train.select == "best" and not source.sizes["validation"]:
         raise UsageError(f"{found.name} has no validation split here, so train.select = 'best' cannot be")
-    plan = Plan(
+    return Plan(
         found, source, VARIANTS[variant], protocol, tuple(seeds), normalised, encoder, pair, train, optimizer, schedule,
         config="", parameters=0, source_sha256=extension.sha256_of(variant),
     )  # fmt: skip
-    parameters = trace(plan)
-    config = "\n".join(line for line in gin.operative_config_str().splitlines() if line and not line.startswith("#"))
-    return dataclasses.replace(plan, config=config + "\n", parameters=parameters)
 
 
-def trace(plan: Plan) -> int:
-    """Builds and calls the model abstractly, so that a variant that cannot work says so before anything is trained."""
+def make_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], overrides: Sequence[str] = ()) -> Plan:
+    """Checks every part of a run, and its model by calling it once without computing anything.
+
+    Raises:
+      UsageError: a name or a binding that does not exist, or a configuration that contradicts itself.
+      UserError: the variant raised; names its file and line.
+    """
+    plan = draft_plan(task, variant, protocol, seeds, overrides)
 
     def call() -> tuple[nnx.State, jax.Array]:
         model = plan.model(nnx.Rngs(params=0, dropout=0))
@@ -234,16 +244,21 @@ def trace(plan: Plan) -> int:
         tokens = jnp.zeros((*shape, plan.source.max_length), jnp.uint8)
         return nnx.state(model, nnx.Param), model(tokens, jnp.full(shape, plan.source.max_length))
 
+    params, _ = abstract(plan.variant, call)
+    config = "\n".join(line for line in gin.operative_config_str().splitlines() if line and not line.startswith("#"))
+    return dataclasses.replace(plan, config=config + "\n", parameters=size(params))
+
+
+def abstract(variant: Variant, call: Callable[[], T]) -> T:
+    """The shapes that a call would give, so that a variant that cannot work says so before anything is trained."""
     try:
-        params, _ = jax.eval_shape(call)
+        return jax.eval_shape(call)
     except UserError as error:
         raise one_line(error) from error
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if "site-packages" not in frame.filename]
-        frame = next((frame for frame in reversed(own) if extension.is_imported(frame.filename)), own[-1])
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(
-            f"variant '{plan.variant.name}' failed at {frame.filename}, line {frame.lineno}: {reason}"
-        ) from error
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+        raise variant.blame(error) from error
+
+
+def size(tree: nnx.State) -> int:
+    """The numbers in all its arrays together."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,19 @@
+"""Checks that an attention variant is what it says: `lra check`, and `parametrize_with_checks` for pytest."""
+
+from lra.check import dependence, growth, learning, outputs, padding  # noqa: F401
+from lra.check.check import CHECKS, Check, DoesNotApply
+from lra.check.runner import Result, Status, check_variant, parametrize_with_checks, run_check
+
+# from what must hold for the others to mean anything to what takes the longest
+ORDER = (
+    "shape", "bfloat16", "lengths", "all masked", "inputs", "padding content", "padding amount", "neighbours",
+    "zero tokens", "causality", "reach", "order", "oracle", "gradients", "randomness", "dropout", "transformations",
+    "restore", "parameters", "operations", "memory",
+)  # fmt: skip
+assert set(ORDER) == set(CHECKS)
+for name in ORDER:
+    CHECKS[name] = CHECKS.pop(name)
+
+__all__ = [
+    "CHECKS", "Check", "DoesNotApply", "Result", "Status", "check_variant", "parametrize_with_checks", "run_check",
+]  # fmt: skip

@@ -19,8 +19,25 @@ from lra.models.oracles import Given
 # compiles in half the time
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
-SHAPE = Shape(dim=10, qkv_dim=12, heads=3, max_length=24)
+LENGTH = 24
+SHAPE = Shape(dim=10, qkv_dim=12, heads=3, max_length=LENGTH)
 Tree = Any
+
+
+def normal(*shape: int, seed: int = 0) -> Float[np.ndarray, "..."]:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def masks(length: int) -> Bool[np.ndarray, "6 length"]:
+    """A full row, one short of it, a half, one token, none, and one with holes."""
+    counts = np.array([length, max(length - 1, 1), (length + 1) // 2, 1, 0])
+    holes = np.random.default_rng(length).random((1, length)) < 0.6
+    holes[0, -1] = True
+    return np.concatenate([np.arange(length) < counts[:, None], holes])
+
+
+MASK = masks(LENGTH)
+X = normal(*MASK.shape, SHAPE.dim)
 
 
 def options_of(variant: Variant) -> dict[str, Any]:
@@ -32,6 +49,12 @@ def options_of(variant: Variant) -> dict[str, Any]:
         if parameter.default is not parameter.empty and name != "dropout"
     }
     return found | {name: value for name, value in gin.get_bindings(variant.name).items() if name in found}
+
+
+def same_bits(a: Tree, b: Tree) -> bool:
+    """Whether two trees of one structure have the same bits."""
+    bits = lambda x: np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+    return bool(jax.tree.all(jax.tree.map(lambda x, y: np.array_equal(bits(x), bits(y)), a, b)))
 
 
 class Subject:
@@ -46,12 +69,12 @@ class Subject:
     """
 
     def __init__(
-        self, variant: Variant, shape: Shape = SHAPE, seed: int = 0, scatter: float = 0.1, train: bool = False
+        self, variant: Variant, shape: Shape = SHAPE, *, seed: int = 0, scatter: float = 0.1, train: bool = False
     ):
-        self.variant, self.shape = variant, shape
+        self.variant, self.shape, self.options = variant, shape, options_of(variant)
         below = range(shape.layer) if variant.form == "carrying mixer" else ()
-        rngs = nnx.Rngs(params=seed, dropout=seed + 1)
         shapes = [dataclasses.replace(shape, layer=layer) for layer in (*below, shape.layer)]
+        rngs = nnx.Rngs(params=seed, dropout=seed + 1)
         layers = nnx.List([variant.build(each, rngs) for each in shapes])
         if not train:
             layers.eval()
@@ -60,29 +83,36 @@ class Subject:
         self.params = jax.tree.map(lambda x: x + scatter * rng.normal(size=x.shape).astype(x.dtype), self.params)
         self.compiled = quick_jit(self.f)
 
+    def layers(self, params: Tree, rest: Tree) -> Any:
+        return nnx.merge(self.graph, params, rest, copy=True)
+
+    def outputs(
+        self, layers: Any, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> list[Float[Array, "batch length dim"]]:
+        """What this layer, and those below if they hand something on, make of the same tokens."""
+        found, carry = [], None
+        for module in layers:
+            y, carry = self.variant.mix(module, x, mask, carry)
+            found.append(y)
+        return found
+
     def f(
         self, params: Tree, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
     ) -> Float[Array, "batch length dim"]:
         """The layer's output, pure."""
-        y, carry = x, None
-        for module in nnx.merge(self.graph, params, self.rest, copy=True):
-            y, carry = self.variant.mix(module, x, mask, carry)
-        return y
+        return self.outputs(self.layers(params, self.rest), x, mask)[-1]
 
-    def __call__(self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]) -> np.ndarray:
+    def __call__(self, x: Float[np.ndarray, "batch length dim"], mask: Bool[np.ndarray, "batch length"]) -> np.ndarray:
         return np.asarray(self.compiled(self.params, x, mask))
-
-    @property
-    def module(self) -> Any:
-        return nnx.merge(self.graph, self.params, self.rest, copy=True)[-1]
 
     # --- what an oracle is compared with: a variant on heads without its projections
 
-    def core(self, params: Tree, mask: Bool[Array, "batch length"], *inputs: Array) -> Array:
+    def core(self, params: Tree, mask: Bool[np.ndarray, "batch length"], *inputs: Array) -> Array:
         """The output for q, k, v or x."""
         if self.variant.form != "heads":
             return self.f(params, *inputs, mask)
-        return nnx.merge(self.graph, params, self.rest, copy=True)[-1].core(*inputs, mask)
+        core = self.layers(params, self.rest)[-1].core
+        return core(*inputs, mask)
 
     def inputs(self, batch: int, length: int) -> list[tuple[int, ...]]:
         """The shapes of those inputs."""
@@ -92,28 +122,18 @@ class Subject:
 
     def weights(self, tree: Tree) -> dict[str, np.ndarray]:
         """The arrays of a state by the names under which an oracle knows them."""
-        prefix = str(self.shape.layer if self.variant.form == "carrying mixer" else 0)
-        prefix += ".core." if self.variant.form == "heads" else "."
+        carrying = self.variant.form == "carrying mixer"
+        prefix = "" if carrying else "0.core." if self.variant.form == "heads" else "0."
         found = {}
         for path, leaf in nnx.to_flat_state(tree):
             name = ".".join(map(str, path))
-            if name.startswith(prefix) and isinstance(leaf, nnx.Variable) and not isinstance(leaf, nnx.RngState):
+            if name.startswith(prefix) and not isinstance(leaf, nnx.RngState):
                 value = np.asarray(leaf.get_value())
                 found[name.removeprefix(prefix)] = value.astype(float) if value.dtype == np.float32 else value
         return found
 
     def given(self, weights: Mapping[str, np.ndarray]) -> Given:
         sizes = {key: value for key, value in dataclasses.asdict(self.shape).items() if key != "dropout"}
-        return Given(weights, options_of(self.variant), sizes)
-
-
-def normal(*shape: int, seed: int = 0) -> Float[np.ndarray, "..."]:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-def masks(length: int) -> Bool[np.ndarray, "6 length"]:
-    """A full row, one short of it, a half, one token, none, and one with holes."""
-    counts = np.array([length, max(length - 1, 1), (length + 1) // 2, 1, 0])
-    holes = np.random.default_rng(length).random((1, length)) < 0.6
-    holes[0, -1] = True
-    return np.concatenate([np.arange(length) < counts[:, None], holes])
+        if not self.variant.by_layer:
+            sizes |= {"layer": 0, "layers": 1}
+        return Given(weights, self.options, sizes)

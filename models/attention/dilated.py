@@ -1,13 +1,13 @@
 """dilated: LongNet's attention, sparse within segments that grow as the dilation does."""
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, pad_to_multiple
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, merge, pad_to_multiple
 from lra.models.oracles.dilated import oracle
 
 
@@ -36,7 +36,7 @@ class Dilated(nnx.Module):
         scales = [(segment, 1)]
         while scales[-1][0] < shape.max_length:
             scales.append((scales[-1][0] * ratio, scales[-1][1] * ratio))
-        self.scales = tuple(scales)
+        self.scales, self.heads = tuple(scales), shape.heads
 
     def __call__(
         self,
@@ -46,13 +46,16 @@ class Dilated(nnx.Module):
         mask: Bool[Array, "batch length"],
         dropout: Dropout = NO_DROPOUT,
     ) -> Float[Array, "batch length heads head_dim"]:
-        parts = [attend_scale(q, k, v, mask, w, r, dropout.fold_in(r)) for w, r in self.scales]
-        outs, denominators = (jnp.stack(column) for column in zip(*parts))
-        top = jnp.max(denominators, 0, initial=jnp.finfo(jnp.float32).min)
-        share = jnp.exp(denominators - jax.lax.stop_gradient(top))
-        total = share.sum(0)
-        share = share / jnp.where(total > 0, total, 1)
-        return (share[..., None] * outs).sum(0).astype(v.dtype)
+        return merge([attend_scale(q, k, v, mask, w, r, dropout.fold_in(r)) for w, r in self.scales])
+
+    def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
+        i, j = np.arange(length)[:, None], np.arange(length)
+        phases = np.arange(self.heads)[:, None, None]
+        found = np.zeros((length, length), bool)
+        for w, r in self.scales:
+            kept = (i % r == phases % r) & (j % r == phases % r)
+            found |= kept.any(0) & (i // w == j // w)
+        return found
 
 
 def attend_scale(

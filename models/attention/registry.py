@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -126,6 +127,16 @@ class Variant:
         describe = lambda a: f"{a.dtype} of shape {list(a.shape)}"
         got = describe(y) if isinstance(y, jax.Array) else f"a {type(y).__name__}"
         raise UserError(f"variant '{self.name}' ({self.where}) returned {got}; it must return {describe(x)}")
+
+    def blame(self, error: Exception) -> UserError:
+        """What it raised, with the line of its own file that did."""
+        if isinstance(error, UserError):
+            return error
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.file]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return UserError(
+            f"variant '{self.name}' failed at {self.file}, line {lines[-1] if lines else self.line}: {reason}"
+        )
 
 
 VARIANTS: dict[str, Variant] = {}

@@ -1,5 +1,6 @@
 """Softmax attention of blocks of queries to blocks of keys, with the log-sum-exp that merges parts."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -54,6 +55,60 @@ def attend(
     out = jnp.einsum("...hqk,...khd->...qhd", probabilities, v, preferred_element_type=jnp.float32)
     lse = jnp.where(seen, jnp.log(total) + top, -jnp.inf)[..., 0]
     return out.astype(v.dtype), jnp.swapaxes(lse, -1, -2)
+
+
+def merge(
+    parts: Sequence[tuple[Float[Array, "*queries value_dim"], Float[Array, "*queries"]]],
+) -> Float[Array, "*queries value_dim"]:
+    """The sum of outputs, each weighted with its share of the softmax denominators.
+
+    Of parts that `attend` to disjoint sets of keys, it is the softmax over all of these keys. A query without a key
+    in any part gets 0.
+    """
+    outs, denominators = (jnp.stack(column) for column in zip(*parts))
+    top = jnp.max(denominators, 0, initial=jnp.finfo(jnp.float32).min)
+    share = jnp.exp(denominators - jax.lax.stop_gradient(top))
+    total = share.sum(0)
+    share = share / jnp.where(total > 0, total, 1)
+    return (share[..., None] * outs).sum(0).astype(outs.dtype)
+
+
+def attend_window(
+    q: Float[Array, "batch length heads head_dim"],
+    k: Float[Array, "batch length heads head_dim"],
+    v: Float[Array, "batch length heads value_dim"],
+    seen: Bool[Array, "batch length"],
+    radius: int,
+    dropout: Dropout = NO_DROPOUT,
+) -> tuple[Float[Array, "batch length heads value_dim"], Float[Array, "batch length heads"]]:
+    """`attend` of token i to the tokens j with |i - j| <= radius that may be seen at all.
+
+    Memory is linear in the length: a block of `radius` queries looks at three blocks of keys.
+    """
+    length = q.shape[1]
+    block = max(min(radius, length), 1)
+    near = jnp.abs(jnp.arange(3 * block)[None, :] - block - jnp.arange(block)[:, None]) <= radius
+    keys, values, seen = (with_neighbours(into_blocks(x, block)) for x in (k, v, seen))
+    parts = attend(into_blocks(q, block), keys, values, near & seen[:, :, None, None, :], dropout)
+    out, lse = (from_blocks(x, length) for x in parts)
+    return out, lse
+
+
+def into_blocks(x: Array, block: int) -> Array:
+    """[batch, length, ...] to [batch, blocks, block, ...], zeros (False) filling the last block."""
+    x = pad_to_multiple(x, block)
+    return x.reshape(x.shape[0], -1, block, *x.shape[2:])
+
+
+def from_blocks(x: Array, length: int) -> Array:
+    """[batch, blocks, block, ...] back to [batch, length, ...]."""
+    return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
+
+
+def with_neighbours(x: Array) -> Array:
+    """[batch, blocks, block, ...] to [batch, blocks, 3 block, ...]: the block before, itself, the one after."""
+    around = jnp.pad(x, [(0, 0), (1, 1), *[(0, 0)] * (x.ndim - 2)])
+    return jnp.concatenate([around[:, :-2], around[:, 1:-1], around[:, 2:]], axis=2)
 
 
 def pad_to_multiple(x: Array, multiple: int, axis: int = 1) -> Array:

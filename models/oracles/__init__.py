@@ -27,7 +27,8 @@ class Given:
 
     Attributes:
       weights: its parameters and buffers by their path, e.g. "e" or "gate.kernel", without those of the projections
-        that a variant on heads gets from us.
+        that a variant on heads gets from us. Those of a carrying mixer are of all layers up to the one that is asked
+        for, with the layer in front: "0.gate.kernel".
       options: its keyword arguments, defaults included.
       sizes: `dim`, `qkv_dim`, `heads`, `max_length`, `layer` and `layers`.
     """

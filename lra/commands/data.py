@@ -1,26 +1,17 @@
-"""What the commands do, each as a function of its options."""
+"""Commands on the tasks' data."""
 
 import io
 import itertools
-import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
-
+from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
-from lra.leaderboard.record import Record
 from lra.progress import Display
 from lra.tasks import TASKS, Source, Split, Task
-
-PROSE = ("what", "from", "train / val / test", "paper", "note")  # columns of a table that may have several lines
 
 
 def tasks(options: Namespace) -> int:
@@ -62,28 +53,6 @@ def tasks(options: Namespace) -> int:
     if rows:
         print_table(("prepared", "from", "train / val / test", "tokens", "MB"), rows)
     print(f"{'these folders are' if rows else 'nothing is prepared; what will be, is'} in {home() / 'tasks'}")
-    return 0
-
-
-def variants(options: Namespace) -> int:
-    from lra import extension
-    from lra.models.attention import VARIANTS
-
-    for path in options.imports:
-        extension.load(path)
-    found: list[dict[str, Any]] = [
-        {"name": variant.name, "paper": variant.paper, "cost": variant.cost, "causal": variant.causal,
-         "reads_positions": variant.reads_positions, "version": variant.version}
-        for variant in sorted(VARIANTS.values(), key=lambda variant: variant.name)
-    ]  # fmt: skip
-    if options.json:
-        return print_json(found)
-    yes = lambda value: "yes" if value else "no"
-    rows = [
-        [entry["name"], entry["cost"], yes(entry["causal"]), yes(entry["reads_positions"]), entry["paper"]]
-        for entry in found
-    ]
-    print_table(("variant", "time", "causal", "reads positions", "paper"), rows)
     return 0
 
 
@@ -196,122 +165,3 @@ def export(options: Namespace) -> int:
         root = write_lra_folder(source, options.folder, count, options.workers, bar.advance)
     print(f"{count:,} images in {root}")
     return 0
-
-
-def run(options: Namespace) -> int:
-    from lra import extension
-    from lra.interrupt import Interrupted, interruptible
-    from lra.leaderboard import store
-    from lra.models.attention import VARIANTS
-    from lra.plan import make_plan, task_of
-    from lra.run import execute
-    from lra.tasks.prepared import load
-
-    for path in options.imports:
-        extension.load(path)
-    announce(options, task_of(options.task, options.protocol))
-    names = sorted(VARIANTS) if options.variant == "all" else options.variant.split(",")
-    plans = [make_plan(options.task, name, options.protocol, seeds_of(options.seeds), options.gin) for name in names]
-    data = load(plans[0].task, plans[0].source, plans[0].prepare_command)
-    total = sum(plan.train.steps for plan in plans)
-    records, failures = [], []
-    with Display() as display, display.bar("all runs", total) as overall, interruptible() as stop:
-        for plan in plans:
-            if stop.is_set():
-                raise Interrupted("stopped between two runs; the same command goes on with the next")
-            found = None if options.again else store.find(options.results, plan.run_id(data.data_sha256))
-            if found:
-                display.say(f"{plan.variant.name}: {summary(found)} (recorded before; --again runs it again)")
-                overall.skip(plan.train.steps)
-                records.append(found)
-                continue
-            try:
-                with display.bar(plan.variant.name, plan.train.steps, within=overall) as bar:
-                    record = execute(
-                        plan,
-                        data,
-                        options.results,
-                        bar=bar,
-                        stop=stop,
-                        checkpoint_every=options.checkpoint_every,
-                        anew=options.again,
-                    )
-            except Interrupted:
-                raise
-            except UserError as error:
-                if len(plans) == 1:
-                    raise
-                display.say(f"{plan.variant.name}: {error}")
-                failures.append(plan.variant.name)
-                continue
-            display.say(f"{plan.variant.name}: {summary(record)}")
-            records.append(record)
-    if options.json:
-        print_json(records)
-    if failures:
-        raise UserError(f"{len(failures)} of {len(plans)} runs failed: {', '.join(failures)}")
-    return 0
-
-
-def leaderboard(options: Namespace) -> int:
-    from lra.leaderboard import store, table
-
-    records = store.load([options.results])
-    if not records:
-        raise UserError(f"there are no records in {store.folder_of(options.results)}; 'lra run' makes them")
-    found = table.tables(records)
-    pages = [options.results / "leaderboard.md", options.results / "leaderboard.csv"]
-    for path, text in zip(pages, (table.markdown(found), table.as_csv(found))):
-        write_atomically(path, text)
-    if options.json:
-        return print_json(
-            [{"title": part.title, "floor": part.floor, "rows": [vars(row) for row in part.rows]} for part in found]
-        )
-    for part in found:
-        print(f"\n{part.title}. {part.caption}")
-        names = table.header(part)
-        print_table(names, [table.cells(part, row)[: len(names)] for row in part.rows], numbers=True)
-    print(f"written to {pages[0]} and {pages[1].name}")
-    return 0
-
-
-def seeds_of(text: str) -> list[int]:
-
-    try:
-        return [int(word) for word in text.split(",")]
-    except ValueError:
-        raise UsageError(f"--seeds {text}: seeds are whole numbers with commas between them, e.g. 0,1,2") from None
-
-
-def summary(record: Record) -> str:
-    """One line on a record, for the log."""
-    scores = [seed["test"]["accuracy"] for seed in record["seeds"] if seed["test"]]
-    if not scores:
-        return record["status"]
-    lost = len(record["seeds"]) - len(scores)
-    text = ", ".join(f"{100 * score:.2f}" for score in scores)
-    return f"test accuracy {text} % (floor {100 * record['task']['floor']['test']:.2f} %)" + (
-        f", {lost} seeds diverged" if lost else ""
-    )
-
-
-def print_json(value: Any) -> int:
-    print(json.dumps(value, indent=1))
-    return 0
-
-
-def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> None:
-    """Prints a table; with `numbers`, all columns but the first and a last "note" are aligned to the right."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)  # a pipe has no width to break lines for
-    view = RichTable(box=SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(names):
-        right = numbers and index > 0 and name != "note"
-        prose = name in PROSE
-        view.add_column(
-            name, justify="right" if right else "left", overflow="fold", no_wrap=not prose, min_width=12 * prose
-        )
-    for row in rows:
-        view.add_row(*map(Text, row))
-    console.print(view, highlight=False)

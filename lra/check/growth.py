@@ -1,0 +1,125 @@
+"""Checks of what a variant costs: operations and memory as the length grows, and parameters."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lra.budget import BUDGET, excess, parameters_of
+from lra.check.check import DoesNotApply, check
+from lra.check.subject import Subject, quick_jit
+from lra.models.attention import Shape
+
+OPERATIONS_AT = (8192, 16384)  # long enough that the highest power of the length is what is seen
+MEMORY_AT = (2048, 4096)
+TOLERANCE = 0.2  # of an exponent
+
+
+def exponent(cost: str) -> float | None:
+    """The power of L in a cost such as "L^1.5 d"; "L log L" is 1, its logarithm within the tolerance."""
+    found = re.search(r"\bL\b(?:\^([\d.]+))?", cost)
+    return float(found[1] or 1) if found else None
+
+
+def operations(jaxpr: Any) -> float:
+    """Arithmetic operations of a traced program, those in loops as often as they run.
+
+    XLA's own analysis of cost counts the body of a loop once, which would make attention in blocks look linear.
+    """
+    total = 0.0
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        sizes = [math.prod(getattr(variable.aval, "shape", ())) for variable in (*equation.invars, *equation.outvars)]
+        name, parameters = equation.primitive.name, equation.params
+        inner = [x for x in jax.tree.leaves(list(parameters.values()), is_leaf=is_jaxpr) if is_jaxpr(x)]
+        if inner:
+            counts = [operations(x) for x in inner]
+            total += max(counts) if name == "cond" else parameters.get("length", 1) * sum(counts)
+        elif name == "dot_general":
+            (contracted, _), _ = parameters["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += 2 * sizes[-1] * math.prod(shape[axis] for axis in contracted)
+        elif name == "conv_general_dilated":
+            total += 2 * sizes[-1] * sizes[1] / max(equation.outvars[0].aval.shape[1], 1)
+        elif name in ("fft", "sort"):
+            total += 5 * max(sizes) * math.log2(max(*equation.invars[0].aval.shape, 2))
+        else:
+            total += max(sizes)
+    return total
+
+
+def is_jaxpr(x: object) -> bool:
+    return hasattr(x, "eqns") or hasattr(x, "jaxpr")
+
+
+def program(s: Subject, length: int) -> tuple[Any, Any]:
+    """A function of (params, rest, x) for one row of a length, and abstract arguments for it."""
+    shape = Shape(16, 16, 2, length, layer=s.shape.layer, layers=s.shape.layers)
+    graph: list[Any] = []
+
+    def build() -> tuple[Any, Any]:
+        subject = Subject(s.variant, shape, scatter=0.0)
+        graph.append(subject)
+        return subject.params, subject.rest
+
+    params, rest = jax.eval_shape(build)
+    mask = np.ones((1, length), bool)
+    f = lambda params, rest, x: graph[0].outputs(graph[0].layers(params, rest), x, mask)[-1]
+    return f, (params, rest, jax.ShapeDtypeStruct((1, length, shape.dim), jnp.float32))
+
+
+def grows(declared: float, small: float, large: float, what: str, exact: bool) -> Iterator[str]:
+    seen = math.log2(max(large, 1) / max(small, 1))
+    if seen > declared + TOLERANCE or (exact and seen < declared - TOLERANCE):
+        yield f"{what} grow as L^{seen:.2f}, declared is L^{declared:g}"
+
+
+@check(
+    "operations",
+    "the number of operations grows with the length as declared",
+    "it is not as cheap as it says, or cheaper than the paper's",
+)
+def operations_grow(s: Subject) -> Iterator[str]:
+    power = exponent(s.variant.cost)
+    if power is None:
+        raise DoesNotApply("no cost is declared")
+    counts = []
+    for length in OPERATIONS_AT:
+        f, arguments = program(s, length)
+        counts.append(operations(jax.make_jaxpr(f)(*arguments)))
+    yield from grows(power, *counts, "operations", exact=True)
+
+
+@check(
+    "memory",
+    "the memory of a training step grows with the length no faster than declared",
+    "long sequences do not fit",
+)
+def memory_grows(s: Subject) -> Iterator[str]:
+    power = exponent(s.variant.memory)
+    if power is None:
+        raise DoesNotApply("no growth of memory is declared")
+    sizes = []
+    for length in MEMORY_AT:
+        f, (params, rest, x) = program(s, length)
+        loss = lambda params, rest, x, f=f: jnp.square(f(params, rest, x)).sum()
+        compiled = quick_jit(jax.grad(loss, (0, 2))).lower(params, rest, x).compile()
+        sizes.append(compiled.memory_analysis().temp_size_in_bytes)
+    yield from grows(power, *sizes, "bytes", exact=False)
+
+
+@check(
+    "parameters",
+    "on every task, protocol paper has at most 10 % more parameters than with the Transformer",
+    "LRA's rule for its table is broken: a larger model is compared with smaller ones",
+    once=True,
+)
+def parameters(s: Subject) -> Iterator[str]:
+    counts = parameters_of(s.variant.name)
+    for task, share in excess(counts, parameters_of("transformer")).items():
+        if share > BUDGET:
+            yield f"{task}: {counts[task]:,} parameters, {share:+.1%} of the Transformer's"

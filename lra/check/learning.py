@@ -1,0 +1,134 @@
+"""Checks of what training needs: gradients, randomness that is a function of keys, and JAX's transformations."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from lra.check.check import check
+from lra.check.outputs import far
+from lra.check.subject import LENGTH, MASK, X, Subject, Tree, normal, quick_jit, same_bits
+
+DIRECTION = normal(*X.shape, seed=6) * MASK[..., None]
+
+
+def loss(s: Subject, params: Tree, x: jax.Array) -> jax.Array:
+    """A random combination of the outputs at the real tokens, of all layers."""
+    outputs = s.outputs(s.layers(params, s.rest), x, MASK)
+    return sum((jnp.where(MASK[..., None], y, 0) * DIRECTION).sum() for y in outputs)  # type: ignore[return-value]
+
+
+def wrong_gradients(s: Subject) -> Iterator[str]:
+    gradient = quick_jit(jax.grad(lambda params, x: loss(s, params, x), (0, 1)))
+    for scale in (1.0, 100.0):
+        params, x = gradient(s.params, jnp.asarray(scale * X))
+        of_size = "" if scale == 1 else f", for inputs of size {scale:.0f},"
+        if not np.isfinite(x).all():
+            yield f"the gradient of the input{of_size} is not finite"
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+            name = jax.tree_util.keystr(path).removesuffix(".value")
+            if not np.isfinite(leaf).all():
+                yield f"the gradient of {name}{of_size} is not finite"
+            elif scale == 1 and not leaf.any():
+                yield f"the gradient of {name} is zero throughout: nothing depends on it"
+
+
+@check(
+    "gradients",
+    "every parameter has a gradient, finite and not identically zero",
+    "training stops at a NaN, or a part of the model never learns",
+)
+def gradients(s: Subject) -> Iterator[str]:
+    yield from wrong_gradients(s)
+    if s.variant.by_layer:
+        alone = Subject(s.variant, dataclasses.replace(s.shape, layer=0, layers=1))
+        yield from (f"as the only layer: {wrong}" for wrong in wrong_gradients(alone))
+
+
+def drawn(s: Subject, key: int) -> Tree:
+    """The variables of a variant that draws at random, after it has drawn anew."""
+    layers = s.layers(s.params, s.rest)
+    for _, module in nnx.iter_modules(layers):
+        if hasattr(module, "redraw"):
+            module.redraw(jax.random.key(key), jnp.int32(0))
+    return nnx.split(layers, nnx.Param, ...)[2]  # type: ignore[misc]
+
+
+@check(
+    "randomness",
+    "the same key gives the same bits; where it draws at random, another key gives others",
+    "a run cannot be repeated, or its seeds are all the same one",
+)
+def randomness(s: Subject) -> Iterator[str]:
+    again = Subject(s.variant, s.shape)
+    if not same_bits((s.params, s.rest), (again.params, again.rest)):
+        yield "built twice from one key, its variables differ"
+    if not np.array_equal(s(X, MASK), s(X, MASK)):
+        yield "called twice in evaluation, its outputs differ"
+    if not any(hasattr(module, "redraw") for _, module in nnx.iter_modules(s.layers(s.params, s.rest))):
+        return
+    one, one_again, other = drawn(s, 1), drawn(s, 1), drawn(s, 2)
+    f = quick_jit(lambda rest: s.outputs(s.layers(s.params, rest), X, MASK)[-1])
+    if not same_bits(one, one_again):
+        yield "redraw() draws differently from one key"
+    if same_bits(one, other) or not far(np.asarray(f(one)), np.asarray(f(other)), MASK, 1e-6):
+        yield "redraw() draws the same from another key"
+
+
+@check(
+    "dropout",
+    "attention dropout is off in evaluation, and in training a function of its key",
+    "scores are noisy, or training cannot be repeated",
+)
+def dropout(s: Subject) -> Iterator[str]:
+    shape = dataclasses.replace(s.shape, dropout=0.5)
+    if not np.array_equal(Subject(s.variant, shape)(X, MASK), s(X, MASK)):
+        yield "in evaluation, outputs depend on the rate of dropout"
+    training = Subject(s.variant, shape, train=True)
+
+    @quick_jit
+    def f(key: jax.Array) -> jax.Array:
+        layers = training.layers(training.params, training.rest)
+        nnx.reseed(layers, dropout=key, default=key)
+        return training.outputs(layers, X, MASK)[-1]
+
+    one, one_again, other = (np.asarray(f(jax.random.key(seed))) for seed in (1, 1, 2))
+    if not np.array_equal(one, one_again):
+        yield "in training, one key gives different outputs"
+    module = s.layers(s.params, s.rest)[-1]
+    if getattr(module, "takes_dropout", False) and not far(one, other, MASK, 1e-6):
+        yield "it takes dropout, but drops nothing in training"
+
+
+@check(
+    "transformations",
+    "vmap over seeds, scan, and rematerialisation change nothing",
+    "it does not train in the arena, whose loop vmaps over seeds and scans over steps",
+)
+def transformations(s: Subject) -> Iterator[str]:
+    def f(params: Tree, rest: Tree, x: Any, mask: Any) -> jax.Array:
+        return s.outputs(s.layers(params, rest), x, mask)[-1]
+
+    other = Subject(s.variant, s.shape, seed=1)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), (s.params, s.rest), (other.params, other.rest))
+    both = quick_jit(jax.vmap(f, (0, 0, None, None)))(*stacked, X, MASK)
+    second = quick_jit(f)(other.params, other.rest, X, MASK)
+    for name, out, alone in (("first", both[0], s(X, MASK)), ("second", both[1], second)):
+        if wrong := far(np.asarray(out), np.asarray(alone), MASK, 1e-5):
+            yield f"under vmap over two seeds, the {name} one's outputs change by {wrong}"
+
+    halves = X.reshape(2, 3, *X.shape[1:]), MASK.reshape(2, 3, LENGTH)
+    body = lambda _, half: (None, f(s.params, s.rest, *half))
+    scanned = quick_jit(lambda: jax.lax.scan(body, None, halves)[1])()
+    if wrong := far(np.asarray(scanned).reshape(X.shape), s(X, MASK), MASK, 1e-5):
+        yield f"under scan, outputs change by {wrong}"
+
+    of_loss = lambda f: jax.grad(lambda x: (jnp.where(MASK[..., None], f(x), 0) * DIRECTION).sum())
+    plain = lambda x: f(s.params, s.rest, x, MASK)
+    exact, again = quick_jit(lambda x: (of_loss(plain)(x), of_loss(jax.checkpoint(plain))(x)))(X)
+    if wrong := far(np.asarray(again), np.asarray(exact), MASK, 1e-5):
+        yield f"rematerialised, gradients change by {wrong}"

@@ -1,0 +1,59 @@
+"""What the last `lra check` of each variant found, kept until the code that it was about changes."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+import lra.check
+import lra.models
+from lra.check.runner import Result
+from lra.files import sha256, sha256_text, write_atomically
+from lra.models.attention import Variant
+from lra.tasks.prepared import home
+
+
+@functools.cache
+def code_of(package: str) -> str:
+    """A hash of all files of a package."""
+    return sha256_text("".join(sha256(path) for path in sorted(Path(package).parent.rglob("*.py"))))
+
+
+def key(variant: Variant) -> str:
+    """A hash of all that decides what the checks find."""
+    own = sha256(Path(variant.file)) if Path(variant.file).is_file() else variant.file
+    return sha256_text(" ".join([own, code_of(lra.models.__file__), code_of(lra.check.__file__), jax.__version__]))
+
+
+def file_of(variant: Variant) -> Path:
+    return home() / "checks" / f"{variant.name}.json"
+
+
+def save(variant: Variant, results: Sequence[Result]) -> None:
+    found = {"key": key(variant), "results": [dataclasses.asdict(result) for result in results]}
+    write_atomically(file_of(variant), json.dumps(found, indent=1).encode())
+
+
+def summary(variant: Variant) -> str:
+    """What is known of the checks of a variant, in a few words."""
+    try:
+        found = json.loads(file_of(variant).read_text())
+        if found["key"] != key(variant):
+            return "changed since"
+        statuses = [result["status"] for result in found["results"]]
+    except FileNotFoundError:
+        return "not checked"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unreadable"
+    return in_words(statuses)
+
+
+def in_words(statuses: Sequence[str]) -> str:
+    """How many checks came out how, e.g. "20 hold, 1 excepted"."""
+    if "not run" in statuses:
+        return f"{statuses[0]}: cannot be called"
+    words = {"fails": "fail", "holds": "hold", "excepted": "excepted"}
+    return ", ".join(f"{statuses.count(status)} {word}" for status, word in words.items() if status in statuses)

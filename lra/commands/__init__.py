@@ -1,0 +1,7 @@
+"""What the commands do, each as a function of its options."""
+
+from lra.commands.attention import check, new, variants
+from lra.commands.data import export, prepare, show, tasks
+from lra.commands.training import leaderboard, run
+
+__all__ = ["check", "export", "leaderboard", "new", "prepare", "run", "show", "tasks", "variants"]

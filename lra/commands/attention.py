@@ -1,0 +1,179 @@
+"""Commands on the attention variants."""
+
+import concurrent.futures
+import multiprocessing
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lra.commands.output import print_json, print_table
+from lra.errors import UsageError, UserError, unknown
+from lra.files import write_atomically
+from lra.progress import Display
+
+if TYPE_CHECKING:
+    from lra.check import Result
+
+
+def variants(options: Namespace) -> int:
+    from lra import extension
+    from lra.budget import BUDGET, excess, parameters_of
+    from lra.check import status
+    from lra.models.attention import VARIANTS
+
+    extension.load_all(options.imports)
+    transformer = parameters_of("transformer")
+    found: list[dict[str, Any]] = []
+    for variant in sorted(VARIANTS.values(), key=lambda variant: variant.name):
+        counts = parameters_of(variant.name)
+        found.append(
+            {"name": variant.name, "paper": variant.paper, "cost": variant.cost, "memory": variant.memory,
+             "causal": variant.causal, "reads_positions": variant.reads_positions, "version": variant.version,
+             "parameters": counts, "excess": excess(counts, transformer), "check": status.summary(variant),
+             "file": variant.file, "line": variant.line}
+        )  # fmt: skip
+    if options.json:
+        return print_json(found)
+    rows = []
+    for entry in found:
+        task, share = max(entry["excess"].items(), key=lambda item: item[1])
+        most = f"{share:+.1%} {task}" + (" !" if share > BUDGET else "")
+        rows.append(
+            [entry["name"], entry["cost"], f"{entry['parameters']['listops']:,}", most, entry["check"], entry["paper"]]
+        )
+    print_table(("variant", "time", "parameters", "most against transformer", "check", "paper"), rows)
+    print(
+        "parameters: of protocol paper on ListOps, and on the task on which they exceed the Transformer's the most; "
+        f"! is more than LRA's rule allows, {BUDGET:.0%}"
+    )
+    return 0
+
+
+def check(options: Namespace) -> int:
+    from lra import extension
+    from lra.check import CHECKS, status
+    from lra.models.attention import VARIANTS
+    from lra.plan import bind
+
+    extension.load_all(options.imports)
+    names = list(dict.fromkeys(sorted(VARIANTS) if "all" in options.variants else options.variants))
+    for name in names:
+        if name not in VARIANTS:
+            raise unknown("variant", name, VARIANTS)
+    if options.workers < 1:
+        raise UsageError(f"--workers {options.workers} is not at least 1")
+    bind(options.gin)  # a wrong one is named once, before anything is checked
+    found: dict[str, list[Result]] = {}
+    with Display() as display, display.bar("checks", len(names) * len(CHECKS)) as bar:
+        for name, results in checked(names, options, bar.advance):
+            found[name] = results
+            if not options.gin:
+                status.save(VARIANTS[name], results)
+            if len(names) > 1:
+                display.say(f"{name}: {status.in_words([result.status for result in results])}")
+    failing = [name for name in names if any(result.status in ("fails", "not run") for result in found[name])]
+    if options.json:
+        print_json([as_json(name, found[name]) for name in names])
+    elif len(names) == 1:
+        print_results(names[0], found[names[0]])
+    else:
+        print_findings({name: found[name] for name in names})
+    if failing:
+        raise UserError(f"not what they say: {', '.join(failing)} ({len(failing)} of {len(names)})")
+    return 0
+
+
+def checked(names: Sequence[str], options: Namespace, advance: Any) -> Iterator[tuple[str, "list[Result]"]]:
+    """The results of each variant, in the order in which they are there."""
+    from lra.check import CHECKS, check_variant
+
+    if len(names) == 1 or options.workers == 1:
+        for name in names:
+            yield name, check_variant(name, options.gin, advance)
+        return
+    # processes of their own: what JAX has compiled for one variant is of no use to another
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(options.workers, spawn, load_in_worker, (options.imports,)) as pool:
+        pending = {pool.submit(check_variant, name, options.gin): name for name in names}
+        for future in concurrent.futures.as_completed(pending):
+            advance(len(CHECKS))
+            yield pending[future], future.result()
+
+
+def load_in_worker(paths: Sequence[Path]) -> None:
+    from lra import extension
+
+    extension.load_all(paths)
+
+
+def as_json(name: str, results: "Sequence[Result]") -> dict[str, Any]:
+    from lra.check import CHECKS
+    from lra.models.attention import VARIANTS
+
+    return {
+        "variant": name,
+        "file": VARIANTS[name].file,
+        "line": VARIANTS[name].line,
+        "holds": not any(result.status in ("fails", "not run") for result in results),
+        "checks": [
+            {"name": result.check, "status": result.status, "promise": CHECKS[result.check].promise,
+             "meaning": CHECKS[result.check].meaning, "details": list(result.details), "reason": result.reason}
+            for result in results
+        ],
+    }  # fmt: skip
+
+
+def print_results(name: str, results: "Sequence[Result]") -> None:
+    """Every check of one variant."""
+    from lra.check import CHECKS, status
+    from lra.models.attention import VARIANTS
+
+    print(f"{name} ({VARIANTS[name].where})")
+    rows = [[result.check, result.status, in_words(result) or CHECKS[result.check].promise] for result in results]
+    print_table(("check", "", "what"), rows)
+    print(f"{name}: {status.in_words([result.status for result in results])}")
+
+
+def print_findings(found: "dict[str, list[Result]]") -> None:
+    """Of several variants, the checks that did not simply hold."""
+    rows = [
+        [name, result.check, result.status, in_words(result)]
+        for name, results in found.items()
+        for result in results
+        if result.status in ("fails", "excepted")
+    ]
+    if rows:
+        print_table(("variant", "check", "", "what"), rows)
+
+
+def in_words(result: "Result") -> str:
+    """What a check found, and what that means; nothing if it holds."""
+    from lra.check import CHECKS
+
+    details = "; ".join(result.details)
+    if result.status == "fails":
+        return f"{details}: {CHECKS[result.check].meaning}"
+    return f"{details}. Excepted: {result.reason}" if result.status == "excepted" else details
+
+
+def new(options: Namespace) -> int:
+    from lra import extension, template
+    from lra.models.attention import VARIANTS
+
+    extension.load_installed()
+    name, path = options.name, Path(f"{options.name}.py")
+    if not name.isidentifier() or name in template.RESERVED:
+        raise UsageError(f"'{name}' is no name for a variant; take letters, digits and _, as in my_attention")
+    if name in VARIANTS:
+        raise UsageError(f"an attention variant called '{name}' is there already ({VARIANTS[name].where})")
+    if path.exists():
+        raise UserError(f"{path} is there already; choose another name, or move it away")
+    write_atomically(path, template.variant(name))
+    if options.json:
+        return print_json({"variant": name, "file": str(path.resolve())})
+    print(f"written to {path}; next:\n\n    lra check --import {path} {name}")
+    print(
+        f"    lra run --import {path} --task listops --variant {name} --protocol demo --seeds 0,1,2\n    lra leaderboard"
+    )
+    return 0

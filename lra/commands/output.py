@@ -1,0 +1,34 @@
+"""How commands print."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PROSE = ("what", "from", "train / val / test", "paper", "note")  # columns of a table that may have several lines
+
+
+def print_json(value: Any) -> int:
+    print(json.dumps(value, indent=1))
+    return 0
+
+
+def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> None:
+    """Prints a table; with `numbers`, all columns but the first and a last "note" are aligned to the right."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)  # a pipe has no width to break lines for
+    view = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(names):
+        right = numbers and index > 0 and name != "note"
+        prose = name in PROSE
+        view.add_column(
+            name, justify="right" if right else "left", overflow="fold", no_wrap=not prose, min_width=12 * prose
+        )
+    for row in rows:
+        view.add_row(*map(Text, row))
+    console.print(view, highlight=False)

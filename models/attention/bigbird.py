@@ -1,0 +1,127 @@
+"""bigbird: blocks that see their neighbours, the first and the last block, and some at random."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Int
+
+from lra.errors import UsageError
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.softmax import (
+    NO_DROPOUT,
+    Dropout,
+    attend,
+    from_blocks,
+    into_blocks,
+    merge,
+    with_neighbours,
+)
+from lra.models.oracles.bigbird import oracle
+
+
+@register_attention(
+    "bigbird",
+    oracle=oracle,
+    small={"block": 2, "random": 1},
+    paper="Zaheer et al. 2020, 2007.14062",
+    cost="L b d",
+    reads_positions=True,
+    by_layer=True,
+)
+class BigBird(nnx.Module):
+    """BigBird-ITC (section 2, appendix D): one softmax over the first and the last block, the own block and its two
+    neighbours, and `random` others; the first and the last block themselves see all.
+
+    The last block is the one that holds the last real token, and the random blocks are a uniform sample, without
+    replacement, of all before it that are not seen already: so the amount of padding changes nothing, and a sequence
+    of at most 5 + random blocks has full attention. What is drawn is fixed by the seed, the layer, the head, the block
+    and how many blocks the sequence has, never by what is in it.
+
+    Args:
+      block: b, tokens a block.
+      random: r, random blocks that each block sees.
+      seed: of the random blocks.
+
+    LRA's and the authors' code take the last padded block as the last one, draw from the padding too, and of some
+    lengths from the first 1024 tokens only.
+    """
+
+    def __init__(self, shape: Shape, *, block: int = 64, random: int = 3, seed: int = 0, rngs: nnx.Rngs):
+        for name, value, least in (("block", block, 1), ("random", random, 0), ("seed", seed, 0)):
+            if value < least:
+                raise UsageError(f"bigbird.{name} = {value} must be at least {least}")
+        self.block, self.random, self.seed = block, random, seed
+        self.heads, self.layer = shape.heads, shape.layer
+
+    def __call__(
+        self,
+        q: Float[Array, "batch length heads head_dim"],
+        k: Float[Array, "batch length heads head_dim"],
+        v: Float[Array, "batch length heads head_dim"],
+        mask: Bool[Array, "batch length"],
+        dropout: Dropout = NO_DROPOUT,
+    ) -> Float[Array, "batch length heads head_dim"]:
+        queries, keys, values, real = (into_blocks(x, self.block) for x in (q, k, v, mask))
+        batch, blocks = real.shape[:2]
+        last = jnp.max(jnp.where(real.any(2), jnp.arange(blocks), 0), 1)
+        ends = jnp.stack([jnp.zeros_like(last), last], 1)
+        row = jnp.arange(batch)[:, None]
+
+        # the two ends, as keys of all and as queries to all
+        flat = lambda x: x[row, ends].reshape(batch, -1, *x.shape[3:])
+        twice = (last == 0)[:, None] & (jnp.arange(2 * self.block) >= self.block)
+        allowed = (flat(real) & ~twice)[:, None, None, :]
+        to_ends = attend(q, flat(keys), flat(values), allowed, dropout.fold_in(0))
+        of_ends = attend(flat(queries), k, v, mask[:, None, None, :], dropout.fold_in(1))[0]
+
+        # the block before, itself and the one after, if they are no ends
+        is_end = (jnp.arange(blocks) == ends[..., None]).any(1)[..., None]
+        near = with_neighbours(real & ~is_end)[:, :, None, None, :]
+        window = attend(queries, with_neighbours(keys), with_neighbours(values), near, dropout.fold_in(2))
+
+        # random blocks, others for each head
+        index = self.random_blocks(blocks, last)
+        row, head = row[..., None, None], jnp.arange(self.heads)[:, None]
+        seen = (real[row, index] & (index > 0)[..., None]).reshape(batch, blocks, self.heads, 1, -1)
+
+        def gather(x: Array) -> Array:  # [batch, blocks, random * block, heads, head_dim]
+            x = jnp.moveaxis(x[row, index, :, head], 2, 4)
+            return x.reshape(batch, blocks, -1, *x.shape[4:])
+
+        chosen = attend(queries, gather(keys), gather(values), seen, dropout.fold_in(3))
+
+        blockwise = [tuple(from_blocks(x, q.shape[1]) for x in part) for part in (window, chosen)]
+        out = into_blocks(merge([to_ends, *blockwise]), self.block)
+        first, final = jnp.split(of_ends[:, None], 2, 2)
+        at = jnp.arange(blocks)[None, :, None, None, None]
+        out = jnp.where(at == 0, first, jnp.where(at == ends[:, 1, None, None, None, None], final, out))
+        return from_blocks(out, q.shape[1])
+
+    def random_blocks(self, blocks: int, last: Int[Array, " batch"]) -> Int[Array, "batch blocks heads random"]:
+        """The random blocks that each block sees in each head, 0 where none is left.
+
+        Robert Floyd's sampling (Bentley 1987, Programming Pearls: a sample of brilliance): of m blocks, the k-th draw is
+        one of the first m - random + k + 1, and, if that is taken already, the last of these.
+        """
+        # the raw stream, which NumPy promises never to change; longer sequences continue it
+        raw = np.random.PCG64((self.seed, self.layer)).random_raw(blocks * self.heads * self.random)
+        draws = (raw >> np.uint64(33)).astype(np.int32).reshape(blocks, self.heads, self.random)
+        own, last = jnp.arange(blocks)[:, None], last[:, None, None]
+        before = jnp.maximum(own - 2, 0)  # blocks between the first and the window; then those up to the last
+        left = jnp.broadcast_to(before + jnp.maximum(last - 2 - own, 0), (len(last), blocks, self.heads))
+        sample = jnp.full((*left.shape, self.random), -1)
+        for k in range(self.random):
+            top = left - self.random + k
+            pick = draws[..., k] % (jnp.maximum(top, 0) + 1)
+            taken = (sample == pick[..., None]).any(-1)
+            sample = sample.at[..., k].set(jnp.where(top < 0, -1, jnp.where(taken, top, pick)))
+        before, own = before[..., None], own[..., None]
+        return jnp.where(sample < 0, 0, sample + jnp.where(sample < before, 1, 2 + own - before))
+
+    def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
+        blocks = -(-length // self.block)
+        i, j = np.arange(blocks)[:, None], np.arange(blocks)
+        seen = (np.abs(i - j) <= 1) | np.isin(i, (0, blocks - 1)) | np.isin(j, (0, blocks - 1))
+        chosen = np.asarray(self.random_blocks(blocks, jnp.array([blocks - 1])))[0].reshape(blocks, -1)
+        seen |= (chosen[:, :, None] == j).any(1)
+        return seen.repeat(self.block, 0).repeat(self.block, 1)[:length, :length]

@@ -1,0 +1,49 @@
+"""cosformer: linear attention with rectified features, re-weighted by a cosine of the distance."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.oracles.cosformer import oracle
+
+
+@register_attention(
+    "cosformer", oracle=oracle, paper="Qin et al. 2022, 2202.08791", cost="L d^2/h", reads_positions=True
+)
+class Cosformer(nnx.Module):
+    """Weights relu(q_i) . relu(k_j) cos(pi/2 (i - j)/M), divided by their sum (equations 9 and 10).
+
+    cos(a - b) = cos a cos b + sin a sin b makes it linear attention on features of width 2 head_dim (equation 12).
+    M is the length of the longest sequence; the authors' code takes the padded length of the batch.
+
+    Args:
+      epsilon: the least that is divided by, as in the authors' code.
+    """
+
+    def __init__(self, shape: Shape, *, epsilon: float = 1e-6, rngs: nnx.Rngs):
+        if epsilon <= 0:
+            raise UsageError(f"cosformer.epsilon = {epsilon} must be above 0")
+        self.epsilon, self.shape = epsilon, shape
+
+    def __call__(
+        self,
+        q: Float[Array, "batch length heads head_dim"],
+        k: Float[Array, "batch length heads head_dim"],
+        v: Float[Array, "batch length heads head_dim"],
+        mask: Bool[Array, "batch length"],
+    ) -> Float[Array, "batch length heads head_dim"]:
+        self.shape.admit(q.shape[1], "cosformer")
+        angles = (jnp.pi / 2 / self.shape.max_length * jnp.arange(q.shape[1]))[:, None, None]
+
+        def features(x: Array) -> Float[Array, "batch length heads features"]:
+            x = jax.nn.relu(x.astype(jnp.float32))
+            return jnp.concatenate([x * jnp.cos(angles), x * jnp.sin(angles)], -1)
+
+        phi_q, phi_k = features(q), features(jnp.where(mask[..., None, None], k, 0))
+        state = jnp.einsum("bkhm,bkhd->bhmd", phi_k, v.astype(jnp.float32))
+        above = jnp.einsum("bqhm,bhmd->bqhd", phi_q, state)
+        below = jnp.einsum("bqhm,bhm->bqh", phi_q, phi_k.sum(1))[..., None]
+        return (above / jnp.maximum(below, self.epsilon)).astype(v.dtype)

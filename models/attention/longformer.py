@@ -1,0 +1,68 @@
+"""longformer: a sliding window, and a few tokens that see all and are seen by all."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.multihead import AttentionDropout, merge_heads, projection, split_heads
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.softmax import attend, attend_window, merge
+from lra.models.oracles.longformer import oracle
+
+
+@register_attention(
+    "longformer",
+    oracle=oracle,
+    small={"radius": 2, "global_tokens": 2},
+    paper="Beltagy et al. 2020, 2004.05150",
+    cost="L (w + g) d",
+    reads_positions=True,
+)
+class Longformer(nnx.Module):
+    """Local and global attention (section 3.1), each with queries, keys and values of its own.
+
+    A token's softmax is over the tokens with |i - j| <= radius and the global ones, each once. That of a global token
+    is over all tokens. Windows are not dilated, as in the authors' fine-tuning (section 5).
+
+    Args:
+      radius: tokens on each side of the window; w = 2 radius, the `attention_window` of the authors' code being one
+        side of it.
+      global_tokens: g, how many of the first tokens are global; 1 is [CLS], or the first token where there is none.
+
+    LRA's own code has no global token, and a mask of length x length.
+    """
+
+    def __init__(self, shape: Shape, *, radius: int = 256, global_tokens: int = 1, rngs: nnx.Rngs):
+        for name, value in (("radius", radius), ("global_tokens", global_tokens)):
+            if value < 0:
+                raise UsageError(f"longformer.{name} = {value} must be at least 0")
+        self.radius, self.global_tokens, self.heads = radius, global_tokens, shape.heads
+        project = lambda: projection(shape.dim, shape.qkv_dim, rngs)
+        self.q, self.k, self.v = project(), project(), project()
+        if global_tokens:
+            self.q_global, self.k_global, self.v_global = project(), project(), project()
+        self.out = projection(shape.qkv_dim, shape.dim, rngs)
+        self.dropout = AttentionDropout(shape.dropout, rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        g, dropout = self.global_tokens, self.dropout()
+        q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
+        local = mask & (jnp.arange(mask.shape[1]) >= g)
+        window = attend_window(q, k, v, local, self.radius, dropout.fold_in(0))
+        if not g:
+            return self.out(merge_heads(window[0]))
+        to_global = attend(q, k[:, :g], v[:, :g], mask[:, None, None, :g], dropout.fold_in(1))
+        q, k, v = (
+            split_heads(project(tokens), self.heads)
+            for project, tokens in ((self.q_global, x[:, :g]), (self.k_global, x), (self.v_global, x))
+        )
+        of_global = attend(q, k, v, mask[:, None, None, :], dropout.fold_in(2))[0]
+        return self.out(merge_heads(jnp.concatenate([of_global, merge([window, to_global])[:, g:]], 1)))
+
+    def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
+        i, j = np.arange(length)[:, None], np.arange(length)
+        return (np.abs(i - j) <= self.radius) | (np.minimum(i, j) < self.global_tokens)

@@ -1,0 +1,57 @@
+"""luna: the sequence is packed into a short one by attention, and unpacked from it by attention."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.multihead import AttentionDropout, merge_heads, projection, split_heads
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.softmax import attend
+from lra.models.oracles.luna import oracle
+
+Packed = Float[Array, "batch packed qkv_dim"]
+
+
+@register_attention(
+    "luna", oracle=oracle, small={"packed": 4}, paper="Ma et al. 2021, 2106.01540", cost="L p d", by_layer=True
+)
+class Luna(nnx.Module):
+    """Y_P = Attn(P, X, X), then Y_X = Attn(X, Y_P, Y_P) (equations 4 to 6); LN(Y_P + P) is the next layer's P.
+
+    P, a sequence of p vectors, is learned in the first layer and handed from each layer to the next. In both
+    attentions keys and values are one projection, as by default in the authors' module, and Y_P gets no output
+    projection. The last layer's P has no reader and so no norm. P has the width of the queries.
+
+    Args:
+      packed: p, the length of P.
+
+    The authors' LRA code cuts P to the longest sequence of the batch; here all of it is used.
+    """
+
+    def __init__(self, shape: Shape, *, packed: int = 256, rngs: nnx.Rngs):
+        if packed < 1:
+            raise UsageError(f"luna.packed = {packed} must be at least 1")
+        width = shape.qkv_dim
+        self.heads = shape.heads
+        # of the scale that the norm gives to the P of all later layers
+        self.p = nnx.Param(jax.random.normal(rngs.params(), (packed, width))) if shape.layer == 0 else None
+        self.pack_query, self.pack_context = projection(width, width, rngs), projection(shape.dim, width, rngs)
+        self.query, self.context = projection(shape.dim, width, rngs), projection(width, width, rngs)
+        self.out = projection(width, shape.dim, rngs)
+        self.norm = nnx.LayerNorm(width, rngs=rngs) if shape.layer < shape.layers - 1 else None
+        self.dropout = AttentionDropout(shape.dropout, rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"], carry: Packed | None
+    ) -> tuple[Float[Array, "batch length dim"], Packed | None]:
+        dropout = self.dropout()
+        p = carry
+        if self.p is not None:
+            p = jnp.broadcast_to(self.p.get_value().astype(x.dtype), (len(x), *self.p.shape))
+        q, kv = split_heads(self.pack_query(p), self.heads), split_heads(self.pack_context(x), self.heads)
+        packed = merge_heads(attend(q, kv, kv, mask[:, None, None, :], dropout.fold_in(0))[0])
+        q, kv = split_heads(self.query(x), self.heads), split_heads(self.context(packed), self.heads)
+        y = attend(q, kv, kv, jnp.ones((1, 1, 1, 1), bool), dropout.fold_in(1))[0]
+        return self.out(merge_heads(y)), None if self.norm is None else self.norm(packed + p)

@@ -1,0 +1,58 @@
+"""retention: RetNet's multi-scale retention, linear attention with a decay and a rotation by distance, both ways."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.multihead import merge_heads, projection, split_heads
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.linear_attention import bidirectional_decayed_linear_attention
+from lra.models.oracles.retention import oracle
+
+
+def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:
+    """Channels 2c and 2c + 1 of token n, as a complex number, times exp(i n theta_c), theta from 1 to 10^-4."""
+    theta = 10_000.0 ** -np.linspace(0, 1, x.shape[-1] // 2, dtype=np.float32)
+    angle = (jnp.arange(x.shape[1])[:, None] * theta)[:, None]
+    even, odd = x[..., 0::2].astype(jnp.float32), x[..., 1::2].astype(jnp.float32)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    return jnp.stack([even * cos - odd * sin, odd * cos + even * sin], -1).reshape(x.shape)
+
+
+@register_attention("retention", oracle=oracle, paper="Sun et al. 2023, 2307.08621", cost="L d^2", reads_positions=True)
+class Retention(nnx.Module):
+    """swish(x W_G) * norm(retention of each head) W_O (equations 5, 7 and 8), made bidirectional.
+
+    Token m reaches n with gamma_h^|n-m| times the real part of q_n conj(k_m) exp(i theta (n-m)), gamma_h =
+    1 - 2^(-5-h) in head h = 0, 1, ...: the paper's D, which is 0 for m > n, is mirrored, and a token counts itself
+    once. Distances are those in the sequence, padding between two tokens included.
+
+    Args:
+      expand: the width of values and gate is expand qkv_dim, that of queries and keys qkv_dim.
+
+    The norm of each head is the authors' code's RMS norm without weights; the paper's GroupNorm would also subtract the
+    mean. It undoes the scalings by 1/sqrt(head_dim), sum D and sum |R|, which are left out: all sums are in float32.
+    """
+
+    def __init__(self, shape: Shape, *, expand: int = 2, rngs: nnx.Rngs):
+        if shape.head_dim % 2:
+            raise UsageError(f"retention rotates pairs of channels: qkv_dim / heads = {shape.head_dim} must be even")
+        if expand < 1:
+            raise UsageError(f"retention.expand = {expand} must be at least 1")
+        width = expand * shape.qkv_dim
+        self.heads = shape.heads
+        self.q, self.k = (projection(shape.dim, shape.qkv_dim, rngs) for _ in "qk")
+        self.v, self.gate = (projection(shape.dim, width, rngs) for _ in "vg")
+        self.norm = nnx.RMSNorm(width // shape.heads, use_scale=False, epsilon=1e-6, rngs=rngs)
+        self.out = projection(width, shape.dim, rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
+        log_gamma = np.log1p(-(2.0 ** (-5 - np.arange(self.heads))))[None, None, :, None]
+        y = bidirectional_decayed_linear_attention(rotate(q), rotate(k), v, jnp.float32(log_gamma), mask)
+        y = nnx.silu(self.gate(x)) * merge_heads(self.norm(y)).astype(x.dtype)
+        return self.out(y).astype(x.dtype)

@@ -1,0 +1,106 @@
+"""sparse_transformer: softmax attention in two steps, to a neighbourhood and to what stands for the rest."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, attend_window, from_blocks, into_blocks, merge
+from lra.models.oracles.sparse_transformer import oracle
+
+
+@register_attention(
+    "sparse_transformer",
+    oracle=oracle,
+    small={"summary": 2},
+    paper="Child et al. 2019, 1904.10509",
+    cost="L^1.5 d",
+    memory="L^1.5",
+    reads_positions=True,
+)
+class SparseTransformer(nnx.Module):
+    """One softmax over the union of the two sets of section 4.3 ("merged heads"), without their causality.
+
+    "fixed": the own block of `stride` tokens, and `summary` columns of every block: in head h the
+    (h mod (stride // summary))-th such group from the end of the block, since the paper found heads with distinct
+    groups to be better. "strided": the tokens with |i - j| < stride, and those with i - j a multiple of it.
+
+    Args:
+      pattern: "fixed", which the paper has for text, or "strided", for images.
+      stride: l; None is the square root of the longest sequence, rounded up, from which the cost follows.
+      summary: c, of "fixed" alone.
+
+    The paper is causal, being about generation. LRA's own code is too, in an encoder, has the same columns in all heads
+    and a mask of length x length.
+    """
+
+    def __init__(
+        self, shape: Shape, *, pattern: str = "fixed", stride: int | None = None, summary: int = 8, rngs: nnx.Rngs
+    ):
+        self.stride = math.isqrt(shape.max_length - 1) + 1 if stride is None else stride
+        if pattern not in ("fixed", "strided"):
+            raise UsageError(f"sparse_transformer.pattern = '{pattern}' is neither 'fixed' nor 'strided'")
+        if self.stride < 1:
+            raise UsageError(f"sparse_transformer.stride = {stride} must be at least 1")
+        if summary < 1:
+            raise UsageError(f"sparse_transformer.summary = {summary} must be at least 1")
+        self.pattern, self.summary, self.heads = pattern, min(summary, self.stride), shape.heads
+        self.groups = self.stride // self.summary
+
+    def __call__(
+        self,
+        q: Float[Array, "batch length heads head_dim"],
+        k: Float[Array, "batch length heads head_dim"],
+        v: Float[Array, "batch length heads head_dim"],
+        mask: Bool[Array, "batch length"],
+        dropout: Dropout = NO_DROPOUT,
+    ) -> Float[Array, "batch length heads head_dim"]:
+        near, far = (self.block, self.summaries) if self.pattern == "fixed" else (self.window, self.column)
+        return merge([near(q, k, v, mask, dropout.fold_in(0)), far(q, k, v, mask, dropout.fold_in(1))])
+
+    def block(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, ...]:
+        """To the own block."""
+        seen = into_blocks(mask, self.stride)[:, :, None, None, :]
+        parts = attend(*(into_blocks(x, self.stride) for x in (q, k, v)), seen, dropout)
+        return tuple(from_blocks(x, q.shape[1]) for x in parts)
+
+    def summaries(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, ...]:
+        """To the summaries of the other blocks."""
+        real = jnp.broadcast_to(mask[..., None, None], (*k.shape[:3], 1))
+        k, v, real = (self.columns(x) for x in (k, v, real))
+        allowed = jnp.swapaxes(real[..., 0], 1, 2)[:, :, None, :]
+        own = jnp.arange(q.shape[1])[:, None] // self.stride == jnp.arange(k.shape[1]) // self.summary
+        return attend(q, k, v, allowed & ~own, dropout)
+
+    def columns(self, x: Float[Array, "batch length heads width"]) -> Float[Array, "batch columns heads width"]:
+        x = into_blocks(x, self.stride)[:, :, -self.groups * self.summary :]
+        x = x.reshape(*x.shape[:2], self.groups, self.summary, *x.shape[3:])
+        # one-hot over the groups: a gather whose transpose is no scatter
+        x = jnp.where(self.group_of_heads()[:, None, :, None], x, 0).sum(2, dtype=x.dtype)
+        return x.reshape(x.shape[0], -1, *x.shape[3:])
+
+    def group_of_heads(self) -> Bool[np.ndarray, "groups heads"]:
+        return np.arange(self.groups)[::-1, None] == np.arange(self.heads) % self.groups
+
+    def window(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, ...]:
+        """To the tokens less than a stride away."""
+        return attend_window(q, k, v, mask, self.stride - 1, dropout)
+
+    def column(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, ...]:
+        """To the tokens one or more strides away."""
+        turn = lambda x: jnp.swapaxes(into_blocks(x, self.stride), 1, 2)
+        seen = turn(mask)
+        others = ~jnp.eye(seen.shape[2], dtype=bool)
+        parts = attend(turn(q), turn(k), turn(v), seen[:, :, None, None, :] & others, dropout)
+        return tuple(from_blocks(jnp.swapaxes(x, 1, 2), q.shape[1]) for x in parts)
+
+    def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
+        i, j = np.arange(length)[:, None], np.arange(length)
+        if self.pattern == "strided":
+            return (np.abs(i - j) < self.stride) | ((i - j) % self.stride == 0)
+        from_the_end = (self.stride - 1 - j % self.stride) // self.summary
+        return (i // self.stride == j // self.stride) | (from_the_end < min(self.groups, self.heads))

@@ -1,0 +1,96 @@
+"""synthesizer: attention whose logits are learned, or read from each token alone."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.multihead import AttentionDropout, merge_heads, projection, split_heads
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.oracles.synthesizer import oracle
+
+KINDS = ("dense", "random", "factorized_dense", "factorized_random")
+
+
+@register_attention(
+    "synthesizer",
+    oracle=oracle,
+    paper="Tay et al. 2021, 2005.00743",
+    cost="L^2 d",
+    memory="L^2",
+    reads_positions=True,
+    exceptions={"parameters": "a matrix of max_length x max_length for each head is what the random Synthesizer is"},
+)
+class Synthesizer(nnx.Module):
+    """softmax(B) V with synthetic logits B[i, j] of each head, not divided by sqrt(head_dim) (section 3).
+
+    Args:
+      kind: what B is. "random": learned numbers, [max_length, max_length]. "factorized_random": their product
+        R R'^T, [max_length, rank] each. "dense": W' relu(W x_i + b) + b', one number for each position j.
+        "factorized_dense": the same to a + n numbers, a n >= max_length; B[i, j] is number j // n of the first times
+        number j % n of the others.
+      dot_product: mixes in the logits of attention, (1 - alpha) q k^T / sqrt(head_dim) + alpha B with alpha learned
+        (section 3.4 with two parts; alpha begins at 1/2).
+      rank: of the factorized random kind.
+
+    LRA's own code adds B and the logits of attention without alpha, and reshapes the dense B across heads.
+    """
+
+    def __init__(self, shape: Shape, *, kind: str = "random", dot_product: bool = True, rank: int = 8, rngs: nnx.Rngs):
+        if kind not in KINDS:
+            raise UsageError(f"synthesizer.kind = '{kind}' is none of {', '.join(KINDS)}")
+        if rank < 1:
+            raise UsageError(f"synthesizer.rank = {rank} must be at least 1")
+        self.shape, self.kind, self.dot_product = shape, kind, dot_product
+        heads, longest = shape.heads, shape.max_length
+        init = nnx.initializers.xavier_uniform(batch_axis=0)
+        parameter = lambda *size: nnx.Param(init(rngs.params(), (heads, *size)))
+        if kind == "random":
+            self.random = parameter(longest, longest)
+        elif kind == "factorized_random":
+            self.random, self.random2 = parameter(longest, rank), parameter(longest, rank)
+        else:
+            first = math.isqrt(longest - 1) + 1
+            self.numbers = (first, -(-longest // first)) if kind == "factorized_dense" else (longest,)
+            self.hidden = nnx.Linear(shape.dim, shape.qkv_dim, kernel_init=nnx.initializers.xavier_uniform(), rngs=rngs)
+            self.dense = parameter(shape.head_dim, sum(self.numbers))
+            self.dense_bias = nnx.Param(jnp.zeros((heads, sum(self.numbers))))
+        if dot_product:
+            self.q, self.k = (projection(shape.dim, shape.qkv_dim, rngs) for _ in "qk")
+            self.mixture = nnx.Param(jnp.zeros(()))
+        self.v, self.out = projection(shape.dim, shape.qkv_dim, rngs), projection(shape.qkv_dim, shape.dim, rngs)
+        self.dropout = AttentionDropout(shape.dropout, rngs)
+
+    def synthetic(self, x: Float[Array, "batch length dim"]) -> Float[Array, "#batch heads length length"]:
+        """B."""
+        length = x.shape[1]
+        value = lambda parameter: parameter.get_value().astype(jnp.float32)
+        if self.kind == "random":
+            return value(self.random)[None, :, :length, :length]
+        if self.kind == "factorized_random":
+            rows, columns = (value(matrix)[:, :length] for matrix in (self.random, self.random2))
+            return jnp.einsum("hir,hjr->hij", rows, columns)[None]
+        hidden = split_heads(nnx.relu(self.hidden(x)), self.shape.heads).astype(jnp.float32)
+        numbers = jnp.einsum("bihd,hdn->bhin", hidden, value(self.dense)) + value(self.dense_bias)[:, None]
+        if self.kind == "factorized_dense":
+            first, others = jnp.split(numbers, [self.numbers[0]], -1)
+            numbers = (first[..., :, None] * others[..., None, :]).reshape(*numbers.shape[:-1], -1)
+        return numbers[..., :length]
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        self.shape.admit(x.shape[1], "synthesizer")
+        split = lambda project: split_heads(project(x), self.shape.heads)
+        logits, v = self.synthetic(x), split(self.v)
+        if self.dot_product:
+            of_pairs = jnp.einsum("bihd,bjhd->bhij", split(self.q), split(self.k), preferred_element_type=jnp.float32)
+            alpha = nnx.sigmoid(self.mixture.get_value().astype(jnp.float32))
+            logits = alpha * logits + (1 - alpha) * of_pairs * self.shape.head_dim**-0.5
+        logits = jnp.where(mask[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
+        probabilities = self.dropout()(jax.nn.softmax(logits)).astype(v.dtype)
+        v = jnp.where(mask[..., None, None], v, 0)  # so that a row of padding alone gives 0
+        return self.out(merge_heads(jnp.einsum("bhij,bjhd->bihd", probabilities, v)))

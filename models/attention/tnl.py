@@ -1,0 +1,68 @@
+"""tnl: TransNormerLLM's gated linear attention with a fixed decay by distance, both ways."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.models.attention.multihead import merge_heads, projection, split_heads
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.linear_attention import bidirectional_decayed_linear_attention
+from lra.models.oracles.tnl import oracle
+
+
+def slopes(heads: int) -> Float[np.ndarray, " heads"]:
+    """ALiBi's: 2^(-8 h / heads) for h = 1 ... heads; if heads is no power of two, those of the power of two below it
+    and then every second one of twice that power.
+    """
+    power = 1 << (heads.bit_length() - 1)
+    between = np.arange(1, 2 * (heads - power), 2) / 2
+    return 2.0 ** (-8 / power * np.concatenate([np.arange(1, power + 1), between]))
+
+
+@register_attention(
+    "tnl",
+    oracle=oracle,
+    paper="Qin et al. 2023, 2307.14995",
+    cost="L d^2",
+    reads_positions=True,
+    by_layer=True,
+)
+class TransNormerLLM(nnx.Module):
+    """(SRMSNorm(sum_s lambda^|t-s| q_t . k_s cos(theta (t-s)) v_s) * x W_u) W_o, with q, k = swish(x W_q), swish(x W_k).
+
+    The paper is causal; here the decay is mirrored, and a token counts itself once. Distances are those in the
+    sequence, padding between two tokens included.
+
+    lambda = exp(-slope (1 - layer / (layers - 1) + 10^-5)) with a slope for each head, fixed, as in the authors'
+    code: equation 10 of 2405.17381, read literally, decays by e^-1 to e^-8 a token. theta, one for each channel, is
+    learned, and is in the first layer only; the others have none (LRPE-d, 2307.14995). SRMSNorm divides by the root of
+    the mean square of all heads together.
+
+    The authors' later module puts swish on v too, and has a LayerNorm and a sigmoid gate of low rank.
+    """
+
+    def __init__(self, shape: Shape, *, rngs: nnx.Rngs):
+        self.heads = shape.heads
+        self.q, self.k, self.v, self.gate = (projection(shape.dim, shape.qkv_dim, rngs) for _ in "qkvu")
+        self.out = projection(shape.qkv_dim, shape.dim, rngs)
+        self.norm = nnx.RMSNorm(shape.qkv_dim, use_scale=False, epsilon=1e-6, rngs=rngs)
+        theta = 10_000.0 ** (-2 / shape.qkv_dim * np.arange(shape.qkv_dim))
+        self.theta = nnx.Param(jnp.float32(theta.reshape(shape.heads, -1))) if shape.layer == 0 else None
+        self.decay = 1 - shape.layer / max(shape.layers - 1, 1) + 1e-5
+
+    def turn(self, x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads width"]:
+        """[x cos(theta t), x sin(theta t)], whose inner products have cos(theta (t-s)) in each channel."""
+        if self.theta is None:
+            return x
+        angle = jnp.arange(x.shape[1])[:, None, None] * self.theta.get_value().astype(jnp.float32)
+        return jnp.concatenate([x * jnp.cos(angle), x * jnp.sin(angle)], -1)
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
+        q, k = self.turn(nnx.silu(q)), self.turn(nnx.silu(k))
+        log_decay = jnp.float32(-slopes(self.heads) * self.decay)[None, None, :, None]
+        y = merge_heads(bidirectional_decayed_linear_attention(q, k, v, log_decay, mask))
+        return self.out(self.norm(y).astype(x.dtype) * self.gate(x)).astype(x.dtype)

@@ -1,0 +1,95 @@
+"""transnormer: attention within blocks in the first half of the layers, linear attention without a sum in the rest."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.linear import elu_plus_one
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, from_blocks, into_blocks
+from lra.models.oracles.transnormer import oracle
+
+
+@register_attention(
+    "transnormer",
+    oracle=oracle,
+    small={"block": 5},
+    paper="Qin et al. 2022, 2210.10340",
+    cost="L (w + e) d",
+    reads_positions=True,
+    by_layer=True,
+    exceptions={
+        "order": "only the first half of the layers reads positions: NormAttention does not",
+        "dropout": "only the first half of the layers has probabilities to drop: NormAttention has none",
+    },
+)
+class Transnormer(nnx.Module):
+    """DiagAttention in the first half of the layers, rounded down, NormAttention in the others (section 4).
+
+    DiagAttention: attention within blocks of w tokens that do not overlap. T2 takes the softmax of the logits
+    q_i . k_j / sqrt(head_dim); T1 takes their relu and normalises what comes out.
+    NormAttention: RMSNorm(phi(q_i) sum_j phi(k_j)^T v_j), with phi = elu in T1 and 1 + elu in T2. RMSNorm divides by
+    the root mean square over all heads; it has no gain, which the output projection would repeat.
+
+    Args:
+      block: w.
+      kind: "T1" or "T2".
+      epsilon: added to the mean square.
+
+    The authors' LRA code rotates queries and keys by their positions (RoPE), which the paper's formulas do not, and
+    its script replaces RMSNorm by batch norm. Dropout is of DiagAttention's weights, as there.
+    """
+
+    def __init__(self, shape: Shape, *, block: int = 64, kind: str = "T2", epsilon: float = 1e-6, rngs: nnx.Rngs):
+        if block < 1:
+            raise UsageError(f"transnormer.block = {block} must be at least 1")
+        if kind not in ("T1", "T2"):
+            raise UsageError(f"transnormer.kind = '{kind}' is neither 'T1' nor 'T2'")
+        if epsilon <= 0:
+            raise UsageError(f"transnormer.epsilon = {epsilon} must be above 0")
+        self.block, self.kind, self.epsilon = block, kind, epsilon
+        self.diagonal = shape.layer < shape.layers // 2
+
+    def __call__(
+        self,
+        q: Float[Array, "batch length heads head_dim"],
+        k: Float[Array, "batch length heads head_dim"],
+        v: Float[Array, "batch length heads head_dim"],
+        mask: Bool[Array, "batch length"],
+        dropout: Dropout = NO_DROPOUT,
+    ) -> Float[Array, "batch length heads head_dim"]:
+        if self.diagonal:
+            return self.diag_attention(q, k, v, mask, dropout)
+        phi = jax.nn.elu if self.kind == "T1" else elu_plus_one
+        phi_q, phi_k, values = (x.astype(jnp.float32) for x in (phi(q), phi(k), v))
+        phi_k = jnp.where(mask[..., None, None], phi_k, 0)
+        state = jnp.einsum("bkhm,bkhd->bhmd", phi_k, values)
+        return self.rms_norm(jnp.einsum("bqhm,bhmd->bqhd", phi_q, state)).astype(v.dtype)
+
+    def diag_attention(
+        self,
+        q: Float[Array, "batch length heads head_dim"],
+        k: Float[Array, "batch length heads head_dim"],
+        v: Float[Array, "batch length heads head_dim"],
+        mask: Bool[Array, "batch length"],
+        dropout: Dropout,
+    ) -> Float[Array, "batch length heads head_dim"]:
+        length, block = q.shape[1], min(self.block, q.shape[1])
+        q, k, v, real = (into_blocks(x, block) for x in (q, k, v, mask))
+        allowed = real[:, :, None, None, :]
+        if self.kind == "T2":
+            return from_blocks(attend(q, k, v, allowed, dropout)[0], length)
+        logits = jnp.einsum("bnqhd,bnkhd->bnhqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+        weights = dropout(jnp.where(allowed, jax.nn.relu(logits), 0)).astype(v.dtype)
+        out = jnp.einsum("bnhqk,bnkhd->bnqhd", weights, v, preferred_element_type=jnp.float32)
+        return self.rms_norm(from_blocks(out, length)).astype(v.dtype)
+
+    def rms_norm(self, x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:
+        return x * jax.lax.rsqrt(jnp.square(x).mean((2, 3), keepdims=True) + self.epsilon)
+
+    def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
+        block = np.arange(length) // self.block
+        return block[:, None] == block if self.diagonal else np.ones((length, length), bool)
