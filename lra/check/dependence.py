@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from lra.check.check import DoesNotApply, check
 from lra.check.oracle import differences
 from lra.check.outputs import far
-from lra.check.subject import LENGTH, MASK, X, Subject, masks, normal, quick_jit
+from lra.check.subject import LENGTH, MASK, Subject, X, masks, normal, quick_jit
 
 DRAWS = 24  # a variant that lets the content decide who meets shows all its pairs in as many random rows
 
@@ -37,8 +37,7 @@ def dependence(s: Subject) -> Bool[np.ndarray, "length length"]:
 
 def declared(s: Subject) -> Bool[np.ndarray, "length length"]:
     """The same as the variant declares it."""
-    module = s.layers(s.params, s.rest)[-1]
-    core = module.core if s.variant.form == "heads" else module
+    core = s.module.core if s.variant.form == "heads" else s.module
     if hasattr(core, "reach"):
         return np.asarray(core.reach(LENGTH))
     every = np.ones((LENGTH, LENGTH), bool)

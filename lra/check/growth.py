@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from lra.budget import BUDGET, excess, parameters_of
 from lra.check.check import DoesNotApply, check

@@ -11,7 +11,7 @@ from flax import nnx
 
 from lra.check.check import check
 from lra.check.outputs import far
-from lra.check.subject import LENGTH, MASK, X, Subject, Tree, normal, quick_jit, same_bits
+from lra.check.subject import LENGTH, MASK, Subject, Tree, X, normal, quick_jit, same_bits
 
 DIRECTION = normal(*X.shape, seed=6) * MASK[..., None]
 
@@ -67,6 +67,8 @@ def randomness(s: Subject) -> Iterator[str]:
     again = Subject(s.variant, s.shape)
     if not same_bits((s.params, s.rest), (again.params, again.rest)):
         yield "built twice from one key, its variables differ"
+    elif not np.array_equal(again(X, MASK), s(X, MASK)):
+        yield "built twice from one key, its outputs differ: it has something random that is no nnx.Variable"
     if not np.array_equal(s(X, MASK), s(X, MASK)):
         yield "called twice in evaluation, its outputs differ"
     if not any(hasattr(module, "redraw") for _, module in nnx.iter_modules(s.layers(s.params, s.rest))):
@@ -99,8 +101,7 @@ def dropout(s: Subject) -> Iterator[str]:
     one, one_again, other = (np.asarray(f(jax.random.key(seed))) for seed in (1, 1, 2))
     if not np.array_equal(one, one_again):
         yield "in training, one key gives different outputs"
-    module = s.layers(s.params, s.rest)[-1]
-    if getattr(module, "takes_dropout", False) and not far(one, other, MASK, 1e-6):
+    if getattr(s.module, "takes_dropout", False) and not far(one, other, MASK, 1e-6):
         yield "it takes dropout, but drops nothing in training"
 
 

@@ -1,5 +1,6 @@
 """Checks of what comes out: shape, type, finite numbers, lengths, what is left alone, what is kept."""
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from lra.check.check import DoesNotApply, check
-from lra.check.subject import LENGTH, MASK, X, Subject, masks, normal, quick_jit, same_bits
+from lra.check.subject import LENGTH, MASK, Subject, X, masks, normal, quick_jit, same_bits
 from lra.errors import UserError
 
 
@@ -20,7 +21,7 @@ def far(a: np.ndarray, b: np.ndarray, at: np.ndarray, tolerance: float) -> str |
     a, b = np.float64(a)[at], np.float64(b)[at]
     largest = max(np.abs(b).max(initial=0), 1e-30)
     error = np.abs(a - b).max(initial=0) / largest
-    return None if error <= tolerance else f"{error:.1g} of the largest output"
+    return None if error <= tolerance else f"{error:.1g} times the largest output"
 
 
 def not_finite(y: np.ndarray, at: np.ndarray) -> str | None:
@@ -128,11 +129,9 @@ def restore(s: Subject) -> Iterator[str]:
     graph, streams, kept = nnx.split(layers, nnx.RngState, ...)  # type: ignore[misc]
     if not jax.tree.leaves(kept):
         raise DoesNotApply("it has no variables")
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints = Checkpoints(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Checkpoints(Path(folder))) as checkpoints:
         checkpoints.save(0, kept, {})
         restored = checkpoints.restore(jax.tree.map(jnp.zeros_like, kept))
-        checkpoints.close()
     assert restored
     _, params, rest = nnx.split(nnx.merge(graph, streams, restored[0]), nnx.Param, ...)  # type: ignore[misc]
     if not same_bits((params, rest), (s.params, s.rest)) or not np.array_equal(

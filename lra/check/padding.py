@@ -6,7 +6,7 @@ import numpy as np
 
 from lra.check.check import check
 from lra.check.outputs import far
-from lra.check.subject import LENGTH, MASK, X, Subject, masks, normal
+from lra.check.subject import LENGTH, MASK, Subject, X, masks, normal
 
 
 @check(

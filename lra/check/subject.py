@@ -86,6 +86,11 @@ class Subject:
     def layers(self, params: Tree, rest: Tree) -> Any:
         return nnx.merge(self.graph, params, rest, copy=True)
 
+    @property
+    def module(self) -> Any:
+        """The layer itself; of a variant on heads with its projections, itself being `module.core`."""
+        return self.layers(self.params, self.rest)[-1]
+
     def outputs(
         self, layers: Any, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
     ) -> list[Float[Array, "batch length dim"]]:

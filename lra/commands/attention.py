@@ -131,7 +131,7 @@ def print_results(name: str, results: "Sequence[Result]") -> None:
 
     print(f"{name} ({VARIANTS[name].where})")
     rows = [[result.check, result.status, in_words(result) or CHECKS[result.check].promise] for result in results]
-    print_table(("check", "", "what"), rows)
+    print_table(("check", "result", "what"), rows)
     print(f"{name}: {status.in_words([result.status for result in results])}")
 
 
@@ -144,7 +144,7 @@ def print_findings(found: "dict[str, list[Result]]") -> None:
         if result.status in ("fails", "excepted")
     ]
     if rows:
-        print_table(("variant", "check", "", "what"), rows)
+        print_table(("variant", "check", "result", "what"), rows)
 
 
 def in_words(result: "Result") -> str:

@@ -2,8 +2,8 @@
 
 from argparse import Namespace
 
-from lra.commands.output import print_json, print_table
 from lra.commands.data import announce
+from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError
 from lra.files import write_atomically
 from lra.leaderboard.record import Record

@@ -38,7 +38,7 @@ def positive_features(
     x = x.astype(jnp.float32) * x.shape[-1] ** -0.25
     exponent = jnp.einsum("blhd,md->blhm", x, projection) - jnp.square(x).sum(-1, keepdims=True) / 2
     exponent = jnp.where(mask, exponent, -jnp.inf)
-    top = jax.lax.stop_gradient(exponent.max(over, keepdims=True))
+    top = exponent.max(over, keepdims=True)
     top = jnp.where(jnp.isfinite(top), top, 0)
     return jnp.where(mask, jnp.exp(exponent - top) + epsilon, 0) * projection.shape[0] ** -0.5
 

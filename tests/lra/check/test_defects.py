@@ -1,0 +1,29 @@
+"""The checks find every defect that the tests know, and none is a check that nothing can fail."""
+
+import pytest
+
+from lra.check import CHECKS, run_check
+from lra.check.runner import Subjects
+from lra.models.attention import VARIANTS
+
+from .defects import DEFECTS, register
+
+
+@pytest.fixture
+def registry():
+    before = set(VARIANTS)
+    yield
+    for name in set(VARIANTS) - before:
+        del VARIANTS[name]
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize("name", DEFECTS)
+def test_defect_is_found(name):
+    result = run_check(CHECKS[DEFECTS[name].check], Subjects(VARIANTS[register(name)]))
+    assert result.status == "fails"
+    assert result.details
+
+
+def test_every_check_has_a_defect_that_it_finds():
+    assert {defect.check for defect in DEFECTS.values()} == set(CHECKS)
