@@ -10,6 +10,10 @@ class DoesNotApply(Exception):
     """Raised by a check that has nothing to say on a variant; its message says why."""
 
 
+class InNoLayer(str):
+    """A finding of something that one layer has to have: it counts if all layers that are checked lack it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Check:
     """A promise about variants.

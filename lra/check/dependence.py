@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from lra.check.check import DoesNotApply, check
+from lra.check.check import DoesNotApply, InNoLayer, check
 from lra.check.oracle import differences
 from lra.check.outputs import far
 from lra.check.subject import LENGTH, MASK, Subject, X, masks, normal, quick_jit
@@ -88,7 +88,7 @@ def order(s: Subject) -> Iterator[str]:
     if wrong and not s.variant.reads_positions:
         yield f"it is declared to read no positions, but for permuted tokens its outputs change by {wrong}"
     if not wrong and s.variant.reads_positions:
-        yield "it is declared to read positions, but permuting the tokens only permutes its outputs"
+        yield InNoLayer("it is declared to read positions, but permuting the tokens only permutes its outputs")
 
 
 @check(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lra.check.check import check
+from lra.check.check import InNoLayer, check
 from lra.check.outputs import far
 from lra.check.subject import LENGTH, MASK, Subject, Tree, X, normal, quick_jit, same_bits
 
@@ -102,7 +102,7 @@ def dropout(s: Subject) -> Iterator[str]:
     if not np.array_equal(one, one_again):
         yield "in training, one key gives different outputs"
     if getattr(s.module, "takes_dropout", False) and not far(one, other, MASK, 1e-6):
-        yield "it takes dropout, but drops nothing in training"
+        yield InNoLayer("it takes dropout, but drops nothing in training")
 
 
 @check(
@@ -116,7 +116,7 @@ def transformations(s: Subject) -> Iterator[str]:
 
     other = Subject(s.variant, s.shape, seed=1)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), (s.params, s.rest), (other.params, other.rest))
-    both = quick_jit(jax.vmap(f, (0, 0, None, None)))(*stacked, X, MASK)
+    both = quick_jit(jax.vmap(f, (0, 0, None, None), axis_size=2))(*stacked, X, MASK)
     second = quick_jit(f)(other.params, other.rest, X, MASK)
     for name, out, alone in (("first", both[0], s(X, MASK)), ("second", both[1], second)):
         if wrong := far(np.asarray(out), np.asarray(alone), MASK, 1e-5):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import gin
 
-from lra.check.check import CHECKS, Check, DoesNotApply
+from lra.check.check import CHECKS, Check, DoesNotApply, InNoLayer
 from lra.check.subject import SHAPE, Subject
 from lra.errors import UserError, one_line, unknown
 from lra.models.attention import VARIANTS, Variant
@@ -58,9 +58,12 @@ class Subjects:
 
     def __call__(self, check: Check) -> Iterator[str]:
         configure(self.variant, self.overrides)
-        for layer in self.layers[:1] if check.once else self.layers:
-            where = f"layer {layer}: " if len(self.layers) > 1 and not check.once else ""
-            yield from (f"{where}{wrong}" for wrong in check.find(self.subject(layer)))
+        layers = self.layers[:1] if check.once else self.layers
+        found = [list(check.find(self.subject(layer))) for layer in layers]
+        lacking = all(any(isinstance(wrong, InNoLayer) for wrong in wrongs) for wrongs in found)
+        for layer, wrongs in zip(layers, found):
+            where = f"layer {layer}: " if len(layers) > 1 else ""
+            yield from (f"{where}{wrong}" for wrong in wrongs if lacking or not isinstance(wrong, InNoLayer))
 
 
 def run_check(check: Check, subjects: Subjects) -> Result:

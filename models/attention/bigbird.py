@@ -7,15 +7,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import (
-    NO_DROPOUT,
-    Dropout,
-    attend,
-    from_blocks,
-    into_blocks,
-    merge,
-    with_neighbours,
-)
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, from_blocks, into_blocks, merge, with_neighbours
 from lra.models.oracles.bigbird import oracle
 
 
@@ -34,7 +26,7 @@ class BigBird(nnx.Module):
 
     The last block is the one that holds the last real token, and the random blocks are a uniform sample, without
     replacement, of all before it that are not seen already: so the amount of padding changes nothing, and a sequence
-    of at most 5 + random blocks has full attention. What is drawn is fixed by the seed, the layer, the head, the block
+    of at most 4 + random blocks has full attention. What is drawn is fixed by the seed, the layer, the head, the block
     and how many blocks the sequence has, never by what is in it.
 
     Args:
@@ -82,15 +74,16 @@ class BigBird(nnx.Module):
         # random blocks, others for each head
         index = self.random_blocks(blocks, last)
         row, head = row[..., None, None], jnp.arange(self.heads)[:, None]
-        seen = (real[row, index] & (index > 0)[..., None]).reshape(batch, blocks, self.heads, 1, -1)
 
         def gather(x: Array) -> Array:  # [batch, blocks, random * block, heads, head_dim]
             x = jnp.moveaxis(x[row, index, :, head], 2, 4)
-            return x.reshape(batch, blocks, -1, *x.shape[4:])
+            return x.reshape(batch, blocks, self.random * self.block, *x.shape[4:])
 
-        chosen = attend(queries, gather(keys), gather(values), seen, dropout.fold_in(3))
+        drawn = real[row, index] & (index > 0)[..., None]
+        drawn = drawn.reshape(batch, blocks, self.heads, 1, self.random * self.block)
+        others = attend(queries, gather(keys), gather(values), drawn, dropout.fold_in(3))
 
-        blockwise = [tuple(from_blocks(x, q.shape[1]) for x in part) for part in (window, chosen)]
+        blockwise = [(from_blocks(out, q.shape[1]), from_blocks(lse, q.shape[1])) for out, lse in (window, others)]
         out = into_blocks(merge([to_ends, *blockwise]), self.block)
         first, final = jnp.split(of_ends[:, None], 2, 2)
         at = jnp.arange(blocks)[None, :, None, None, None]
@@ -100,8 +93,8 @@ class BigBird(nnx.Module):
     def random_blocks(self, blocks: int, last: Int[Array, " batch"]) -> Int[Array, "batch blocks heads random"]:
         """The random blocks that each block sees in each head, 0 where none is left.
 
-        Robert Floyd's sampling (Bentley 1987, Programming Pearls: a sample of brilliance): of m blocks, the k-th draw is
-        one of the first m - random + k + 1, and, if that is taken already, the last of these.
+        Robert Floyd's sampling (Bentley and Floyd 1987, "A sample of brilliance"): the k-th of m blocks is one of the
+        first m - random + k + 1 of them, at random, or, if that is taken already, the last of these.
         """
         # the raw stream, which NumPy promises never to change; longer sequences continue it
         raw = np.random.PCG64((self.seed, self.layer)).random_raw(blocks * self.heads * self.random)
@@ -122,6 +115,6 @@ class BigBird(nnx.Module):
         blocks = -(-length // self.block)
         i, j = np.arange(blocks)[:, None], np.arange(blocks)
         seen = (np.abs(i - j) <= 1) | np.isin(i, (0, blocks - 1)) | np.isin(j, (0, blocks - 1))
-        chosen = np.asarray(self.random_blocks(blocks, jnp.array([blocks - 1])))[0].reshape(blocks, -1)
-        seen |= (chosen[:, :, None] == j).any(1)
+        chosen = np.asarray(self.random_blocks(blocks, jnp.array([blocks - 1])))[0]
+        seen |= (chosen[..., None] == j).any((1, 2))
         return seen.repeat(self.block, 0).repeat(self.block, 1)[:length, :length]

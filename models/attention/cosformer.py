@@ -14,9 +14,9 @@ from lra.models.oracles.cosformer import oracle
     "cosformer", oracle=oracle, paper="Qin et al. 2022, 2202.08791", cost="L d^2/h", reads_positions=True
 )
 class Cosformer(nnx.Module):
-    """Weights relu(q_i) . relu(k_j) cos(pi/2 (i - j)/M), divided by their sum (equations 9 and 10).
+    """Weights relu(q_i) . relu(k_j) cos(pi/2 (i - j)/M), divided by their sum (section 3).
 
-    cos(a - b) = cos a cos b + sin a sin b makes it linear attention on features of width 2 head_dim (equation 12).
+    cos(a - b) = cos a cos b + sin a sin b makes it linear attention on features of width 2 head_dim.
     M is the length of the longest sequence; the authors' code takes the padded length of the batch.
 
     Args:

@@ -12,14 +12,14 @@ from lra.models.oracles.fnet import oracle
     "fnet", oracle=oracle, paper="Lee-Thorp et al. 2021, 2105.03824", cost="L log L d", reads_positions=True
 )
 class FNet(nnx.Module):
-    """Re(F_seq F_hidden x) (equation 3); no parameters, no heads.
+    """Re(F_seq F_hidden x) (section 3.2); no parameters, no heads.
 
     The transform over positions is always of the longest sequence's length, which is what the authors pad to, and
     padded tokens are 0: so neither what the padding holds nor how much there is of it changes anything. The authors
     transform the padding with the rest.
 
-    Both transforms are unitary: the paper's are not, and the layer norm after them takes their scale away. Here the
-    norm is before them, and the sum would be of sqrt(length dim) times the scale of the tokens.
+    Both transforms are unitary. The paper's are not, and make numbers sqrt(length dim) times as large, which its layer
+    norm after them undoes; ours is before them.
     """
 
     def __init__(self, shape: Shape, *, rngs: nnx.Rngs):

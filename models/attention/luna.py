@@ -18,16 +18,16 @@ Packed = Float[Array, "batch packed qkv_dim"]
     "luna", oracle=oracle, small={"packed": 4}, paper="Ma et al. 2021, 2106.01540", cost="L p d", by_layer=True
 )
 class Luna(nnx.Module):
-    """Y_P = Attn(P, X, X), then Y_X = Attn(X, Y_P, Y_P) (equations 4 to 6); LN(Y_P + P) is the next layer's P.
+    """Y_P = Attn(P, X, X), then Y_X = Attn(X, Y_P, Y_P) (section 3); LN(Y_P + P) is the next layer's P.
 
     P, a sequence of p vectors, is learned in the first layer and handed from each layer to the next. In both
-    attentions keys and values are one projection, as by default in the authors' module, and Y_P gets no output
-    projection. The last layer's P has no reader and so no norm. P has the width of the queries.
+    attentions keys and values are one projection, as the paper shares them, and Y_P gets no output projection. The
+    last layer's P has no reader and so no norm. P has the width of the queries.
 
     Args:
       packed: p, the length of P.
 
-    The authors' LRA code cuts P to the longest sequence of the batch; here all of it is used.
+    The authors' LRA code does not share the projection, and cuts P to the longest sequence of the batch.
     """
 
     def __init__(self, shape: Shape, *, packed: int = 256, rngs: nnx.Rngs):
@@ -47,11 +47,11 @@ class Luna(nnx.Module):
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"], carry: Packed | None
     ) -> tuple[Float[Array, "batch length dim"], Packed | None]:
         dropout = self.dropout()
-        p = carry
         if self.p is not None:
-            p = jnp.broadcast_to(self.p.get_value().astype(x.dtype), (len(x), *self.p.shape))
-        q, kv = split_heads(self.pack_query(p), self.heads), split_heads(self.pack_context(x), self.heads)
+            carry = jnp.broadcast_to(self.p.get_value().astype(x.dtype), (len(x), *self.p.shape))
+        assert carry is not None  # the layer below hands it on
+        q, kv = split_heads(self.pack_query(carry), self.heads), split_heads(self.pack_context(x), self.heads)
         packed = merge_heads(attend(q, kv, kv, mask[:, None, None, :], dropout.fold_in(0))[0])
         q, kv = split_heads(self.query(x), self.heads), split_heads(self.context(packed), self.heads)
         y = attend(q, kv, kv, jnp.ones((1, 1, 1, 1), bool), dropout.fold_in(1))[0]
-        return self.out(merge_heads(y)), None if self.norm is None else self.norm(packed + p)
+        return self.out(merge_heads(y)), None if self.norm is None else self.norm(packed + carry)

@@ -17,7 +17,7 @@ multiply = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def inverse(a: Float[Array, "*batch c c"], iterations: int) -> Float[Array, "*batch c c"]:
-    """The pseudo-inverse of a row-stochastic matrix, approached by a third-order iteration (equations 11 and 12).
+    """The pseudo-inverse of a row-stochastic matrix, approached by a third-order iteration (section 3).
 
     The first guess is A^T / (|A|_1 |A|_inf), and the largest row sum |A|_inf is 1.
     """
@@ -38,7 +38,7 @@ def inverse(a: Float[Array, "*batch c c"], iterations: int) -> Float[Array, "*ba
     reads_positions=True,
 )
 class Nystromformer(nnx.Module):
-    """softmax(Q K~^T) Z softmax(Q~ K^T) V + conv(V), Z the pseudo-inverse of softmax(Q~ K~^T) (equation 13).
+    """softmax(Q K~^T) Z softmax(Q~ K^T) V + conv(V), Z the pseudo-inverse of softmax(Q~ K~^T) (section 3).
 
     All logits are divided by sqrt(head_dim). The landmarks Q~ and K~ are the means of segments of
     ceil(max_length / c) tokens. conv has a filter over positions for each head.

@@ -12,6 +12,11 @@ from lra.models.kernels.linear_attention import bidirectional_decayed_linear_att
 from lra.models.oracles.retention import oracle
 
 
+def log_gammas(heads: int) -> Float[np.ndarray, " heads"]:
+    """log(1 - 2^(-5-h)), h = 0, 1, ..."""
+    return np.log1p(-(2.0 ** (-5 - np.arange(heads))))
+
+
 def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:
     """Channels 2c and 2c + 1 of token n, as a complex number, times exp(i n theta_c), theta from 1 to 10^-4."""
     theta = 10_000.0 ** -np.linspace(0, 1, x.shape[-1] // 2, dtype=np.float32)
@@ -21,7 +26,7 @@ def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batc
     return jnp.stack([even * cos - odd * sin, odd * cos + even * sin], -1).reshape(x.shape)
 
 
-@register_attention("retention", oracle=oracle, paper="Sun et al. 2023, 2307.08621", cost="L d^2", reads_positions=True)
+@register_attention("retention", oracle=oracle, paper="Sun et al. 2023, 2307.08621", cost="L e d", reads_positions=True)
 class Retention(nnx.Module):
     """swish(x W_G) * norm(retention of each head) W_O (equations 5, 7 and 8), made bidirectional.
 
@@ -52,7 +57,7 @@ class Retention(nnx.Module):
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
     ) -> Float[Array, "batch length dim"]:
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
-        log_gamma = np.log1p(-(2.0 ** (-5 - np.arange(self.heads))))[None, None, :, None]
-        y = bidirectional_decayed_linear_attention(rotate(q), rotate(k), v, jnp.float32(log_gamma), mask)
+        log_decay = jnp.float32(log_gammas(self.heads))[None, None, :, None]
+        y = bidirectional_decayed_linear_attention(rotate(q), rotate(k), v, log_decay, mask)
         y = nnx.silu(self.gate(x)) * merge_heads(self.norm(y)).astype(x.dtype)
         return self.out(y).astype(x.dtype)

@@ -24,12 +24,12 @@ def slopes(heads: int) -> Float[np.ndarray, " heads"]:
     "tnl",
     oracle=oracle,
     paper="Qin et al. 2023, 2307.14995",
-    cost="L d^2",
+    cost="L e d",
     reads_positions=True,
     by_layer=True,
 )
 class TransNormerLLM(nnx.Module):
-    """(SRMSNorm(sum_s lambda^|t-s| q_t . k_s cos(theta (t-s)) v_s) * x W_u) W_o, with q, k = swish(x W_q), swish(x W_k).
+    """(SRMSNorm(sum_s lambda^|t-s| q_t . k_s cos(theta (t-s)) v_s) * x W_u) W_o, swish on queries and keys.
 
     The paper is causal; here the decay is mirrored, and a token counts itself once. Distances are those in the
     sequence, padding between two tokens included.

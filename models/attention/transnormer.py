@@ -21,10 +21,6 @@ from lra.models.oracles.transnormer import oracle
     cost="L (w + e) d",
     reads_positions=True,
     by_layer=True,
-    exceptions={
-        "order": "only the first half of the layers reads positions: NormAttention does not",
-        "dropout": "only the first half of the layers has probabilities to drop: NormAttention has none",
-    },
 )
 class Transnormer(nnx.Module):
     """DiagAttention in the first half of the layers, rounded down, NormAttention in the others (section 4).

@@ -104,11 +104,10 @@ def channel_decay_within(
     out = (q * k).sum(-1, keepdims=True) * v
     size = q.shape[2] // 2
     while size:
-        halves = lambda x: x.reshape(*x.shape[:2], -1, 2, size, x.shape[-1])  # noqa: B023
-        first, second = (lambda x: halves(x)[:, :, :, 0]), (lambda x: halves(x)[:, :, :, 1])
-        queries = second(q) * jnp.exp(sums(second(log_decay)))
-        keys = first(k) * jnp.exp(sums(first(log_decay), after=True))
-        seen = (queries @ jnp.swapaxes(keys, 3, 4)) @ first(v)
+        halves = lambda x, size=size: jnp.unstack(x.reshape(*x.shape[:2], -1, 2, size, x.shape[-1]), axis=3)
+        queries, (keys, _), (values, _), (before, after) = halves(q)[1], halves(k), halves(v), halves(log_decay)
+        queries, keys = queries * jnp.exp(sums(after)), keys * jnp.exp(sums(before, after=True))
+        seen = (queries @ jnp.swapaxes(keys, 3, 4)) @ values
         out = out + jnp.stack([jnp.zeros_like(seen), seen], 3).reshape(out.shape)
         size //= 2
     return out
@@ -134,7 +133,8 @@ def bidirectional_decayed_linear_attention(
     if log_decay.shape[1] > 1:
         log_decay = jnp.where(real, log_decay, 0)
     both = lambda x: jnp.concatenate([x, jnp.flip(x, 1)], 2)  # directions as heads
-    forward, backward = jnp.split(decayed_linear_attention(*map(both, (q, k, v, log_decay)), chunk), 2, 2)
+    out = decayed_linear_attention(both(q), both(k), both(v), both(log_decay), chunk)
+    forward, backward = jnp.split(out, 2, 2)
     out = forward + jnp.flip(backward, 1)
     if own_twice:
         return out

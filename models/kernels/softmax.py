@@ -45,7 +45,7 @@ def attend(
     """
     logits = jnp.einsum("...qhd,...khd->...hqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
     logits = jnp.where(allowed, logits, -jnp.inf)
-    top = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+    top = jax.lax.stop_gradient(logits.max(-1, keepdims=True, initial=-jnp.inf))
     top = jnp.where(jnp.isfinite(top), top, 0)  # -inf - -inf is NaN
     weights = jnp.exp(logits - top)
     total = weights.sum(-1, keepdims=True)

@@ -6,7 +6,7 @@ from lra.models.oracles import Given, Mask, Tokens
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Lee-Thorp et al. 2021, 2105.03824, equations 1 and 3, the transforms made unitary: the real part of
+    """Lee-Thorp et al. 2021, 2105.03824, sections 3.1 and 3.2, the transforms made unitary: the real part of
     sum_n sum_c x[n, c] exp(-2 pi i (n k / N + c m / dim)) / sqrt(N dim), N the longest sequence's length.
     """
     out = np.zeros_like(x)

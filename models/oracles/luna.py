@@ -6,7 +6,7 @@ from lra.models.oracles import Given, Mask, Tokens, softmax
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Ma et al. 2021, 2106.01540, section 3.1: in each layer Y_P = Attn(P, X, X) over the real tokens and
+    """Ma et al. 2021, 2106.01540, section 3: in each layer Y_P = Attn(P, X, X) over the real tokens and
     Y_X = Attn(X, Y_P, Y_P), keys and values one projection; P of the next is LN(Y_P + P). X is the same for all here.
     """
     heads, layer, w = given.sizes["heads"], given.sizes["layer"], given.weights

@@ -6,7 +6,7 @@ from lra.models.oracles import Given, Heads, Mask
 
 
 def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
-    """Xiong et al. 2021, 2102.03902, equation 13 and the iteration of equation 11, with the landmarks that have a real
+    """Xiong et al. 2021, 2102.03902, section 3, F Z B V with the iterated Z, and the landmarks that have a real
     token: means over it and the other real tokens of their ceil(max_length / landmarks) positions. The convolution
     adds sum_t conv[t] v[i + t - kernel // 2].
     """

@@ -32,11 +32,10 @@ def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
     out = np.zeros_like(v)
     for b in range(len(x)):
         for h in range(heads):
-            rounds = [chunk_of(b, h, r) for r in range(rotations.shape[2])]
-            meet = lambda i, j: any(-options["before"] <= at[j] - at[i] <= options["after"] for at in rounds)
-            real = np.flatnonzero(mask[b])
-            for i in real:
-                others = [j for j in real if j != i and meet(i, j)] or [i]
+            at = {(i, r): chunk for r in range(rotations.shape[2]) for i, chunk in chunk_of(b, h, r).items()}
+            for i in np.flatnonzero(mask[b]):
+                met = {j for j, r in at if -options["before"] <= at[j, r] - at[i, r] <= options["after"]}
+                others = sorted(met - {i}) or [i]
                 keys = qk[b, others, h]
                 norms = np.sqrt((keys**2).sum(1) + 1e-6 * keys.shape[1])
                 weight = np.exp(keys @ qk[b, i, h] / norms)

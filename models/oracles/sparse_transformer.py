@@ -9,16 +9,16 @@ def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
     """Child et al. 2019, 1904.10509, sections 4.2 and 4.3, the sets A1 and A2 without "j <= i"; heads differ in the
     columns of "fixed" as section 5.2 wants it.
     """
-    l, c = given.options["stride"], given.options["summary"]
-    if l is None:
-        l = int(np.ceil(np.sqrt(given.sizes["max_length"])))
-    c = min(c, l)
+    stride, c = given.options["stride"], given.options["summary"]
+    if stride is None:
+        stride = int(np.ceil(np.sqrt(given.sizes["max_length"])))
+    c = min(c, stride)
 
     def sees(i: int, j: int, h: int) -> bool:
         if given.options["pattern"] == "strided":
-            return -l < i - j < l or (i - j) % l == 0
-        end = l - c * (h % (l // c))
-        return i // l == j // l or end - c <= j % l < end
+            return -stride < i - j < stride or (i - j) % stride == 0
+        end = stride - c * (h % (stride // c))
+        return i // stride == j // stride or end - c <= j % stride < end
 
     out = np.zeros_like(v)
     for b, i, h in real_queries(q, mask):

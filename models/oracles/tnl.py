@@ -14,8 +14,8 @@ def slope(head: int, heads: int) -> float:
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Qin et al. 2023, 2307.14995: O = SRMSNorm(A V) * U with a_ts = q_t . k_s lambda^|t-s| exp(i theta (t-s)), of which
-    the real part; theta in the first layer only. lambda = exp(-slope (1 - l / (L - 1) + 10^-5)) as in the code.
+    """Qin et al. 2023, 2307.14995: O = SRMSNorm(A V) * U with a_ts = q_t . k_s lambda^|t-s| exp(i theta (t-s)), of
+    which the real part; theta in the first layer only. lambda = exp(-slope (1 - l / (L - 1) + 10^-5)) as in the code.
     """
     sizes, w = given.sizes, given.weights
     heads, layer, layers = sizes["heads"], sizes["layer"], sizes["layers"]

@@ -40,7 +40,7 @@ def test_help_imports_nothing_heavy(words):
         (["prepare", "listops", "--from", "nowhere"], 1, "--from nowhere: there is no such"),
         (["prepare", "retrieval"], 1, "new_aan_pairs"),
         (["prepare", "pathfinder", "--gin", "pathfinder.seed_distance = 9"], 2, "first paddles"),
-        (["run", "--task", "listops", "--variant", "preformer", "--protocol", "demo"], 2, "did you mean 'performer'"),
+        (["run", "--task", "listops", "--variant", "performr", "--protocol", "demo"], 2, "did you mean 'performer'"),
         (["run", "--task", "listpos", "--variant", "linear", "--protocol", "demo"], 2, "did you mean 'listops'"),
         (["run", "--task", "listops", "--variant", "linear", "--protocol", "dmeo"], 2, "did you mean 'demo'"),
         ([*RUN, "--seeds", "0,one"], 2, "0,one"),
@@ -124,7 +124,8 @@ from lra.models.attention import register_attention
     [
         ("def f(q, k, v, mask):\n    return q\nraise ValueError('boom')", 1, "line 7: ValueError: boom"),
         ("def f(q, k, v, mask):\n    return undefined", 1, "line 6: NameError"),
-        ("def f(q, k, v, mask):\n    return q[:, :1]", 1, "must return an array of shape"),
+        ("def f(q, k, v, mask):\n    return q[:, :1]", 1, "mine.py, line 4) returned float32 of shape"),
+        ("def f(q, k, v, mask):\n    return q.astype('bfloat16')", 1, "mine.py, line 4) returned bfloat16 of shape"),
         ("def f(q, k):\n    return q", 2, "takes (q, k)"),
         ("def f(q, k, v, mask):\n    return q +", 1, "line 6: SyntaxError"),
     ],

@@ -55,3 +55,10 @@ def test_blocks_and_their_neighbours():
         [1, 2, 3, 4, 5, 6, 7, 0, 0],
         [4, 5, 6, 7, 0, 0, 0, 0, 0],
     ]
+
+
+def test_without_keys_there_is_nothing_to_attend_to():
+    q, none = normal(1, 2, 1, 3), normal(1, 0, 1, 3)
+    out, lse = attend(q, none, none, np.ones((1, 1, 2, 0), bool))
+    assert not out.any()
+    assert (lse == -np.inf).all()

@@ -1,42 +1,32 @@
 """bigbird: its blocks, where they end, and what it draws at random."""
 
-import gin
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lra.check.oracle import differences
-from lra.check.subject import Subject, masks
+from lra.check.subject import masks, normal
 from lra.errors import UsageError
-from lra.models.attention import VARIANTS, Shape
 
-
-def subject(name: str = "bigbird", layer: int = 0, **options) -> Subject:
-    for key, value in options.items():
-        gin.bind_parameter(f"{name}.{key}", value)
-    return Subject(VARIANTS[name], Shape(dim=10, qkv_dim=12, heads=3, max_length=24, layer=layer, layers=2))
+from ..core import assert_equals_oracle, subject, with_weights_of
 
 
 @pytest.mark.parametrize(
     ("options", "lengths"),
     [
         ({"block": 2, "random": 1}, [1, 13, 20]),
-        ({"block": 1, "random": 3, "seed": 5, "layer": 1}, [2, 15]),
+        ({"block": 1, "random": 3, "seed": 5, "layer": 1, "layers": 2}, [2, 15]),
         ({"block": 3, "random": 0}, [19]),
         ({"block": 30, "random": 2}, [7]),
     ],
     ids=str,
 )
 def test_equals_the_formula(options, lengths):
-    s = subject(**options)
-    for length in lengths:
-        assert not list(differences(s, masks(length)))
+    assert_equals_oracle(subject("bigbird", **options), *lengths)
 
 
-def drawn(last: int, heads: int = 1, layer: int = 0, blocks: int = 24, **options) -> np.ndarray:
+def drawn(last: int, blocks: int = 24, **options) -> np.ndarray:
     """The random blocks of every block, of sequences that end in block `last`: [blocks, heads, random]."""
-    core = subject(layer=layer, **options).module.core
-    core.heads = heads
+    core = subject("bigbird", head_dim=1, layers=2, **options).module.core
     return np.asarray(core.random_blocks(blocks, jnp.array([last])))[0]
 
 
@@ -54,7 +44,7 @@ def test_random_blocks_are_distinct_others(random):
 
 def test_random_blocks_are_uniform():
     """Over 3000 heads: of the ten blocks that block 6 of 15 leaves, each is drawn as often, and so is each pair."""
-    heads, left = 3000, [2, 3, 4, 8, 9, 10, 11, 12, 13, 1]
+    heads, left = 3000, [1, 2, 3, 4, 8, 9, 10, 11, 12, 13]
     seen = (drawn(14, heads=heads, random=3)[6][:, :, None] == left).any(1)
     for share, probability in ((seen.mean(0), 3 / 10), (seen.T @ (1.0 * seen) / heads, 3 * 2 / (10 * 9))):
         deviation = np.sqrt(probability * (1 - probability) / heads)
@@ -69,17 +59,17 @@ def test_what_is_drawn_depends_on_layer_head_and_seed_not_on_the_padding():
         assert (other[2:18] != base[2:18]).mean() > 0.5
 
 
-def test_a_short_sequence_has_full_attention():
-    """At most five and the random blocks; the sequences end in other blocks than the padded length."""
-    x, mask = np.random.default_rng(0).normal(size=(6, 24, 10)).astype(np.float32), masks(16)
-    mask = np.pad(mask, [(0, 0), (0, 8)])
-    expected = subject("transformer")
-    out = subject(block=2, random=3).compiled(expected.params, x, mask)
-    np.testing.assert_allclose(out[mask], expected(x, mask)[mask], rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("random", [0, 3])
+def test_a_short_sequence_has_full_attention(random):
+    """One of at most 4 + random blocks, wherever in the padded length it ends."""
+    x, mask, dense = normal(6, 24, 10), masks(2 * (4 + random)), subject("transformer")
+    mask = np.pad(mask, [(0, 0), (0, 24 - mask.shape[1])])
+    out = with_weights_of(subject("bigbird", block=2, random=random), dense)(x, mask)
+    np.testing.assert_allclose(out[mask], dense(x, mask)[mask], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("options", [{"block": 0}, {"random": -1}, {"seed": -1}], ids=str)
 def test_impossible_options_are_refused(options):
     (name, value), *_ = options.items()
     with pytest.raises(UsageError, match=rf"bigbird\.{name} = {value}"):
-        subject(**options)
+        subject("bigbird", **options)

@@ -1,19 +1,12 @@
 """sparse_transformer: both patterns, and their limits."""
 
-import gin
 import numpy as np
 import pytest
 
-from lra.check.oracle import differences
-from lra.check.subject import Subject, masks
+from lra.check.subject import masks, normal
 from lra.errors import UsageError
-from lra.models.attention import VARIANTS, Shape
 
-
-def subject(length: int = 24, name: str = "sparse_transformer", **options) -> Subject:
-    for key, value in options.items():
-        gin.bind_parameter(f"{name}.{key}", value)
-    return Subject(VARIANTS[name], Shape(dim=10, qkv_dim=12, heads=3, max_length=length))
+from ..core import assert_equals_oracle, subject, with_weights_of
 
 
 @pytest.mark.parametrize(
@@ -30,9 +23,7 @@ def subject(length: int = 24, name: str = "sparse_transformer", **options) -> Su
     ids=str,
 )
 def test_equals_the_formula(options, lengths):
-    s = subject(**options)
-    for length in lengths:
-        assert not list(differences(s, masks(length)))
+    assert_equals_oracle(subject("sparse_transformer", **options), *lengths)
 
 
 @pytest.mark.parametrize(
@@ -46,25 +37,30 @@ def test_equals_the_formula(options, lengths):
     ids=str,
 )
 def test_one_block_or_all_columns_is_softmax_attention(options):
-    x, mask = np.random.default_rng(0).normal(size=(6, 13, 10)).astype(np.float32), masks(13)
-    expected = subject(name="transformer")
-    out = subject(**options).compiled(expected.params, x, mask)
-    np.testing.assert_allclose(out[mask], expected(x, mask)[mask], rtol=1e-5, atol=1e-6)
+    x, mask, dense = normal(6, 13, 10), masks(13), subject("transformer")
+    out = with_weights_of(subject("sparse_transformer", **options), dense)(x, mask)
+    np.testing.assert_allclose(out[mask], dense(x, mask)[mask], rtol=1e-5, atol=1e-6)
 
 
 def test_reach_of_fixed():
     """Of blocks of five, three heads see the last pair, the pair before, and again the last."""
-    reach = subject(stride=5, summary=2).module.core.reach(12)
+    reach = subject("sparse_transformer", stride=5, summary=2).module.core.reach(12)
     assert reach.sum(1).tolist() == [5 + 4 + 1] * 10 + [2 + 4 + 4] * 2
     assert np.flatnonzero(reach[0]).tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9, 11]
 
 
 def test_the_stride_is_the_root_of_the_longest_length():
-    assert [subject(length).module.core.stride for length in (1, 16, 17, 1024, 1025)] == [1, 4, 5, 32, 33]
+    assert [subject("sparse_transformer", length).module.core.stride for length in (1, 16, 17, 1024, 1025)] == [
+        1,
+        4,
+        5,
+        32,
+        33,
+    ]
 
 
 @pytest.mark.parametrize("options", [{"pattern": "dense"}, {"stride": 0}, {"summary": 0}], ids=str)
 def test_impossible_options_are_refused(options):
     (name, value), *_ = options.items()
     with pytest.raises(UsageError, match=rf"sparse_transformer\.{name} = '?{value}"):
-        subject(**options)
+        subject("sparse_transformer", **options)

@@ -1,0 +1,60 @@
+"""hgrn2: a gated linear recurrence whose forget gates have lower bounds that rise from layer to layer, both ways."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.models.attention.multihead import merge_heads, projection, split_heads
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.linear_attention import bidirectional_decayed_linear_attention
+from lra.models.oracles.hgrn2 import oracle
+
+Gamma = Float[Array, "layers qkv_dim"]
+
+
+@register_attention(
+    "hgrn2",
+    oracle=oracle,
+    paper="Qin et al. 2024, 2404.07904",
+    cost="L e d",
+    reads_positions=True,
+    by_layer=True,
+)
+class HGRN2(nnx.Module):
+    """S_t = diag(f_t) S_{t-1} + (1 - f_t) i_t^T, y_t = S_t^T o_t in each head, then LayerNorm over all heads and W_o.
+
+    f = bound + (1 - bound) sigmoid(x W_f), i = silu(x W_i), o = sigmoid(x W_o); the authors' expansion r is the head
+    width. The bound of layer l is the sum of the rows before l of softmax(Gamma) over the layers: 0 in the first, below
+    1 in the last. The first layer owns Gamma and hands it on to the others; a single layer has none.
+
+    Both directions share all parameters and are summed, so that a token counts itself twice, as in the authors'
+    bidirectional module. On images theirs scans rows and columns; this one sees one sequence. It has biases, this
+    has none but the norm's.
+    """
+
+    def __init__(self, shape: Shape, *, rngs: nnx.Rngs):
+        self.heads, self.layer = shape.heads, shape.layer
+        self.forget, self.input, self.output = (projection(shape.dim, shape.qkv_dim, rngs) for _ in "fio")
+        self.norm = nnx.LayerNorm(shape.qkv_dim, epsilon=1e-5, rngs=rngs)
+        self.out = projection(shape.qkv_dim, shape.dim, rngs)
+        owner = shape.layer == 0 and shape.layers > 1
+        self.gamma = nnx.Param(jnp.ones((shape.layers, shape.qkv_dim))) if owner else None
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"], carry: Gamma | None
+    ) -> tuple[Float[Array, "batch length dim"], Gamma | None]:
+        gamma = carry if self.gamma is None else self.gamma.get_value()
+        gate = self.forget(x).astype(jnp.float32)
+        if self.layer == 0:
+            forgotten, log_kept = nnx.sigmoid(-gate), nnx.log_sigmoid(gate)
+        else:
+            assert gamma is not None, "the layers below hand Gamma on"
+            shares = nnx.softmax(gamma.astype(jnp.float32), 0)
+            bound, rest = shares[: self.layer].sum(0), shares[self.layer :].sum(0)  # rest, not 1 - bound: that loses it
+            forgotten, log_kept = rest * nnx.sigmoid(-gate), jnp.log(bound + rest * nnx.sigmoid(gate))
+        o, k, v, log_decay = (
+            split_heads(y, self.heads)
+            for y in (nnx.sigmoid(self.output(x)), forgotten, nnx.silu(self.input(x)), log_kept)
+        )
+        y = bidirectional_decayed_linear_attention(o, k, v, log_decay, mask, own_twice=True)
+        return self.out(self.norm(merge_heads(y)).astype(x.dtype)).astype(x.dtype), gamma

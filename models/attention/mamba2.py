@@ -1,0 +1,87 @@
+"""mamba2: the state space duality layer, a linear recurrence with one data-dependent decay a head, both ways."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.multihead import merge_heads, projection
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.linear_attention import decayed_linear_attention
+from lra.models.oracles.mamba2 import oracle
+
+WAYS = 2  # forward and backward
+
+
+@register_attention(
+    "mamba2",
+    oracle=oracle,
+    small={"state": 4},
+    paper="Dao and Gu 2024, 2405.21060",
+    cost="L N d",
+    reads_positions=True,
+)
+class Mamba2(nnx.Module):
+    """z, x, B, C, dt = u W_in; x, B, C = silu(conv(x, B, C)); dt = softplus(dt + bias); in each head, with A < 0,
+    S_t = exp(dt_t A) S_{t-1} + B_t (dt_t x_t)^T, y_t = S_t^T C_t + D x_t; the output is (RMSNorm(y * silu(z)) * scale)
+    W_out.
+
+    The paper is causal. As in Vim (2401.09417), each direction has its own convolution, dt, A and D, the other
+    projections are shared, and the two y are summed before the gate, so that a token counts itself twice.
+
+    Args:
+      state: N, the width of B and C, which all heads share.
+      expand: the width of x and z is expand qkv_dim. Heads are the encoder's, of any width; the authors' are 64 wide.
+      conv: tokens that the depthwise convolution reads: a token and those before it, in the order of its direction.
+
+    Padding is 0 before the convolution and after it, whose bias would fill it, and has dt = 0: it leaves the state
+    as it is. All as the authors' code has it: the ranges of A, dt and the convolution at the start, no biases in W_in
+    and W_out, the gate before the norm.
+    """
+
+    def __init__(self, shape: Shape, *, state: int = 128, expand: int = 2, conv: int = 4, rngs: nnx.Rngs):
+        for name, value in (("state", state), ("expand", expand), ("conv", conv)):
+            if value < 1:
+                raise UsageError(f"mamba2.{name} = {value} must be at least 1")
+        width, heads = expand * shape.qkv_dim, (WAYS, shape.heads)
+        self.heads, self.sizes = shape.heads, (width, width + 2 * state, WAYS * shape.heads)
+        self.into = projection(shape.dim, sum(self.sizes), rngs)
+        draw = lambda size, low, high: jax.random.uniform(rngs.params(), size, minval=low, maxval=high)
+        self.conv = nnx.Param(draw((conv, WAYS, width + 2 * state), -(conv**-0.5), conv**-0.5))
+        self.conv_bias = nnx.Param(draw((WAYS, width + 2 * state), -(conv**-0.5), conv**-0.5))
+        dt = jnp.exp(draw(heads, jnp.log(1e-3), jnp.log(1e-1)))
+        self.dt_bias = nnx.Param(dt + jnp.log(-jnp.expm1(-dt)))  # softplus of it is dt
+        self.log_a = nnx.Param(jnp.log(draw(heads, 1.0, 16.0)))
+        self.skip = nnx.Param(jnp.ones(heads))  # D
+        self.norm = nnx.RMSNorm(width, epsilon=1e-5, rngs=rngs)
+        self.out = projection(width, shape.dim, rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        width, convolved, _ = self.sizes
+        z, xbc, dt = jnp.split(self.into(x), (width, width + convolved), -1)
+        both = lambda y: jnp.stack([y, jnp.flip(y, 1)], 2)  # [batch, length, ways, ...]
+        real = both(mask)[..., None]
+        xbc = self.convolve(jnp.where(real, both(xbc), 0))
+        xbc = jnp.where(real, nnx.silu(xbc), 0)
+        value, b, c = jnp.split(xbc, (width, (width + convolved) // 2), -1)
+        value = value.reshape(*value.shape[:3], self.heads, -1)
+        forward, backward = jnp.split(dt, WAYS, -1)
+        dt = jnp.stack([forward, jnp.flip(backward, 1)], 2).astype(jnp.float32)
+        dt = jnp.where(real, nnx.softplus(dt + self.dt_bias.get_value().astype(jnp.float32)), 0)
+        log_decay = -dt * jnp.exp(self.log_a.get_value().astype(jnp.float32))
+
+        of_heads = lambda y: jnp.broadcast_to(y[..., None, :], (*value.shape[:4], y.shape[-1]))
+        ways_as_heads = lambda y: y.reshape(*y.shape[:2], -1, y.shape[-1])
+        inputs = (of_heads(c), of_heads(b), dt[..., None] * value, log_decay[..., None])
+        y = decayed_linear_attention(*map(ways_as_heads, inputs)).reshape(value.shape)
+        y = y + self.skip.get_value()[..., None] * value
+        y = merge_heads(y[:, :, 0] + jnp.flip(y[:, :, 1], 1))
+        return self.out(self.norm(y * nnx.silu(z)).astype(x.dtype)).astype(x.dtype)
+
+    def convolve(self, x: Float[Array, "batch length ways channels"]) -> Float[Array, "batch length ways channels"]:
+        taps, length = self.conv.get_value(), x.shape[1]
+        x = jnp.pad(x, ((0, 0), (len(taps) - 1, 0), (0, 0), (0, 0)))
+        return sum(x[:, t : t + length] * tap for t, tap in enumerate(taps)) + self.conv_bias.get_value()

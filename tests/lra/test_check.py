@@ -1,0 +1,173 @@
+"""`lra check`, `lra new`, and variants from installed packages, as a user meets them."""
+
+import json
+
+import pytest
+from conftest import SMALL, bindings, lra
+
+from lra.check import CHECKS
+from lra.cli import main
+from lra.models.attention import VARIANTS
+
+BROKEN = """
+import jax.numpy as jnp
+from lra.models.attention import register_attention
+
+@register_attention("{name}"{more})
+def f(q, k, v, mask):
+    {body}
+"""
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch, tmp_path):
+    before = set(VARIANTS)
+    monkeypatch.chdir(tmp_path)
+    yield
+    for name in set(VARIANTS) - before:
+        del VARIANTS[name]
+
+
+def write(name: str, body: str, more: str = "") -> str:
+    with open(f"{name}.py", "w") as file:
+        file.write(BROKEN.format(name=name, body=body, more=more))
+    return f"{name}.py"
+
+
+def test_a_good_variant_is_reported_check_by_check(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
+    assert main(["check", "linear"]) == 0
+    said = capsys.readouterr().out
+    assert all(f" {name} " in said for name in CHECKS)
+    assert f"linear: {len(CHECKS)} hold" in said
+
+
+def test_a_bad_one_fails_with_its_line_and_what_that_means(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
+    file = write("leaks", "return v.mean(1, keepdims=True) + q")
+    assert main(["check", "--import", file, "leaks", "--json"]) == 1
+    said = capsys.readouterr()
+    (found,) = json.loads(said.out)
+    assert said.err.splitlines()[-1] == "lra: not what they say: leaks (1 of 1)"
+    assert (found["variant"], found["line"], found["holds"]) == ("leaks", 5, False)
+    by_name = {check["name"]: check for check in found["checks"]}
+    assert list(by_name) == list(CHECKS)
+    assert by_name["shape"]["status"] == "holds"
+    assert by_name["oracle"]["status"] == "does not apply"
+    assert by_name["padding content"]["status"] == "fails"
+    assert "real tokens change by" in by_name["padding content"]["details"][0]
+    assert by_name["padding content"]["meaning"] == CHECKS["padding content"].meaning
+
+
+def test_one_that_raises_is_named_with_file_and_line_and_not_checked_further(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
+    file = write("raises", "return jnp.dot(q, nothing)")
+    assert main(["check", "--import", file, "raises"]) == 1
+    said = capsys.readouterr().out
+    assert "raises.py, line 7: NameError: name 'nothing' is not defined" in said
+    assert said.count("not run") == len(CHECKS) - 1
+
+
+def test_an_exception_is_shown_with_its_reason(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
+    counts = "return q * jnp.arange(q.shape[1])[:, None, None].astype(q.dtype)"
+    file = write("counts", counts, ', exceptions={"order": "because", "all masked": "needless"}')
+    main(["check", "--import", file, "counts", "--json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    by_name = {check["name"]: (check["status"], check["reason"]) for check in found["checks"]}
+    assert by_name["order"] == ("excepted", "because")
+    assert by_name["all masked"] == ("holds", "")  # what holds needs no exception
+    main(["check", "--import", write("counts_too", counts, ', exceptions={"order": "because"}'), "counts_too"])
+    assert "Excepted: because" in capsys.readouterr().out
+
+
+def test_an_exception_to_no_check_is_named(capsys):
+    file = write("mistaken", "return q", ', exceptions={"oder": "because"}')
+    assert main(["check", "--import", file, "mistaken"]) == 1
+    assert "did you mean 'order'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["check", "lineer"], "did you mean 'linear'?"),
+        (["check", "linear", "--gin", "linear.epsilom = 1"], "did you mean 'epsilon'?"),
+        (["check", "linear", "--workers", "0"], "--workers 0"),
+        (["check"], "NAME"),
+        (["new", "my-attention"], "'my-attention' is no name"),
+        (["new", "../x"], "is no name"),
+        (["new", "class"], "'class' is no name"),
+        (["new", "linear"], "'linear' is there already"),
+    ],
+)
+def test_mistakes_are_one_line(words, says, capsys):
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert says in said.err
+    assert said.err.count("\n") == 1
+    assert not said.out
+
+
+def test_several_are_checked_in_processes_and_the_list_knows_what_was_found(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
+    status = lambda: {entry["name"]: entry["check"] for entry in json.loads(capsys.readouterr().out)}
+    file = write("mine", "return q")
+    main(["variants", "--json"])
+    assert set(status().values()) == {"not checked"}
+    assert main(["check", "--import", file, "linear", "mine", "--workers", "2"]) == 1
+    said = capsys.readouterr()
+    assert "mine: " in said.err
+    assert " causality " in said.out
+    main(["variants", "--json", "--import", write("other", "return q")])
+    found = status()
+    assert found["linear"] == f"{len(CHECKS)} hold"
+    assert found["mine"].startswith(("1 fail", "2 fail", "3 fail"))
+    with open(file, "a") as code:
+        code.write("# changed\n")
+    main(["variants", "--json"])
+    assert status()["mine"] == "changed since"
+
+
+def test_new_writes_a_file_that_is_what_it_says_and_runs(home, capsys):
+    assert main(["new", "my_attention"]) == 0
+    said = capsys.readouterr().out
+    before = open("my_attention.py").read()
+    assert before.count("CHANGE") == 3
+    assert main(["new", "my_attention"]) == 1
+    assert "my_attention.py is there already" in capsys.readouterr().err
+    assert open("my_attention.py").read() == before
+    check, run, _ = (line.split()[1:] for line in said.splitlines() if line.startswith("    lra "))
+    assert main(check) == 0
+    assert run[:3] == ["run", "--import", "my_attention.py"]  # which is imported by now
+    assert main(["run", *run[3:], *bindings(*SMALL)]) == 0
+
+
+def test_a_run_whose_variant_gives_nan_says_so(home, capsys):
+    file = write("nan", "return q / (0 * q)")
+    assert (
+        main(
+            ["run", "--import", file, "--task", "listops", "--variant", "nan", "--protocol", "demo", *bindings(*SMALL)]
+        )
+        == 0
+    )
+    said = capsys.readouterr()
+    assert "at the first step; 'lra check nan' says more" in said.out + said.err
+    assert "nan.py, line 5" in said.out + said.err
+
+
+def package(folder, name: str, code: str) -> None:
+    """An installed package with an entry point."""
+    (folder / f"{name}.py").write_text(code)
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[lra.attention]\n{name} = {name}\n")
+
+
+def test_installed_packages_bring_variants_by_an_entry_point(tmp_path):
+    package(tmp_path, "fine", BROKEN.format(name="from_a_package", body="return q", more=', paper="theirs"'))
+    package(tmp_path, "damaged", "raise ValueError('boom')")
+    done = lra("variants", PYTHONPATH=str(tmp_path), LRA_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "from_a_package" in done.stdout
+    assert done.stderr == "lra: variants of package damaged (damaged) are left out: ValueError: boom\n"
