@@ -118,7 +118,7 @@ def memory_grows(s: Subject) -> Iterator[str]:
     once=True,
 )
 def parameters(s: Subject) -> Iterator[str]:
-    counts = parameters_of(s.variant.name)
+    counts = parameters_of(s.variant.name, s.overrides)
     for task, share in excess(counts, parameters_of("transformer")).items():
         if share > BUDGET:
             yield f"{task}: {counts[task]:,} parameters, {share:+.1%} of the Transformer's"

@@ -52,9 +52,12 @@ class Subjects:
         self.layers = [0]
         if variant.by_layer:
             self.layers = [1] if variant.form == "carrying mixer" else [0, 1]
-        self.subject = functools.cache(
-            lambda layer: Subject(variant, dataclasses.replace(SHAPE, layer=layer, layers=2))
-        )
+        self.subject = functools.cache(self.build)
+
+    def build(self, layer: int) -> Subject:
+        subject = Subject(self.variant, dataclasses.replace(SHAPE, layer=layer, layers=2))
+        subject.overrides = self.overrides
+        return subject
 
     def __call__(self, check: Check) -> Iterator[str]:
         configure(self.variant, self.overrides)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gin
@@ -66,7 +66,10 @@ class Subject:
     Attributes:
       params: the trainable ones.
       rest: all other variables.
+      overrides: gin bindings given by hand, for what is built at other sizes too.
     """
+
+    overrides: Sequence[str] = ()
 
     def __init__(
         self, variant: Variant, shape: Shape = SHAPE, *, seed: int = 0, scatter: float = 0.1, train: bool = False

@@ -51,7 +51,7 @@ class Longformer(nnx.Module):
     ) -> Float[Array, "batch length dim"]:
         g, dropout = self.global_tokens, self.dropout()
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
-        local = mask
+        local = mask & (jnp.arange(mask.shape[1]) >= g)
         window = attend_window(q, k, v, local, self.radius, dropout.fold_in(0))
         if not g:
             return self.out(merge_heads(window[0]))

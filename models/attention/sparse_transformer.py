@@ -62,13 +62,14 @@ class SparseTransformer(nnx.Module):
         near, far = (self.block, self.summaries) if self.pattern == "fixed" else (self.window, self.column)
         return merge([near(q, k, v, mask, dropout.fold_in(0)), far(q, k, v, mask, dropout.fold_in(1))])
 
-    def block(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, ...]:
+    def block(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
         """To the own block."""
         seen = into_blocks(mask, self.stride)[:, :, None, None, :]
-        parts = attend(*(into_blocks(x, self.stride) for x in (q, k, v)), seen, dropout)
-        return tuple(from_blocks(x, q.shape[1]) for x in parts)
+        q_blocks, k_blocks, v_blocks = (into_blocks(x, self.stride) for x in (q, k, v))
+        out, lse = attend(q_blocks, k_blocks, v_blocks, seen, dropout)
+        return from_blocks(out, q.shape[1]), from_blocks(lse, q.shape[1])
 
-    def summaries(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, ...]:
+    def summaries(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
         """To the summaries of the other blocks."""
         real = jnp.broadcast_to(mask[..., None, None], (*k.shape[:3], 1))
         k, v, real = (self.columns(x) for x in (k, v, real))
@@ -86,17 +87,18 @@ class SparseTransformer(nnx.Module):
     def group_of_heads(self) -> Bool[np.ndarray, "groups heads"]:
         return np.arange(self.groups)[::-1, None] == np.arange(self.heads) % self.groups
 
-    def window(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, ...]:
+    def window(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
         """To the tokens less than a stride away."""
         return attend_window(q, k, v, mask, self.stride - 1, dropout)
 
-    def column(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, ...]:
+    def column(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
         """To the tokens one or more strides away."""
         turn = lambda x: jnp.swapaxes(into_blocks(x, self.stride), 1, 2)
         seen = turn(mask)
         others = ~jnp.eye(seen.shape[2], dtype=bool)
-        parts = attend(turn(q), turn(k), turn(v), seen[:, :, None, None, :] & others, dropout)
-        return tuple(from_blocks(jnp.swapaxes(x, 1, 2), q.shape[1]) for x in parts)
+        out, lse = attend(turn(q), turn(k), turn(v), seen[:, :, None, None, :] & others, dropout)
+        back = lambda x: from_blocks(jnp.swapaxes(x, 1, 2), q.shape[1])
+        return back(out), back(lse)
 
     def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
         i, j = np.arange(length)[:, None], np.arange(length)

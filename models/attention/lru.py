@@ -1,0 +1,81 @@
+"""lru: the linear recurrent unit, a stable diagonal recurrence with normalised inputs, both ways."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.recurrence import bidirectional_state_space
+from lra.models.oracles.lru import oracle
+
+
+@register_attention(
+    "lru",
+    oracle=oracle,
+    small={"state": 5},
+    paper="Orvieto et al. 2023, 2303.06349",
+    cost="L N d",
+    reads_positions=True,
+)
+class LRU(nnx.Module):
+    """x_i = lambda x_{i-1} + gamma (B u_i), y_i = Re(C x_i) + D u_i; then GLU(GELU(y)), that is the product of one
+    dense layer with the sigmoid of another.
+
+    lambda = exp(-exp(nu) + i exp(theta)), B and C complex, gamma = exp(log_gamma), of which all are learned (sections
+    3.3 and 3.4). No state has its conjugate among the others.
+
+    The paper's is causal but for Pathfinder, for which it does not say how. Here, as in S5, backward runs the same
+    lambda, gamma and B; C has columns for both states, whose outputs are so summed, and a token counts itself twice.
+
+    Args:
+      state: the number of complex states; half of qkv_dim if None.
+      r_min, r_max: |lambda|^2 starts uniform between their squares (lemma 3.2).
+      max_phase: the phase starts uniform between 0 and it.
+
+    log_gamma starts as the logarithm of sqrt(1 - |lambda|^2) (equation 7). Padding leaves the states as they are.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        state: int | None = None,
+        r_min: float = 0.0,
+        r_max: float = 1.0,
+        max_phase: float = 2 * np.pi,
+        rngs: nnx.Rngs,
+    ):
+        size = max(shape.qkv_dim // 2, 1) if state is None else state
+        if size < 1:
+            raise UsageError(f"lru.state = {state} must be at least 1")
+        if not 0 <= r_min < r_max <= 1:
+            raise UsageError(
+                f"lru.r_min = {r_min} must be at least 0 and below lru.r_max = {r_max}, which is at most 1"
+            )
+        if max_phase <= 0:
+            raise UsageError(f"lru.max_phase = {max_phase} must be above 0")
+        tiny = np.finfo(np.float32).tiny
+        uniform = lambda: jax.random.uniform(rngs.params(), (size,), minval=tiny)
+        normal = lambda scale, *sizes: nnx.Param(scale * jax.random.normal(rngs.params(), sizes))
+        decay = -jnp.log(r_min**2 + uniform() * (r_max**2 - r_min**2)) / 2  # -log |lambda|
+        self.nu = nnx.Param(jnp.log(decay))
+        self.theta = nnx.Param(jnp.log(max_phase * uniform()))
+        self.log_gamma = nnx.Param(jnp.log(-jnp.expm1(-2 * decay)) / 2)
+        self.b = normal((2 * shape.dim) ** -0.5, 2, size, shape.dim)  # real and imaginary part
+        self.c = normal(size**-0.5, 2, 2, shape.dim, size)  # likewise, forward and backward
+        self.d = normal(1.0, shape.dim)
+        self.glu = nnx.Linear(shape.dim, 2 * shape.dim, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        parameters = (self.nu, self.theta, self.log_gamma, self.b, self.c, self.d)
+        nu, theta, log_gamma, b, c, d = (parameter.get_value().astype(jnp.float32) for parameter in parameters)
+        log_a = jax.lax.complex(-jnp.exp(nu), jnp.exp(theta))
+        b = jnp.exp(log_gamma)[:, None] * jax.lax.complex(*b)
+        y = bidirectional_state_space(log_a, b, jax.lax.complex(*c), x, mask) + d * x
+        value, gate = jnp.split(self.glu(nnx.gelu(y.astype(x.dtype))), 2, -1)
+        return (value * nnx.sigmoid(gate)).astype(x.dtype)

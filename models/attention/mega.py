@@ -1,0 +1,172 @@
+"""mega: gated attention of a single head to an exponential moving average of the tokens."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from lra.errors import UsageError
+from lra.models.attention.multihead import AttentionDropout
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.recurrence import constant_convolution
+from lra.models.kernels.softmax import Dropout, from_blocks, into_blocks
+from lra.models.oracles.mega import oracle
+
+QUERIES = 512  # at a time, as in transformer.py
+FUNCTIONS = ("softmax", "laplace")
+MU, SIGMA = np.sqrt(1 / 2), np.sqrt(1 / (4 * np.pi))  # of the Laplace function, section 3.1
+
+
+def toeplitz(x: Float[Array, " columns+rows-1"], rows: int) -> Float[Array, "rows columns"]:
+    """out[i, j] = x[rows - 1 - i + j], without a gather, whose transpose would be a scatter."""
+    width = len(x) - 1
+    repeated = jnp.broadcast_to(x, (rows, len(x))).reshape(-1)
+    return repeated[rows - 1 : rows - 1 + rows * width].reshape(rows, width)[:, : len(x) - rows + 1]
+
+
+@register_attention(
+    "mega",
+    oracle=oracle,
+    small={"state": 3},
+    paper="Ma et al. 2023, 2209.10655",
+    cost="L^2 d",
+    reads_positions=True,
+)
+class Mega(nnx.Module):
+    """The moving average equipped gated attention unit (section 3.3), without its FFN: the block has an MLP.
+
+    X' = silu(EMA(X) + omega X). With Z = silu(X' W_z): Q, K = kappa Z + mu, each with its own; V = silu(X W_v);
+    O = f(Q, K) V; r = silu(X' W_r); u = sigmoid(X' W_u); H = silu(X' W_h + (r * O) U_h). The output is u * (H - X):
+    the block adds the X of before its norm, for the paper's u * H + (1 - u) * X. All W have biases.
+
+    EMA (section 3.2, equation 4), in each channel for N states: h_i = p beta x_i + (1 - p sigmoid(alpha)) h_{i-1},
+    p = sigmoid(delta), and the sum of gamma h_i / sqrt(N). Forward and backward have parameters of their own and are
+    summed; a token counts itself in both. Padding enters as 0, and the decay counts it, as distances do.
+
+    Args:
+      state: N.
+      query_dim: z, the width of Q and K; half of qkv_dim if None.
+      value_dim: v, the width of V; twice qkv_dim if None. Both are the authors' ratios on LRA.
+      attention: "softmax", of Q K^T / sqrt(z) + bias, or "laplace", the Laplace function of Q K^T / n + bias for n real
+        keys, which is not normalised. The authors take softmax for text, Laplace for images.
+      chunk: attention within chunks of so many tokens, which makes the cost "L c d" (section 3.5); 0 for one whole.
+        The EMA goes across them.
+      bias: whether there is one, a learned number for each distance up to max_length, or to the chunk's.
+
+    omega and its silu are the authors' code's, whose EMA ends after 1,024 tokens; this one does not.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        state: int = 16,
+        query_dim: int | None = None,
+        value_dim: int | None = None,
+        attention: str = "softmax",
+        chunk: int = 0,
+        bias: bool = True,
+        rngs: nnx.Rngs,
+    ):
+        z = max(shape.qkv_dim // 2, 1) if query_dim is None else query_dim
+        v = 2 * shape.qkv_dim if value_dim is None else value_dim
+        for name, value, least in (("state", state, 1), ("query_dim", z, 1), ("value_dim", v, 1), ("chunk", chunk, 0)):
+            if value < least:
+                raise UsageError(f"mega.{name} = {value} must be at least {least}")
+        if attention not in FUNCTIONS:
+            raise UsageError(f"mega.attention = '{attention}' is neither 'softmax' nor 'laplace'")
+        self.shape, self.attention, self.chunk = shape, attention, chunk
+        dim, init = shape.dim, nnx.initializers.normal(0.02)
+        normal = lambda scale, *sizes: nnx.Param(scale * jax.random.normal(rngs.params(), sizes))
+        self.delta, self.alpha = normal(0.2, 2, dim, state), normal(0.2, 2, dim, state)
+        self.beta = nnx.Param((-1.0) ** jnp.arange(state) + 0.02 * jax.random.normal(rngs.params(), (2, dim, state)))
+        self.gamma, self.omega = normal(1.0, 2, dim, state), normal(1.0, dim)
+        linear: Any = lambda rows, columns, bias=True: nnx.Linear(
+            rows, columns, use_bias=bias, kernel_init=init, rngs=rngs
+        )
+        self.z, self.v, self.r = linear(dim, z), linear(dim, v), linear(dim, v)
+        self.u, self.h, self.out = linear(dim, dim), linear(dim, dim), linear(v, dim, bias=False)
+        self.kappa, self.mu = normal(0.02, 2, z), nnx.Param(jnp.zeros((2, z)))
+        self.distances = normal(0.02, 2 * (chunk or shape.max_length) - 1) if bias else None
+        self.dropout = AttentionDropout(shape.dropout, rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        x = jnp.where(mask[..., None], x, 0)
+        averaged = nnx.silu(self.average(x) + self.omega.get_value() * x).astype(x.dtype)
+        z, v = nnx.silu(self.z(averaged)), nnx.silu(self.v(x))
+        q, k = (z * kappa + mu for kappa, mu in zip(self.kappa.get_value(), self.mu.get_value()))
+        attended = self.attend(*(y.astype(x.dtype) for y in (q, k, v)), mask)
+        r, u = nnx.silu(self.r(averaged)), nnx.sigmoid(self.u(averaged))
+        h = nnx.silu(self.h(averaged) + self.out((r * attended).astype(x.dtype)))
+        return (u * (h - x)).astype(x.dtype)
+
+    def average(self, x: Float[Array, "batch length dim"]) -> Float[Array, "batch length dim"]:
+        parameters = (self.delta, self.alpha, self.beta, self.gamma)
+        delta, alpha, beta, gamma = (jnp.concatenate(y.get_value().astype(jnp.float32)) for y in parameters)
+        p = nnx.sigmoid(delta)
+        lost = jnp.minimum(p * nnx.sigmoid(alpha), 1 - jnp.finfo(jnp.float32).eps)  # all of it would be log(0)
+        both = jnp.concatenate([x, jnp.flip(x, 1)], -1)
+        y = constant_convolution(jnp.log1p(-lost), p * beta * gamma * gamma.shape[-1] ** -0.5, both)
+        forward, backward = jnp.split(y, 2, -1)
+        return forward + jnp.flip(backward, 1)
+
+    def attend(
+        self,
+        q: Float[Array, "batch length z"],
+        k: Float[Array, "batch length z"],
+        v: Float[Array, "batch length v"],
+        mask: Bool[Array, "batch length"],
+    ) -> Float[Array, "batch length v"]:
+        """f(Q, K) V, in chunks or, of one long whole, some queries at a time."""
+        length, dropout = q.shape[1], self.dropout()
+        if self.chunk:
+            chunk = min(self.chunk, length)
+            blocks = (into_blocks(y, chunk) for y in (q, k, v, mask))
+            return from_blocks(self.attend_block(*blocks, self.biases(0, chunk, chunk), dropout), length)
+        if self.distances is not None:
+            self.shape.admit(length, "mega")
+        if length <= QUERIES:
+            return self.attend_block(q, k, v, mask, self.biases(0, length, length), dropout)
+
+        @jax.checkpoint
+        def rows(part: tuple[Array, Array]) -> Array:
+            index, queries = part
+            biases = self.biases(index * QUERIES, QUERIES, length)
+            return self.attend_block(queries, k, v, mask, biases, dropout.fold_in(index))
+
+        parts = jnp.moveaxis(into_blocks(q, QUERIES), 1, 0)
+        return from_blocks(jnp.moveaxis(jax.lax.map(rows, (jnp.arange(len(parts)), parts)), 0, 1), length)
+
+    def biases(self, start: Array | int, rows: int, columns: int) -> Float[Array, "rows columns"] | float:
+        """Those of queries start, start + 1, ... to all keys: at distances j - i, which may leave the table by rows."""
+        if self.distances is None:
+            return 0.0
+        table = jnp.pad(self.distances.get_value().astype(jnp.float32), (rows, rows))
+        first = (len(table) - 1) // 2 - start - (rows - 1)
+        return toeplitz(jax.lax.dynamic_slice(table, (first,), (columns + rows - 1,)), rows)
+
+    def attend_block(
+        self,
+        q: Float[Array, "*blocks queries z"],
+        k: Float[Array, "*blocks keys z"],
+        v: Float[Array, "*blocks keys v"],
+        real: Bool[Array, "*blocks keys"],
+        biases: Float[Array, "queries keys"] | float,
+        dropout: Dropout,
+    ) -> Float[Array, "*blocks queries v"]:
+        """Logits, f and sums in float32; 0 where there is no real key."""
+        products = jnp.einsum("...qz,...kz->...qk", q, k, preferred_element_type=jnp.float32)
+        seen = real[..., None, :]
+        if self.attention == "softmax":
+            logits = jnp.where(seen, products * q.shape[-1] ** -0.5 + biases, jnp.finfo(jnp.float32).min)
+            weights = nnx.softmax(logits)
+        else:
+            logits = products / jnp.maximum(seen.sum(-1, keepdims=True), 1) + biases
+            weights = (1 + jax.lax.erf((logits - MU) / (SIGMA * np.sqrt(2)))) / 2
+        weights = dropout(jnp.where(seen, weights, 0)).astype(v.dtype)
+        return jnp.einsum("...qk,...kv->...qv", weights, v, preferred_element_type=jnp.float32).astype(v.dtype)

@@ -1,0 +1,100 @@
+"""s5: one linear state space model for all channels, its state matrix diagonal, both ways."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Complex, Float
+
+from lra.errors import UsageError
+from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.recurrence import bidirectional_state_space
+from lra.models.oracles.s5 import oracle
+
+
+def hippo(size: int) -> tuple[Complex[np.ndarray, " half"], Complex[np.ndarray, "size half"]]:
+    """Eigenvalues and eigenvectors of HiPPO-N, the normal part of HiPPO-LegS, one of each conjugate pair.
+
+    HiPPO-LegS is -sqrt((2n+1)(2k+1)) below the diagonal and -(n+1) on it; half of that, made antisymmetric, less 1/2
+    on the diagonal is what remains of it without its part of rank one (section 4.3 and appendix B.1).
+    """
+    root = np.sqrt(2 * np.arange(size) + 1)
+    below = np.tril(np.outer(root, root), -1)
+    frequencies, vectors = np.linalg.eigh(-1j * (below.T - below) / 2)
+    return -0.5 + 1j * frequencies[size // 2 :], vectors[:, size // 2 :]
+
+
+def pair(x: Complex[Array, "..."]) -> nnx.Param:
+    """Its real and imaginary parts, along a new first axis."""
+    return nnx.Param(jnp.stack([x.real, x.imag]).astype(jnp.float32))
+
+
+def complex_of(pair: nnx.Param) -> Complex[Array, "..."]:
+    return jax.lax.complex(*pair.get_value().astype(jnp.float32))
+
+
+@register_attention(
+    "s5",
+    oracle=oracle,
+    small={"state": 8, "blocks": 2},
+    paper="Smith et al. 2023, 2208.04933",
+    cost="L N d",
+    reads_positions=True,
+)
+class S5(nnx.Module):
+    """x_i = A x_{i-1} + B u_i, y_i = 2 Re(C x_i) + D u_i; then g * sigmoid(W g + w) with g = GELU(y).
+
+    A = exp(Lambda step), B = (A - 1) / Lambda B~ (zero-order hold, equation 6), Lambda, B~ and C complex, with a step
+    size for each state. Backward runs the same A and B; C has columns for both states, whose outputs are so summed, and
+    a token enters both: it counts itself twice (section 3 and the authors' code).
+
+    Args:
+      state: the number of states, that of both members of each conjugate pair, of which one is kept; qkv_dim if None.
+      blocks: Lambda starts as the eigenvalues of so many equal HiPPO-N matrices along the diagonal; each is of
+        state / blocks, an even number. B~ and C start as those of real matrices in the basis of their eigenvectors.
+      step_min, step_max: step sizes start between them, uniform in their logarithm.
+      clip: keeps Re(Lambda) at most -10^-4, without which it may turn positive and the state grow without bounds. The
+        authors do so on Image only.
+
+    Padding leaves the states as they are; the authors' code runs over it.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        state: int | None = None,
+        blocks: int = 8,
+        step_min: float = 1e-3,
+        step_max: float = 1e-1,
+        clip: bool = True,
+        rngs: nnx.Rngs,
+    ):
+        size = shape.qkv_dim if state is None else state
+        if blocks < 1 or size < 1 or size % (2 * blocks):
+            raise UsageError(f"s5.state = {size} does not divide into s5.blocks = {blocks} of an even size")
+        if not 0 < step_min <= step_max:
+            raise UsageError(f"s5.step_min = {step_min} must be above 0 and at most s5.step_max = {step_max}")
+        self.clip = clip
+        eigenvalues, vectors = hippo(size // blocks)
+        basis = np.kron(np.eye(blocks), vectors)  # [size, size / 2]
+        normal = lambda *sizes: jax.random.normal(rngs.params(), sizes) * size**-0.5
+        self.eigenvalues = pair(jnp.asarray(np.tile(eigenvalues, blocks)))
+        self.b = pair(basis.conj().T @ normal(size, shape.dim))
+        self.c = pair(jax.lax.complex(normal(2, shape.dim, size), normal(2, shape.dim, size)) @ basis)
+        self.d = nnx.Param(jax.random.normal(rngs.params(), (shape.dim,)))
+        low, high = np.log(step_min), np.log(step_max)
+        self.log_step = nnx.Param(jax.random.uniform(rngs.params(), (size // 2,), minval=low, maxval=high))
+        self.gate = nnx.Linear(shape.dim, shape.dim, rngs=rngs)
+
+    def __call__(
+        self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length dim"]:
+        eigenvalues, step = complex_of(self.eigenvalues), jnp.exp(self.log_step.get_value().astype(jnp.float32))
+        if self.clip:
+            eigenvalues = jax.lax.complex(jnp.minimum(eigenvalues.real, -1e-4), eigenvalues.imag)
+        log_a = eigenvalues * step
+        b = (jnp.expm1(log_a) / eigenvalues)[:, None] * complex_of(self.b)
+        y = bidirectional_state_space(log_a, b, 2 * complex_of(self.c), x, mask)
+        g = nnx.gelu((y + self.d.get_value() * x).astype(x.dtype))
+        return (g * nnx.sigmoid(self.gate(g))).astype(x.dtype)
