@@ -4,27 +4,30 @@ import re
 from pathlib import Path
 
 from conftest import SMALL, bindings, lra
+from lra import template
+from lra.check import CHECKS
+from lra.models.attention import VARIANTS
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def test_the_variant_in_the_readme_goes_from_training_to_its_row(home, tmp_path):
-    readme = (ROOT / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(# my_attention\.py\n.*?)```", readme, re.S)
-    assert len(code.splitlines()) <= 15
-    (command,) = re.findall(r"lra run --import my_attention\.py (.*)\n", readme)
-    (tmp_path / "my_attention.py").write_text(code)
-    words = ["run", "--import", "my_attention.py", *command.split()]
-    done = lra(*words, *bindings(*SMALL), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    table = lra("leaderboard", cwd=tmp_path)
-    assert re.search(r"^ *mine +\d+\.\d\d", table.stdout, re.M), table.stdout
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 
 
-def test_the_table_in_the_readme_has_every_variant():
-    from lra.models.attention import VARIANTS
+def test_the_ten_minutes_go_from_nothing_to_a_row(home, tmp_path):
+    (commands,) = re.findall(r"```sh\n(lra new my_attention\n.*?)```", README, re.S)
+    new, check, run, leaderboard = (line.split()[1:] for line in commands.splitlines())
+    for words in (new, check, [*run, *bindings(*SMALL)]):
+        done = lra(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    table = lra(*leaderboard, cwd=tmp_path)
+    assert re.search(r"^ *my_attention +\d+\.\d\d", table.stdout, re.M), table.stdout
 
-    readme = (ROOT / "README.md").read_text()
-    for name in ("transformer", "local", "linear", "performer", "linformer", "dilated"):
-        assert name in VARIANTS
-        assert re.search(rf"^\| {name} \|", readme, re.M), name
+
+def test_the_file_in_the_readme_is_what_lra_new_writes():
+    (code,) = re.findall(r"```python\n(# CHANGE.*?)```", README, re.S)
+    assert code == template.variant("my_attention")
+    assert len(code.splitlines()) <= 20
+
+
+def test_the_tables_in_the_readme_have_every_variant_and_check():
+    for table, names in (("## Variants", VARIANTS), ("### What is checked", CHECKS)):
+        rows = re.findall(r"^\| ([\w ]+) \|", README.split(table)[1].split("\n#")[0], re.M)
+        assert sorted(rows[1:]) == sorted(names)  # the first is the header

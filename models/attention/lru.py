@@ -21,21 +21,23 @@ from lra.models.oracles.lru import oracle
     reads_positions=True,
 )
 class LRU(nnx.Module):
-    """x_i = lambda x_{i-1} + gamma (B u_i), y_i = Re(C x_i) + D u_i; then GLU(GELU(y)), that is the product of one
-    dense layer with the sigmoid of another.
+    """x_i = lambda x_{i-1} + gamma (B u_i), y_i = Re(C x_i) + D u_i; then, with g = GELU(y), the GLU
+    (V g + v) * sigmoid(W g + w).
 
-    lambda = exp(-exp(nu) + i exp(theta)), B and C complex, gamma = exp(log_gamma), of which all are learned (sections
-    3.3 and 3.4). No state has its conjugate among the others.
+    lambda = exp(-exp(nu) + i exp(theta)), B and C complex, and gamma = exp(log_gamma) are learned (sections 3.3 and
+    3.4). States do not come in conjugate pairs.
 
-    The paper's is causal but for Pathfinder, for which it does not say how. Here, as in S5, backward runs the same
-    lambda, gamma and B; C has columns for both states, whose outputs are so summed, and a token counts itself twice.
+    The paper's is causal on all tasks but Pathfinder and Path-X. Here, as in S5, backward runs the same lambda, gamma
+    and B, and C has columns for the states of both directions: their outputs are summed. The current token enters
+    both, so that it counts itself twice.
 
     Args:
-      state: the number of complex states; half of qkv_dim if None.
-      r_min, r_max: |lambda|^2 starts uniform between their squares (lemma 3.2).
+      state: the number of complex states; a third of qkv_dim if None, which makes as many parameters as attention has.
+      r_min, r_max: |lambda|^2 starts uniform between their squares.
       max_phase: the phase starts uniform between 0 and it.
+      half_glu: g * sigmoid(W g + w) instead, as the paper has it on Path-X.
 
-    log_gamma starts as the logarithm of sqrt(1 - |lambda|^2) (equation 7). Padding leaves the states as they are.
+    log_gamma starts as the logarithm of sqrt(1 - |lambda|^2). Padding leaves the states as they are.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class LRU(nnx.Module):
         r_min: float = 0.0,
         r_max: float = 1.0,
         max_phase: float = 2 * np.pi,
+        half_glu: bool = False,
         rngs: nnx.Rngs,
     ):
-        size = max(shape.qkv_dim // 2, 1) if state is None else state
+        size = max(shape.qkv_dim // 3, 1) if state is None else state
         if size < 1:
             raise UsageError(f"lru.state = {state} must be at least 1")
         if not 0 <= r_min < r_max <= 1:
@@ -57,6 +60,7 @@ class LRU(nnx.Module):
             )
         if max_phase <= 0:
             raise UsageError(f"lru.max_phase = {max_phase} must be above 0")
+        self.half_glu = half_glu
         tiny = np.finfo(np.float32).tiny
         uniform = lambda: jax.random.uniform(rngs.params(), (size,), minval=tiny)
         normal = lambda scale, *sizes: nnx.Param(scale * jax.random.normal(rngs.params(), sizes))
@@ -67,7 +71,7 @@ class LRU(nnx.Module):
         self.b = normal((2 * shape.dim) ** -0.5, 2, size, shape.dim)  # real and imaginary part
         self.c = normal(size**-0.5, 2, 2, shape.dim, size)  # likewise, forward and backward
         self.d = normal(1.0, shape.dim)
-        self.glu = nnx.Linear(shape.dim, 2 * shape.dim, rngs=rngs)
+        self.glu = nnx.Linear(shape.dim, (1 if half_glu else 2) * shape.dim, rngs=rngs)
 
     def __call__(
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
@@ -77,5 +81,7 @@ class LRU(nnx.Module):
         log_a = jax.lax.complex(-jnp.exp(nu), jnp.exp(theta))
         b = jnp.exp(log_gamma)[:, None] * jax.lax.complex(*b)
         y = bidirectional_state_space(log_a, b, jax.lax.complex(*c), x, mask) + d * x
-        value, gate = jnp.split(self.glu(nnx.gelu(y.astype(x.dtype))), 2, -1)
-        return (value * nnx.sigmoid(gate)).astype(x.dtype)
+        g = nnx.gelu(y.astype(x.dtype))
+        dense = self.glu(g)
+        gate, value = (dense, g) if self.half_glu else jnp.split(dense, 2, -1)
+        return (nnx.sigmoid(gate) * value).astype(x.dtype)

@@ -1,6 +1,6 @@
 """mega: gated attention of a single head to an exponential moving average of the tokens."""
 
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from lra.models.oracles.mega import oracle
 
 QUERIES = 512  # at a time, as in transformer.py
 FUNCTIONS = ("softmax", "laplace")
-MU, SIGMA = np.sqrt(1 / 2), np.sqrt(1 / (4 * np.pi))  # of the Laplace function, section 3.1
+MU, SIGMA = np.sqrt(1 / 2), np.sqrt(1 / (4 * np.pi))  # of the Laplace function
 
 
 def toeplitz(x: Float[Array, " columns+rows-1"], rows: int) -> Float[Array, "rows columns"]:
@@ -36,13 +36,13 @@ def toeplitz(x: Float[Array, " columns+rows-1"], rows: int) -> Float[Array, "row
     reads_positions=True,
 )
 class Mega(nnx.Module):
-    """The moving average equipped gated attention unit (section 3.3), without its FFN: the block has an MLP.
+    """The moving average equipped gated attention unit without the FFN after it: the block has an MLP.
 
     X' = silu(EMA(X) + omega X). With Z = silu(X' W_z): Q, K = kappa Z + mu, each with its own; V = silu(X W_v);
     O = f(Q, K) V; r = silu(X' W_r); u = sigmoid(X' W_u); H = silu(X' W_h + (r * O) U_h). The output is u * (H - X):
     the block adds the X of before its norm, for the paper's u * H + (1 - u) * X. All W have biases.
 
-    EMA (section 3.2, equation 4), in each channel for N states: h_i = p beta x_i + (1 - p sigmoid(alpha)) h_{i-1},
+    EMA, multi-dimensional and damped: in each channel, for N states, h_i = p beta x_i + (1 - p sigmoid(alpha)) h_{i-1},
     p = sigmoid(delta), and the sum of gamma h_i / sqrt(N). Forward and backward have parameters of their own and are
     summed; a token counts itself in both. Padding enters as 0, and the decay counts it, as distances do.
 
@@ -52,11 +52,11 @@ class Mega(nnx.Module):
       value_dim: v, the width of V; twice qkv_dim if None. Both are the authors' ratios on LRA.
       attention: "softmax", of Q K^T / sqrt(z) + bias, or "laplace", the Laplace function of Q K^T / n + bias for n real
         keys, which is not normalised. The authors take softmax for text, Laplace for images.
-      chunk: attention within chunks of so many tokens, which makes the cost "L c d" (section 3.5); 0 for one whole.
+      chunk: attention within chunks of so many tokens, which makes the cost "L c d" (Mega-chunk); 0 for one whole.
         The EMA goes across them.
       bias: whether there is one, a learned number for each distance up to max_length, or to the chunk's.
 
-    omega and its silu are the authors' code's, whose EMA ends after 1,024 tokens; this one does not.
+    omega and the silu around it are the authors' code's. Its EMA on LRA ends after 1,024 tokens; this one does not.
     """
 
     def __init__(
@@ -84,11 +84,9 @@ class Mega(nnx.Module):
         self.delta, self.alpha = normal(0.2, 2, dim, state), normal(0.2, 2, dim, state)
         self.beta = nnx.Param((-1.0) ** jnp.arange(state) + 0.02 * jax.random.normal(rngs.params(), (2, dim, state)))
         self.gamma, self.omega = normal(1.0, 2, dim, state), normal(1.0, dim)
-        linear: Any = lambda rows, columns, bias=True: nnx.Linear(
-            rows, columns, use_bias=bias, kernel_init=init, rngs=rngs
-        )
+        linear = functools.partial(nnx.Linear, kernel_init=init, rngs=rngs)
         self.z, self.v, self.r = linear(dim, z), linear(dim, v), linear(dim, v)
-        self.u, self.h, self.out = linear(dim, dim), linear(dim, dim), linear(v, dim, bias=False)
+        self.u, self.h, self.out = linear(dim, dim), linear(dim, dim), linear(v, dim, use_bias=False)
         self.kappa, self.mu = normal(0.02, 2, z), nnx.Param(jnp.zeros((2, z)))
         self.distances = normal(0.02, 2 * (chunk or shape.max_length) - 1) if bias else None
         self.dropout = AttentionDropout(shape.dropout, rngs)
@@ -100,7 +98,7 @@ class Mega(nnx.Module):
         averaged = nnx.silu(self.average(x) + self.omega.get_value() * x).astype(x.dtype)
         z, v = nnx.silu(self.z(averaged)), nnx.silu(self.v(x))
         q, k = (z * kappa + mu for kappa, mu in zip(self.kappa.get_value(), self.mu.get_value()))
-        attended = self.attend(*(y.astype(x.dtype) for y in (q, k, v)), mask)
+        attended = self.attend(q.astype(x.dtype), k.astype(x.dtype), v.astype(x.dtype), mask)
         r, u = nnx.silu(self.r(averaged)), nnx.sigmoid(self.u(averaged))
         h = nnx.silu(self.h(averaged) + self.out((r * attended).astype(x.dtype)))
         return (u * (h - x)).astype(x.dtype)
@@ -126,8 +124,8 @@ class Mega(nnx.Module):
         length, dropout = q.shape[1], self.dropout()
         if self.chunk:
             chunk = min(self.chunk, length)
-            blocks = (into_blocks(y, chunk) for y in (q, k, v, mask))
-            return from_blocks(self.attend_block(*blocks, self.biases(0, chunk, chunk), dropout), length)
+            q, k, v, mask = (into_blocks(y, chunk) for y in (q, k, v, mask))
+            return from_blocks(self.attend_block(q, k, v, mask, self.biases(0, chunk, chunk), dropout), length)
         if self.distances is not None:
             self.shape.admit(length, "mega")
         if length <= QUERIES:
@@ -143,7 +141,7 @@ class Mega(nnx.Module):
         return from_blocks(jnp.moveaxis(jax.lax.map(rows, (jnp.arange(len(parts)), parts)), 0, 1), length)
 
     def biases(self, start: Array | int, rows: int, columns: int) -> Float[Array, "rows columns"] | float:
-        """Those of queries start, start + 1, ... to all keys: at distances j - i, which may leave the table by rows."""
+        """Those of queries start, start + 1, ... to all keys, by distance; the last rows may be of none, and beyond."""
         if self.distances is None:
             return 0.0
         table = jnp.pad(self.distances.get_value().astype(jnp.float32), (rows, rows))

@@ -15,8 +15,8 @@ from lra.models.oracles.s5 import oracle
 def hippo(size: int) -> tuple[Complex[np.ndarray, " half"], Complex[np.ndarray, "size half"]]:
     """Eigenvalues and eigenvectors of HiPPO-N, the normal part of HiPPO-LegS, one of each conjugate pair.
 
-    HiPPO-LegS is -sqrt((2n+1)(2k+1)) below the diagonal and -(n+1) on it; half of that, made antisymmetric, less 1/2
-    on the diagonal is what remains of it without its part of rank one (section 4.3 and appendix B.1).
+    HiPPO-LegS is -sqrt((2n+1)(2k+1)) below the diagonal and -(n+1) on it. Half of that, made antisymmetric, and -1/2
+    on the diagonal, is what remains without its part of rank one.
     """
     root = np.sqrt(2 * np.arange(size) + 1)
     below = np.tril(np.outer(root, root), -1)
@@ -44,17 +44,17 @@ def complex_of(pair: nnx.Param) -> Complex[Array, "..."]:
 class S5(nnx.Module):
     """x_i = A x_{i-1} + B u_i, y_i = 2 Re(C x_i) + D u_i; then g * sigmoid(W g + w) with g = GELU(y).
 
-    A = exp(Lambda step), B = (A - 1) / Lambda B~ (zero-order hold, equation 6), Lambda, B~ and C complex, with a step
-    size for each state. Backward runs the same A and B; C has columns for both states, whose outputs are so summed, and
-    a token enters both: it counts itself twice (section 3 and the authors' code).
+    A = exp(Lambda step), B = (A - 1) / Lambda B~, by zero-order hold; Lambda, B~ and C are complex, and each state has
+    a step size. Backward runs the same A and B, and C has columns for the states of both directions: their outputs
+    are summed. The current token enters both, so that it counts itself twice. All this is the authors' code's too.
 
     Args:
       state: the number of states, that of both members of each conjugate pair, of which one is kept; qkv_dim if None.
       blocks: Lambda starts as the eigenvalues of so many equal HiPPO-N matrices along the diagonal; each is of
         state / blocks, an even number. B~ and C start as those of real matrices in the basis of their eigenvectors.
       step_min, step_max: step sizes start between them, uniform in their logarithm.
-      clip: keeps Re(Lambda) at most -10^-4, without which it may turn positive and the state grow without bounds. The
-        authors do so on Image only.
+      clip: keeps Re(Lambda), a free parameter, at most -10^-4: where it is positive, the state grows without bounds.
+        The authors do so on Image only.
 
     Padding leaves the states as they are; the authors' code runs over it.
     """

@@ -6,9 +6,9 @@ from lra.models.oracles import Given, Mask, Tokens
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Orvieto et al. 2023, 2303.06349: x_k = Lambda x_{k-1} + gamma * (B u_k) (equation 7) with Lambda = exp(-exp(nu) +
+    """Orvieto et al. 2023, 2303.06349: x_k = Lambda x_{k-1} + gamma * (B u_k) with Lambda = exp(-exp(nu) +
     i exp(theta)), y_k = Re(C x_k) + D u_k, for the real tokens forward and backward, each with a C of its own. Then
-    GELU (that by tanh) and GLU: the first half of a dense layer times the sigmoid of the second.
+    GELU (that by tanh) and GLU: the sigmoid of half of a dense layer times the other half; times the GELU in half-GLU.
     """
     w = given.weights
     b, c = (w[name][0] + 1j * w[name][1] for name in ("b", "c"))
@@ -24,6 +24,7 @@ def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
                 y[k] += (c[way] @ state).real
         for k in tokens:
             g = y[k] / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (y[k] + 0.044715 * y[k] ** 3)))
-            value, gate = np.split(g @ w["glu.kernel"] + w["glu.bias"], 2)
+            dense = g @ w["glu.kernel"] + w["glu.bias"]
+            gate, value = (dense, g) if given.options["half_glu"] else np.split(dense, 2)
             out[row, k] = value / (1 + np.exp(-gate))
     return out

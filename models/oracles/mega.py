@@ -1,6 +1,7 @@
 """mega: an exponential moving average a step at a time, and attention a pair of tokens at a time."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,9 +11,9 @@ sigmoid = lambda x: 1 / (1 + np.exp(-x))
 silu = lambda x: x * sigmoid(x)
 
 
-def moving_average(x: Tokens, mask: Mask, w) -> Tokens:
+def moving_average(x: Tokens, mask: Mask, w: Mapping[str, np.ndarray]) -> Tokens:
     """h_t = alpha' beta x_t + (1 - alpha' delta') h_{t-1}, y_t = eta . h_t / sqrt(N) in each channel and direction
-    (equation 4, where alpha' is the authors' sigmoid(delta), delta' sigmoid(alpha), eta gamma); x of padding is 0.
+    (alpha', delta' and eta are sigmoid(delta), sigmoid(alpha) and gamma of the authors' code); x of padding is 0.
     """
     y = np.zeros_like(x)
     for way, order in enumerate((range(x.shape[1]), range(x.shape[1])[::-1])):
@@ -26,7 +27,7 @@ def moving_average(x: Tokens, mask: Mask, w) -> Tokens:
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Ma et al. 2023, 2209.10655, equations 4 and 7 to 14, with the authors' code's X' = silu(EMA(X) + omega X).
+    """Ma et al. 2023, 2209.10655, as printed but for the authors' code's X' = silu(EMA(X) + omega X).
 
     Softmax is that of Q K^T / sqrt(z) + b; the Laplace function has mu = sqrt(1/2), sigma = sqrt(1/(4 pi)), and takes
     Q K^T / n + b, n real keys. A token sees its own chunk. X is subtracted from the printed output: the block adds it.
