@@ -144,9 +144,9 @@ def main(words: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     try:
         options = parse(words)
-        from lra import commands
+        import lra.commands
 
-        return int(getattr(commands, options.command)(options))
+        return int(getattr(lra.commands, options.command)(options))
     except UserError as error:
         if debug:
             raise

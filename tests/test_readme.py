@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from conftest import SMALL, bindings, lra
+
 from lra import template
 from lra.check import CHECKS
 from lra.models.attention import VARIANTS

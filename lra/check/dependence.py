@@ -32,7 +32,7 @@ def dependence(s: Subject) -> Bool[np.ndarray, "length length"]:
 
         found = np.asarray(jacobian(s.params))
         s.dependence = found > 1e-7 * found.max()  # type: ignore[attr-defined]
-    return s.dependence  # type: ignore[attr-defined, no-any-return]
+    return s.dependence  # type: ignore[attr-defined]
 
 
 def declared(s: Subject) -> Bool[np.ndarray, "length length"]:

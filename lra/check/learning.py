@@ -19,7 +19,7 @@ DIRECTION = normal(*X.shape, seed=6) * MASK[..., None]
 def loss(s: Subject, params: Tree, x: jax.Array) -> jax.Array:
     """A random combination of the outputs at the real tokens, of all layers."""
     outputs = s.outputs(s.layers(params, s.rest), x, MASK)
-    return sum((jnp.where(MASK[..., None], y, 0) * DIRECTION).sum() for y in outputs)  # type: ignore[return-value]
+    return sum((jnp.where(MASK[..., None], y, 0) * DIRECTION).sum() for y in outputs)
 
 
 def wrong_gradients(s: Subject) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """A variant against its oracle: values, and gradients along random directions."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +21,7 @@ def differences(subject: Subject, mask: Bool[np.ndarray, "batch length"], seed: 
     oracle = subject.variant.oracle
     assert oracle
     rng = np.random.default_rng(seed)
-    inputs = [np.float32(rng.normal(size=shape)) for shape in subject.inputs(*mask.shape)]
+    inputs = [rng.normal(size=shape).astype(np.float32) for shape in subject.inputs(*mask.shape)]
     fixed = subject.weights(subject.rest)
 
     def exact(params: Tree, *inputs: np.ndarray) -> np.ndarray:
@@ -44,6 +45,8 @@ def differences(subject: Subject, mask: Bool[np.ndarray, "batch length"], seed: 
         yield f"an output is off by {error:.1e}, of {largest:.1e}"
         return
     arguments = (subject.params, *inputs)
+    leaves: list[np.ndarray]
+    tree: Any
     leaves, tree = jax.tree.flatten(jax.tree.map(lambda x: np.asarray(x, float), arguments))
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(arguments)]
     for which, (name, part) in enumerate(zip(names, jax.tree.leaves(gradient))):

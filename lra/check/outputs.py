@@ -18,7 +18,7 @@ from lra.errors import UserError
 
 def far(a: np.ndarray, b: np.ndarray, at: np.ndarray, tolerance: float) -> str | None:
     """How far two outputs are apart at the tokens `at`, in units of the largest output, if beyond the tolerance."""
-    a, b = np.float64(a)[at], np.float64(b)[at]
+    a, b = (np.asarray(y, float)[at] for y in (a, b))
     largest = max(np.abs(b).max(initial=0), 1e-30)
     error = np.abs(a - b).max(initial=0) / largest
     return None if error <= tolerance else f"{error:.1g} times the largest output"
@@ -26,7 +26,7 @@ def far(a: np.ndarray, b: np.ndarray, at: np.ndarray, tolerance: float) -> str |
 
 def not_finite(y: np.ndarray, at: np.ndarray) -> str | None:
     """Where an output is not finite."""
-    wrong = np.argwhere(~np.isfinite(np.float64(y)).all(-1) & at)
+    wrong = np.argwhere(~np.isfinite(np.asarray(y, float)).all(-1) & at)
     if not len(wrong):
         return None
     row, token = wrong[0]

@@ -73,8 +73,8 @@ def run_check(check: Check, subjects: Subjects) -> Result:
     """One check on one variant. Whatever the variant raises is what is wrong with it."""
     try:
         details = tuple(dict.fromkeys(subjects(check)))
-    except DoesNotApply as reason:
-        return Result(check.name, "does not apply", (str(reason),))
+    except DoesNotApply as why:
+        return Result(check.name, "does not apply", (str(why),))
     except Exception as error:
         found = subjects.variant.blame(error)
         details = (str(one_line(found)),)
@@ -100,7 +100,8 @@ def check_variant(
     for excepted in variant.exceptions:
         if excepted not in CHECKS:
             raise UserError(f"{variant.where}: {unknown('check', excepted, CHECKS)}")
-    subjects, results = Subjects(variant, overrides), []
+    subjects = Subjects(variant, overrides)
+    results: list[Result] = []
     for check in CHECKS.values():
         if results and results[0].status == "fails":
             results.append(Result(check.name, "not run", (f"{results[0].check} fails",)))

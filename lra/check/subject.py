@@ -22,6 +22,8 @@ quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimizati
 LENGTH = 24
 SHAPE = Shape(dim=10, qkv_dim=12, heads=3, max_length=LENGTH)
 Tree = Any
+Tokens = Float[jax.Array | np.ndarray, "batch length dim"]
+Mask = Bool[jax.Array | np.ndarray, "batch length"]
 
 
 def normal(*shape: int, seed: int = 0) -> Float[np.ndarray, "..."]:
@@ -42,7 +44,7 @@ X = normal(*MASK.shape, SHAPE.dim)
 
 def options_of(variant: Variant) -> dict[str, Any]:
     """The keyword arguments of a variant: its defaults, and over them what gin has bound."""
-    target = variant.make.__init__ if inspect.isclass(variant.make) else variant.make  # type: ignore[misc]
+    target = variant.make.__init__ if inspect.isclass(variant.make) else variant.make
     found = {
         name: parameter.default
         for name, parameter in inspect.signature(target).parameters.items()
@@ -81,9 +83,12 @@ class Subject:
         layers = nnx.List([variant.build(each, rngs) for each in shapes])
         if not train:
             layers.eval()
-        self.graph, self.params, self.rest = nnx.split(layers, nnx.Param, ...)  # type: ignore[misc]
+        params: Tree
+        self.graph: Any
+        self.rest: Tree
+        self.graph, params, self.rest = nnx.split(layers, nnx.Param, ...)  # type: ignore[misc]
         rng = np.random.default_rng(seed)
-        self.params = jax.tree.map(lambda x: x + scatter * rng.normal(size=x.shape).astype(x.dtype), self.params)
+        self.params: Tree = jax.tree.map(lambda x: x + scatter * rng.normal(size=x.shape).astype(x.dtype), params)
         self.compiled = quick_jit(self.f)
 
     def layers(self, params: Tree, rest: Tree) -> Any:
@@ -94,31 +99,28 @@ class Subject:
         """The layer itself; of a variant on heads with its projections, itself being `module.core`."""
         return self.layers(self.params, self.rest)[-1]
 
-    def outputs(
-        self, layers: Any, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
-    ) -> list[Float[Array, "batch length dim"]]:
+    def outputs(self, layers: Any, x: Tokens, mask: Mask) -> list[Float[Array, "batch length dim"]]:
         """What this layer, and those below if they hand something on, make of the same tokens."""
-        found, carry = [], None
+        found: list[Array] = []
+        carry = None
         for module in layers:
-            y, carry = self.variant.mix(module, x, mask, carry)
+            y, carry = self.variant.mix(module, x, mask, carry)  # type: ignore[arg-type]
             found.append(y)
         return found
 
-    def f(
-        self, params: Tree, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
-    ) -> Float[Array, "batch length dim"]:
+    def f(self, params: Tree, x: Tokens, mask: Mask) -> Float[Array, "batch length dim"]:
         """The layer's output, pure."""
         return self.outputs(self.layers(params, self.rest), x, mask)[-1]
 
-    def __call__(self, x: Float[np.ndarray, "batch length dim"], mask: Bool[np.ndarray, "batch length"]) -> np.ndarray:
+    def __call__(self, x: Tokens, mask: Mask) -> np.ndarray:
         return np.asarray(self.compiled(self.params, x, mask))
 
     # --- what an oracle is compared with: a variant on heads without its projections
 
-    def core(self, params: Tree, mask: Bool[np.ndarray, "batch length"], *inputs: Array) -> Array:
+    def core(self, params: Tree, mask: Mask, *inputs: Array) -> Array:
         """The output for q, k, v or x."""
         if self.variant.form != "heads":
-            return self.f(params, *inputs, mask)
+            return self.f(params, inputs[0], mask)
         core = self.layers(params, self.rest)[-1].core
         return core(*inputs, mask)
 
@@ -132,7 +134,7 @@ class Subject:
         """The arrays of a state by the names under which an oracle knows them."""
         carrying = self.variant.form == "carrying mixer"
         prefix = "" if carrying else "0.core." if self.variant.form == "heads" else "0."
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for path, leaf in nnx.to_flat_state(tree):
             name = ".".join(map(str, path))
             if name.startswith(prefix) and not isinstance(leaf, nnx.RngState):

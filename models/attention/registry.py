@@ -99,7 +99,7 @@ class Variant:
 
     def mix(
         self,
-        module: nnx.Module,
+        module: Any,
         x: Float[Array, "batch length dim"],
         mask: Bool[Array, "batch length"],
         carry: Any = None,
@@ -110,8 +110,8 @@ class Variant:
           UserError: it returned anything but an array like x.
         """
         if self.form != "carrying mixer":
-            return self.like(x, module(x, mask)), None  # type: ignore[operator]
-        out = module(x, mask, carry)  # type: ignore[operator]
+            return self.like(x, module(x, mask)), None
+        out = module(x, mask, carry)
         if not isinstance(out, tuple) or len(out) != 2:
             raise UserError(f"variant '{self.name}' ({self.where}) takes a carry and must return a pair (y, carry)")
         return self.like(x, out[0]), out[1]

@@ -1,4 +1,4 @@
-"""What the papers say the variants compute, token by token in float64 NumPy: slow, dense, nothing shared with attention/.
+"""What the papers say the variants compute, token by token in float64 NumPy: slow, dense, and on their own.
 
 One file a variant, each with a function `oracle`: of `(q, k, v, mask, given)` for a variant on heads, which is compared
 with what stands between its projections, and of `(x, mask, given)` for a whole mixer. q, k, v are `[batch, length,
@@ -49,7 +49,9 @@ def softmax(query: np.ndarray, keys: np.ndarray, values: np.ndarray) -> tuple[np
     return weights @ values / weights.sum(), weights.sum()
 
 
-def kernel_attention(of_query: Callable, of_key: Callable, q, k, v, mask, epsilon: float) -> np.ndarray:
+def kernel_attention(
+    of_query: Callable, of_key: Callable, q: Heads, k: Heads, v: Heads, mask: Mask, epsilon: float
+) -> Heads:
     """sum_j sim(q_i, k_j) v_j / (sum_j sim(q_i, k_j) + epsilon), sim an inner product of features (2006.16236,
     equations 3 and 4); `of_query` and `of_key` give the features of token i of row b in head h.
     """

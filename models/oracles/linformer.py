@@ -11,7 +11,8 @@ def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
     f = given.weights.get("f", e)
     out = np.zeros_like(v)
     for b, i, h in real_queries(q, mask):
-        keys = sum(np.outer(e[:, j], k[b, j, h]) for j in np.flatnonzero(mask[b]))
-        values = sum(np.outer(f[:, j], v[b, j, h]) for j in np.flatnonzero(mask[b]))
+        real = np.flatnonzero(mask[b])
+        keys = np.sum([np.outer(e[:, j], k[b, j, h]) for j in real], 0)
+        values = np.sum([np.outer(f[:, j], v[b, j, h]) for j in real], 0)
         out[b, i, h], _ = softmax(q[b, i, h], keys, values)
     return out

@@ -24,7 +24,7 @@ def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
 
     if epsilon == 0:
         return kernel_attention(lambda *i: feature(q[i]), lambda *j: feature(k[j]), q, k, v, mask, 0.0)
-    greatest = {(b, h): greatest_key(b, h) for b in np.flatnonzero(mask.any(1)) for h in range(q.shape[2])}
+    greatest = {(b, h): greatest_key(b, h) for b in np.flatnonzero(mask.any(1)).tolist() for h in range(q.shape[2])}
     of_query = lambda *i: feature(q[i]) / feature(q[i]).max() + epsilon
     of_key = lambda b, j, h: feature(k[b, j, h]) / greatest[b, h] + epsilon
     return kernel_attention(of_query, of_key, q, k, v, mask, 0.0)

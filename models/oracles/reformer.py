@@ -25,7 +25,7 @@ def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
         return tuple(int(np.argmax(np.concatenate([part, -part]))) for part in parts)
 
     def chunk_of(b: int, h: int, r: int) -> dict[int, int]:
-        real = np.flatnonzero(mask[b])
+        real = np.flatnonzero(mask[b]).tolist()
         ranked = sorted(real, key=lambda i: (hashes(qk[b, i, h], h, r), i))
         return {i: rank // options["chunk"] for rank, i in enumerate(ranked)}
 
@@ -33,7 +33,7 @@ def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
     for b in range(len(x)):
         for h in range(heads):
             at = {(i, r): chunk for r in range(rotations.shape[2]) for i, chunk in chunk_of(b, h, r).items()}
-            for i in np.flatnonzero(mask[b]):
+            for i in np.flatnonzero(mask[b]).tolist():
                 met = {j for j, r in at if -options["before"] <= at[j, r] - at[i, r] <= options["after"]}
                 others = sorted(met - {i}) or [i]
                 keys = qk[b, others, h]

@@ -21,7 +21,7 @@ def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
             s = permutation([k[b, tokens[n], h].sum(0) for n in blocks], blocks, h, given)
             mixed = []  # for each block: key, value and weight at each place
             for row in range(len(blocks)):
-                places = [[] for _ in range(size)]
+                places: list[list[tuple[float, int]]] = [[] for _ in range(size)]
                 for column, n in enumerate(blocks):
                     for i in tokens[n]:
                         places[i % size].append((s[row, column], i))
