@@ -22,9 +22,9 @@ MU, SIGMA = np.sqrt(1 / 2), np.sqrt(1 / (4 * np.pi))  # of the Laplace function
 
 def toeplitz(x: Float[Array, " columns+rows-1"], rows: int) -> Float[Array, "rows columns"]:
     """out[i, j] = x[rows - 1 - i + j], without a gather, whose transpose would be a scatter."""
-    width = len(x) - 1
-    repeated = jnp.broadcast_to(x, (rows, len(x))).reshape(-1)
-    return repeated[rows - 1 : rows - 1 + rows * width].reshape(rows, width)[:, : len(x) - rows + 1]
+    width = len(x)
+    repeated = jnp.broadcast_to(jnp.pad(x, (0, 1)), (rows, width + 1)).reshape(-1)
+    return repeated[rows - 1 : rows - 1 + rows * width].reshape(rows, width)[:, : width - rows + 1]
 
 
 @register_attention(

@@ -1,5 +1,8 @@
 """What may be registered as a variant, and what becomes of it."""
 
+import dataclasses
+from pathlib import Path
+
 import gin
 import jax.numpy as jnp
 import numpy as np
@@ -128,3 +131,74 @@ def test_wrong_outputs_of_whole_mixers_are_refused(case, wrong):
     build = lambda: Classifier(sizes, VARIANTS[name], 3, 5, 2, nnx.Rngs(0))
     with pytest.raises(UserError, match=f"'{name}'"):
         nnx.eval_shape(lambda: build()(np.zeros((2, 5), int), np.array([5, 4])))
+
+
+def test_every_variant_has_its_file_its_oracle_and_its_checks():
+    """One file a variant, found by its name, here as in models/."""
+    from lra import models
+
+    attention = Path(models.__file__).parent / "attention"
+    for name, variant in VARIANTS.items():
+        assert Path(variant.file).resolve() == (attention / f"{name}.py").resolve()
+        assert variant.oracle.__module__ == f"lra.models.oracles.{name}"
+        assert variant.paper
+        test = Path(__file__).parent / "attention" / f"test_{name}.py"
+        assert f'@parametrize_with_checks(["{name}"])' in test.read_text()
+
+
+class Layered(nnx.Module):
+    """Adds its own constant and the one that it was handed, and hands on the sum."""
+
+    def __init__(self, shape, *, rngs):
+        self.layer, self.layers = shape.layer, shape.layers
+
+    def __call__(self, x, mask, carry):
+        carry = (carry or 0) + 10**self.layer
+        return x + carry, carry
+
+
+@pytest.mark.usefixtures("registry")
+def test_layers_know_which_they_are_and_hand_something_on():
+    register_attention("test_layered", by_layer=True)(Layered)
+    sizes = EncoderConfig(layers=3, dim=6, heads=2, qkv_dim=8, mlp_dim=4, dropout=0.0, positions="none")
+    model = Classifier(sizes, VARIANTS["test_layered"], 3, 5, 2, nnx.Rngs(0))
+    assert [block.attention.layer for block in model.encoder.blocks] == [0, 1, 2]
+    carried = []
+    for block in model.encoder.blocks:
+        x, carry = block(jnp.zeros((1, 2, 6)), jnp.ones((1, 2), bool), carried[-1] if carried else None)
+        carried.append(carry)
+        np.testing.assert_allclose(x, carry + block.mlp(block.norm_mlp(jnp.full((1, 2, 6), carry, float))), rtol=1e-6)
+    assert carried == [1, 11, 111]
+
+
+@pytest.mark.usefixtures("registry")
+def test_layers_do_not_differ_unless_it_is_declared():
+    register_attention("test_all_alike")(Layered)
+    built = VARIANTS["test_all_alike"].build(dataclasses.replace(SHAPE, layer=1, layers=2), nnx.Rngs(0))
+    assert (built.layer, built.layers) == (0, 1)
+
+
+CARRYING = [lambda x, c: x, lambda x, c: (x, c, c), lambda x, c: (x[:1], c)]
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(("case", "wrong"), enumerate(CARRYING))
+def test_wrong_outputs_of_carrying_mixers_are_refused(case, wrong):
+    class Carrying(nnx.Module):
+        def __init__(self, shape, *, rngs):
+            pass
+
+        def __call__(self, x, mask, carry):
+            return wrong(x, carry)
+
+    name = f"test_carrying_{case}"
+    register_attention(name, by_layer=True)(Carrying)
+    variant = VARIANTS[name]
+    with pytest.raises(UserError, match=rf"'{name}' \(.*test_registry\.py, line \d+\)"):
+        variant.mix(variant.build(SHAPE, nnx.Rngs(0)), jnp.zeros((2, 5, 6)), jnp.ones((2, 5), bool))
+
+
+@pytest.mark.parametrize(("heads", "message"), [(3, "qkv_dim = 8 does not divide by heads = 3"), (0, "heads = 0")])
+def test_heads_that_do_not_divide_are_refused(heads, message):
+    with pytest.raises(UsageError, match=message):
+        dataclasses.replace(SHAPE, heads=heads)

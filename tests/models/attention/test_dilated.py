@@ -6,10 +6,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal, quick_jit
 from lra.errors import UsageError
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["dilated"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(

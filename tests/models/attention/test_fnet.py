@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import normal
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["fnet"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(("max_length", "lengths"), [(24, [1, 7, 24]), (13, [13]), (1, [1])])

@@ -3,7 +3,14 @@
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from lra.check import parametrize_with_checks
+
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["linear"])
+def test_is_what_it_says(check):
+    check()
 
 
 @settings(max_examples=3, deadline=None, derandomize=True, database=None, phases=[Phase.generate])

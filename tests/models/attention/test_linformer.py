@@ -2,9 +2,15 @@
 
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.errors import UsageError
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["linformer"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from lra.check import parametrize_with_checks
 from lra.errors import UsageError
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["lru"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(

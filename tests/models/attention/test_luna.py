@@ -4,10 +4,16 @@ import jax
 import numpy as np
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal
 from lra.errors import UsageError
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["luna"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(

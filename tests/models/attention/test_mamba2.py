@@ -4,12 +4,18 @@ import jax
 import numpy as np
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import Subject, masks, normal
 from lra.errors import UsageError
 
 from ..core import assert_equals_oracle, subject
 
 X, MASK = normal(6, 13, 10), masks(13)
+
+
+@parametrize_with_checks(["mamba2"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal
 from lra.errors import UsageError
 from lra.models.attention.nystromformer import inverse
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["nystromformer"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(

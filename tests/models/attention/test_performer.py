@@ -7,11 +7,18 @@ import pytest
 import scipy.stats
 from flax import nnx
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal, quick_jit
 from lra.models.attention.performer import orthogonal_gaussian
 from lra.models.encoder import begin_step
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["performer"])
+def test_is_what_it_says(check):
+    check()
+
 
 MASK = masks(12)
 

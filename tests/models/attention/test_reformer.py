@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal
 from lra.errors import UsageError
 from lra.models.attention.reformer import factors_of
@@ -14,6 +15,11 @@ from lra.models.kernels.softmax import attend
 from ..core import assert_equals_oracle, subject
 
 MASK, X = masks(24), normal(6, 24, 10)
+
+
+@parametrize_with_checks(["reformer"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(

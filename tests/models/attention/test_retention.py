@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal
 from lra.errors import UsageError
 from lra.models.attention import retention as module
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["retention"])
+def test_is_what_it_says(check):
+    check()
+
 
 X = normal(6, 13, 10)
 

@@ -5,11 +5,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal
 from lra.errors import UsageError
 from lra.models.attention.s5 import complex_of, hippo
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["s5"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(

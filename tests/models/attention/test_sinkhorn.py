@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import Subject, masks, normal, quick_jit
 from lra.errors import UsageError
 from lra.models.attention import VARIANTS, Shape
@@ -15,6 +16,13 @@ from lra.models.kernels.softmax import attend
 from ..core import assert_equals_oracle, subject
 
 MASK, X = masks(24), normal(6, 24, 10)
+
+
+@parametrize_with_checks(["sinkhorn"])
+def test_is_what_it_says(check):
+    check()
+
+
 EVERY = np.ones((6, 6), bool)
 
 

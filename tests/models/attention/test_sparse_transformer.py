@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal
 from lra.errors import UsageError
 
 from ..core import assert_equals_oracle, subject, with_weights_of
+
+
+@parametrize_with_checks(["sparse_transformer"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal
 from lra.errors import UsageError
 from lra.models.attention.synthesizer import KINDS
@@ -12,6 +13,11 @@ from lra.models.attention.synthesizer import KINDS
 from ..core import assert_equals_oracle, subject
 
 MASK, X = masks(24), normal(6, 24, 10)
+
+
+@parametrize_with_checks(["synthesizer"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize("dot_product", [False, True])

@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.check.subject import masks, normal
 from lra.models.attention.tnl import slopes
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["tnl"])
+def test_is_what_it_says(check):
+    check()
 
 
 @pytest.mark.parametrize(("layer", "layers", "lengths"), [(0, 1, [1, 13]), (0, 3, [2, 16]), (1, 3, [7]), (2, 3, [13])])

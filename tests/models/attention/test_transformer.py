@@ -5,12 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lra.check import parametrize_with_checks
 from lra.check.oracle import differences
 from lra.check.subject import masks, normal, quick_jit
 from lra.models.attention import VARIANTS
 from lra.models.kernels.softmax import Dropout
 
 from ..core import assert_equals_oracle, subject
+
+
+@parametrize_with_checks(["transformer"])
+def test_is_what_it_says(check):
+    check()
 
 
 def test_equals_the_formula():
