@@ -211,8 +211,8 @@ def register_attention(
             )
         configurable = gin.configurable(name, module="attention")(target)
         VARIANTS[name] = Variant(
-            name, configurable, form, paper, cost, memory, causal, reads_positions, by_layer or form == "carrying mixer",
-            version, small or {}, oracle, exceptions or {}, *place_of(target),
+            name, configurable, form, paper, cost, memory, causal, reads_positions, by_layer or "carry" in form, version,
+            small or {}, oracle, exceptions or {}, *place_of(target),
         )  # fmt: skip
         return configurable
 
