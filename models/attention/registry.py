@@ -210,9 +210,10 @@ def register_attention(
                 "or a module of (x, mask) or of (x, mask, carry)"
             )
         configurable = gin.configurable(name, module="attention")(target)
+        layered = by_layer or form == "carrying mixer"
         VARIANTS[name] = Variant(
-            name, configurable, form, paper, cost, memory, causal, reads_positions, by_layer or "carry" in form, version,
-            small or {}, oracle, exceptions or {}, *place_of(target),
+            name, configurable, form, paper, cost, memory, causal, reads_positions, layered, version, small or {},
+            oracle, exceptions or {}, *place_of(target),
         )  # fmt: skip
         return configurable
 
