@@ -1,4 +1,4 @@
-# make demo   from nothing to a leaderboard: TASK (ListOps), every variant, some minutes on two cores
+# make demo   from nothing to a leaderboard: TASK (ListOps), some VARIANTS (or all), minutes on two cores
 # make test   all tests; with a Python 3.12 at hand, those that touch JAX on the newest JAX too
 # make lint   formatting, linter, type checker
 # make clean  removes what these made, but no results
@@ -9,6 +9,7 @@ PYTHON ?= $(call first,python3.11 python3)
 PYTHON_NEW ?= $(call first,python3.12 python3.13 $(HOME)/.pyenv/versions/3.12*/bin/python)
 TASK ?= listops
 SEEDS ?= 0,1,2
+VARIANTS ?= transformer,local,dilated,linformer,luna,linear,performer,s5
 VENV := .venv
 NEW := .venv-new
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -38,7 +39,7 @@ $(VENV)/dev: $(VENV)/lra
 
 demo: $(VENV)/lra
 	@$(VENV)/bin/lra prepare $(TASK) --protocol demo
-	@$(VENV)/bin/lra run --task $(TASK) --variant all --protocol demo --seeds $(SEEDS)
+	@$(VENV)/bin/lra run --task $(TASK) --variant $(VARIANTS) --protocol demo --seeds $(SEEDS)
 	@$(VENV)/bin/lra leaderboard
 
 test: $(VENV)/dev

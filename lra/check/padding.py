@@ -26,11 +26,11 @@ def padding_content(s: Subject) -> Iterator[str]:
     "the same example scores differently in another batch or at another maximal length",
 )
 def padding_amount(s: Subject) -> Iterator[str]:
-    length = 17
-    short, mask = X[:, :length], masks(length)
-    longer = s(X, np.pad(mask, [(0, 0), (0, LENGTH - length)]))
-    if wrong := far(longer[:, :length], s(short, mask), mask, 1e-5):
-        yield f"with {LENGTH - length} more padded tokens, real tokens change by {wrong}"
+    for length in (1, 17):
+        mask = masks(length)
+        longer = s(X, np.pad(mask, [(0, 0), (0, LENGTH - length)]))
+        if wrong := far(longer[:, :length], s(X[:, :length], mask), mask, 1e-5):
+            yield f"with {LENGTH - length} padded tokens behind {length}, real tokens change by {wrong}"
 
 
 @check(
