@@ -1,11 +1,15 @@
 """`lra check`, `lra new`, and variants from installed packages, as a user meets them."""
 
+import importlib
 import json
+import sys
 
 import pytest
 from conftest import SMALL, bindings, lra
 
-from lra.check import CHECKS
+from lra.check import CHECKS, parametrize_with_checks, run_check
+from lra.check.runner import Subjects
+from lra.check.subject import LENGTH
 from lra.cli import main
 from lra.models.attention import VARIANTS
 
@@ -171,3 +175,31 @@ def test_installed_packages_bring_variants_by_an_entry_point(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "from_a_package" in done.stdout
     assert done.stderr == "lra: variants of package damaged (damaged) are left out: ValueError: boom\n"
+
+
+def test_parameters_given_by_hand_are_what_is_checked():
+    subjects = Subjects(VARIANTS["linformer"], ["linformer.rank = 4", "linformer.share = 'headwise'"])
+    assert run_check(CHECKS["reach"], subjects).status == "holds"
+    assert subjects.subject(0).module.core.e.shape == (4, LENGTH)
+    large = run_check(CHECKS["parameters"], Subjects(VARIANTS["linformer"], ["linformer.rank = 999"]))
+    assert large.status == "fails"
+    assert any(detail.startswith("retrieval: ") for detail in large.details)
+
+
+def test_in_pytest_a_check_passes_skips_fails_or_is_expected_to_fail():
+    """What `parametrize_with_checks` hands to a test, one for each variant and check."""
+    sys.path.insert(0, ".")
+    importlib.import_module(write("ordered", "return q * jnp.arange(q.shape[1])[:, None, None].astype(q.dtype)",
+                                  ', exceptions={"order": "because"}').removesuffix(".py"))  # fmt: skip
+    mark = parametrize_with_checks(["linear", "ordered"]).mark
+    cases = {case.id: case.values[0] for case in mark.args[1]}
+    assert mark.args[0] == "check"
+    assert list(cases) == [f"{name}-{check}" for name in ("linear", "ordered") for check in CHECKS]
+    cases["linear-all masked"]()
+    with pytest.raises(pytest.skip.Exception, match="no oracle"):
+        cases["ordered-oracle"]()
+    with pytest.raises(pytest.xfail.Exception, match="because"):
+        cases["ordered-order"]()
+    with pytest.raises(AssertionError, match=r"ordered\.py, line 5: .*no output depends.*: it cheats where"):
+        cases["ordered-causality"]()
+    sys.path.remove(".")
