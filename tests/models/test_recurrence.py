@@ -50,20 +50,6 @@ def agree(f, exact, arguments, mask):
         assert abs(found - expected) < 1e-4 * (np.linalg.norm(slope) + scale), n
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("complex_", [False, True])
-def test_diagonal_recurrence(complex_, reverse):
-    rng = np.random.default_rng(0)
-    mask = holes(rng, 21)
-    a = 0.9 * np.exp(1j * draw(rng, 2, 21, 3)) if complex_ else 1 / (1 + np.exp(draw(rng, 2, 21, 3)))
-    b = draw(rng, 2, 21, 3, complex_=complex_)
-    f = lambda a, b: recurrence.diagonal_recurrence(a, b, mask, reverse)
-    agree(f, lambda a, b: step_by_step(a, b, mask, reverse), (a, b), mask)
-    every = np.ones_like(mask)
-    out = recurrence.diagonal_recurrence(jnp.asarray(a[:1]), jnp.asarray(b), reverse=reverse)
-    np.testing.assert_allclose(out, step_by_step(a[:1], b, every, reverse), atol=1e-5)
-
-
 @pytest.mark.parametrize("length", [1, 15, 16, 17, LENGTH])
 def test_constant_recurrence(length):
     rng = np.random.default_rng(1)
@@ -117,9 +103,6 @@ def test_gaps_close_and_open():
 def test_a_state_that_does_not_fade():
     """a = 1 counts to a thousand; in bfloat16 it would stop at 256."""
     ones = jnp.ones((1, 1000, 1), jnp.bfloat16)
-    by_both = quick_jit(
-        lambda: (recurrence.constant_recurrence(jnp.zeros(1), ones), recurrence.diagonal_recurrence(ones, ones))
-    )
-    for out in by_both():
-        assert out.dtype == jnp.float32
-        assert out[0, -1, 0] == 1000
+    out = quick_jit(recurrence.constant_recurrence)(jnp.zeros(1), ones)
+    assert out.dtype == jnp.float32
+    assert out[0, -1, 0] == 1000
