@@ -95,7 +95,7 @@ class Sinkhorn(nnx.Module):
         mask: Bool[Array, "batch length"],
         dropout: Dropout = NO_DROPOUT,
     ) -> Float[Array, "batch length heads head_dim"]:
-        length, width = q.shape[1], q.shape[-1]
+        length = q.shape[1]
         self.shape.admit(length, "sinkhorn")
         k, v = (jnp.where(mask[..., None, None], x, 0) for x in (k, v))
         q, k, v, real = (into_blocks(x, self.block) for x in (q, k, v, mask))
@@ -104,10 +104,8 @@ class Sinkhorn(nnx.Module):
         total = s.sum(-1)
         share = jnp.einsum("bhij,bjt->bith", s, real) / jnp.where(total > 0, total, 1).swapaxes(1, 2)[:, :, None]
         share = jnp.concatenate([share, jnp.broadcast_to(real[..., None], share.shape)], 2)
+        share = share.swapaxes(2, 3)[..., None, :]  # [batch, blocks, heads, 1, 2 block]
         allowed = share > LEAST
-        # the logarithm of a key's share is added to its logit as one feature more, which `attend` scales as the others
-        one_more = lambda x, feature: jnp.concatenate([x, feature[..., None].astype(x.dtype)], -1)
-        q = one_more(q * ((width + 1) / width) ** 0.5, jnp.full(q.shape[:-1], (width + 1) ** 0.5))
-        keys = one_more(with_sorted(k), jnp.log(jnp.where(allowed, share, 1)))
-        out = attend(q, keys, with_sorted(v), jnp.moveaxis(allowed, -1, -2)[..., None, :], dropout)[0]
+        bias = jnp.log(jnp.where(allowed, share, 1))
+        out = attend(q, with_sorted(k), with_sorted(v), allowed, dropout, bias)[0]
         return from_blocks(out, length)

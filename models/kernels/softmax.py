@@ -34,8 +34,9 @@ def attend(
     v: Float[Array, "*blocks keys heads value_dim"],
     allowed: Bool[Array, "*#blocks #heads #queries #keys"],
     dropout: Dropout = NO_DROPOUT,
+    bias: Float[Array, "*#blocks #heads #queries #keys"] | float = 0.0,
 ) -> tuple[Float[Array, "*blocks queries heads value_dim"], Float[Array, "*blocks queries heads"]]:
-    """softmax(q k^T / sqrt(head_dim)) v over the allowed keys (Vaswani et al. 2017, 1706.03762, equation 1).
+    """softmax(q k^T / sqrt(head_dim) + bias) v over the allowed keys (Vaswani et al. 2017, 1706.03762, equation 1).
 
     Logits, softmax and sums are in float32. A query without an allowed key gets 0.
 
@@ -44,7 +45,7 @@ def attend(
       without a key).
     """
     logits = jnp.einsum("...qhd,...khd->...hqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
-    logits = jnp.where(allowed, logits, -jnp.inf)
+    logits = jnp.where(allowed, logits + bias, -jnp.inf)
     top = jax.lax.stop_gradient(logits.max(-1, keepdims=True, initial=-jnp.inf))
     top = jnp.where(jnp.isfinite(top), top, 0)  # -inf - -inf is NaN
     weights = jnp.exp(logits - top)

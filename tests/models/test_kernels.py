@@ -137,3 +137,12 @@ def test_parts_of_dropout_are_independent():
     dropouts += [dropouts[0].fold_in(i) for i in (0, 1, jnp.array(2))]
     kept = np.array([np.ravel(d(jnp.ones((100, 100)))) > 0 for d in dropouts])
     assert np.abs(np.corrcoef(kept) - np.eye(4)).max() < 5 / np.sqrt(10_000)
+
+
+def test_a_bias_of_log_2_is_the_key_twice():
+    q, k, v, allowed = problem()
+    twice = lambda x, axis: jnp.concatenate([x, jnp.take(x, jnp.array([0]), axis)], axis)
+    bias = jnp.where(jnp.arange(KEYS) == 0, jnp.log(2.0), 0.0)
+    expected = attend(q, twice(k, 2), twice(v, 2), twice(allowed, 4))
+    for out, other in zip(attend(q, k, v, allowed, bias=bias), expected):
+        np.testing.assert_allclose(out, other, rtol=1e-5, atol=1e-6)
