@@ -87,7 +87,7 @@ def grows(declared: float, at_both: Sequence[float], what: str, exact: bool) -> 
 def operations_grow(s: Subject) -> Iterator[str]:
     power = exponent(s.variant.cost)
     if power is None:
-        raise DoesNotApply("no cost is declared")
+        raise DoesNotApply(f"its cost, '{s.variant.cost}', names no power of L")
     counts = []
     for length in OPERATIONS_AT:
         f, arguments = program(s, length)
@@ -103,7 +103,7 @@ def operations_grow(s: Subject) -> Iterator[str]:
 def memory_grows(s: Subject) -> Iterator[str]:
     power = exponent(s.variant.memory)
     if power is None:
-        raise DoesNotApply("no growth of memory is declared")
+        raise DoesNotApply(f"its memory, '{s.variant.memory}', names no power of L")
     sizes = []
     for length in MEMORY_AT:
         f, (params, rest, x) = program(s, length)
