@@ -52,7 +52,7 @@ test-new: $(VENV)/dev
 	@rm -rf build/wheel && $(VENV)/bin/python -m build --wheel --outdir build/wheel . >/dev/null
 	@$(NEW)/bin/pip install --quiet pytest pytest-xdist hypothesis tensorboard build/wheel/*.whl
 	@$(NEW)/bin/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
-	$(NEW)/bin/pytest -n 2 --dist loadfile -m "not packaging"
+	$(NEW)/bin/pytest -n 2 --dist loadfile -m "not packaging" tests/models tests/lra
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .

@@ -173,9 +173,15 @@ def test_layers_know_which_they_are_and_hand_something_on():
 
 @pytest.mark.usefixtures("registry")
 def test_layers_do_not_differ_unless_it_is_declared():
-    register_attention("test_all_alike")(Layered)
-    built = VARIANTS["test_all_alike"].build(dataclasses.replace(SHAPE, layer=1, layers=2), nnx.Rngs(0))
-    assert (built.layer, built.layers) == (0, 1)
+    class Asks(Layered):
+        def __call__(self, x, mask):
+            return x
+
+    shape = dataclasses.replace(SHAPE, layer=1, layers=2)
+    for name, declared, told in (("test_all_alike", False, (0, 1)), ("test_different", True, (1, 2))):
+        register_attention(name, by_layer=declared)(Asks)
+        built = VARIANTS[name].build(shape, nnx.Rngs(0))
+        assert (built.layer, built.layers) == told
 
 
 CARRYING = [lambda x, c: x, lambda x, c: (x, c, c), lambda x, c: (x[:1], c)]
