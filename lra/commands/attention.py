@@ -1,6 +1,8 @@
 """Commands on the attention variants."""
 
 import concurrent.futures
+import contextlib
+import io
 import multiprocessing
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -104,7 +106,8 @@ def checked(names: Sequence[str], options: Namespace, advance: Any) -> Iterator[
 def load_in_worker(paths: Sequence[Path]) -> None:
     from lra import extension
 
-    extension.load_all(paths)
+    with contextlib.redirect_stderr(io.StringIO()):  # what is left out was said by the command
+        extension.load_all(paths)
 
 
 def as_json(name: str, results: "Sequence[Result]") -> dict[str, Any]:
