@@ -6,6 +6,7 @@ from lra.check import CHECKS, run_check
 from lra.check.runner import Subjects
 from lra.models.attention import VARIANTS
 
+from . import mistakes  # noqa: F401, which files its own
 from .defects import DEFECTS, register
 
 
