@@ -19,10 +19,16 @@ MEMORY_AT = (2048, 4096)
 TOLERANCE = 0.2  # of an exponent
 
 
-def exponent(cost: str) -> float | None:
-    """The power of L in a cost such as "L^1.5 d"; "L log L" is 1, its logarithm within the tolerance."""
+def exponent(cost: str) -> float:
+    """The power of L in a cost such as "L^1.5 d"; "L log L" is 1, its logarithm within the tolerance.
+
+    Raises:
+      DoesNotApply: there is none.
+    """
     found = re.search(r"\bL\b(?:\^([\d.]+))?", cost)
-    return float(found[1] or 1) if found else None
+    if not found:
+        raise DoesNotApply(f"what is declared, '{cost}', names no power of L")
+    return float(found[1] or 1)
 
 
 def operations(jaxpr: Any) -> float:
@@ -86,8 +92,6 @@ def grows(declared: float, at_both: Sequence[float], what: str, exact: bool) -> 
 )
 def operations_grow(s: Subject) -> Iterator[str]:
     power = exponent(s.variant.cost)
-    if power is None:
-        raise DoesNotApply(f"its cost, '{s.variant.cost}', names no power of L")
     counts = []
     for length in OPERATIONS_AT:
         f, arguments = program(s, length)
@@ -102,8 +106,6 @@ def operations_grow(s: Subject) -> Iterator[str]:
 )
 def memory_grows(s: Subject) -> Iterator[str]:
     power = exponent(s.variant.memory)
-    if power is None:
-        raise DoesNotApply(f"its memory, '{s.variant.memory}', names no power of L")
     sizes = []
     for length in MEMORY_AT:
         f, (params, rest, x) = program(s, length)
