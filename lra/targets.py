@@ -1,0 +1,81 @@
+"""Compilers of accelerators that need not be there: TPU v4 to v6e and NVIDIA Hopper, on any machine.
+
+What comes back is the real compiler's answer: a kernel that it refuses is refused here, and the memory is what the
+program will take there. Nothing is run, so it says nothing of speed or of numbers.
+"""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jax
+from jax.experimental import topologies
+from jax.sharding import SingleDeviceSharding
+
+from lra.errors import UsageError
+
+TPUS = {"v4": "v4:2x2x1", "v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
+TARGETS = (*TPUS, "hopper")
+
+# What XLA has to know of an H200, in its own text format (xla/stream_executor/device_description.proto).
+HOPPER = """
+gpu_device_info {
+  threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048
+  shared_memory_per_block: 49152 shared_memory_per_core: 233472 shared_memory_per_block_optin: 232448
+  core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  memory_bandwidth: 4800000000000 l2_cache_size: 52428800 device_memory_size: 150000000000
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536
+  cuda_compute_capability { major: 9 minor: 0 }
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 8 }
+device_description_str: "NVIDIA H200"
+"""
+
+
+@cache
+def device(target: str) -> Any:
+    """A device of `target`, which is not there.
+
+    Raises UsageError: the target is unknown, or its compiler is not installed.
+    """
+    if target not in TARGETS:
+        raise UsageError(f"target '{target}' is none of {', '.join(TARGETS)}")
+    # or libtpu asks a metadata server for what it runs on, and takes a lock against other processes
+    for name, value in {
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_ACCELERATOR_TYPE": "v5p-8",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+    try:
+        if target in TPUS:
+            return topologies.get_topology_desc(platform="tpu", topology_name=TPUS[target]).devices[0]
+        return topologies.get_topology_desc(
+            platform="cuda", topology_name="", topology="1x1x1", target_config=HOPPER
+        ).devices[0]
+    except Exception as error:
+        package = "libtpu" if target in TPUS else "jax-cuda12-plugin or jax-cuda13-plugin"
+        raise UsageError(f"no compiler for '{target}' here: pip install {package} ({error})") from None
+
+
+def compile_for(target: str, function: Callable, *args: jax.ShapeDtypeStruct) -> jax.stages.Compiled:
+    """The program that `function` of arrays of these shapes becomes on `target`.
+
+    Its `memory_analysis()` has bytes, its `as_text()` the optimised HLO.
+    """
+    there = device(target)
+    place = SingleDeviceSharding(there)
+    placed = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place) for x in args]
+    platform = "tpu" if target in TPUS else "cuda"
+    mesh = jax.sharding.AbstractMesh((), (), abstract_device=abstract(there, platform))
+    with jax.sharding.use_abstract_mesh(mesh):  # some primitives are lowered by the kind of device
+        return jax.jit(function).trace(*placed).lower(lowering_platforms=(platform,)).compile()
+
+
+def abstract(there: Any, platform: str) -> jax.sharding.AbstractDevice:
+    cores = getattr(there, "num_cores", None) or 1
+    return jax.sharding.AbstractDevice(device_kind=there.device_kind, num_cores=cores, platform=platform)
