@@ -7,6 +7,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from lra.models.kernels.blocks import from_blocks, into_blocks, pad_to_multiple, with_neighbours
+
+__all__ = [
+    "NO_DROPOUT",
+    "Dropout",
+    "attend",
+    "attend_window",
+    "from_blocks",
+    "into_blocks",
+    "merge",
+    "pad_to_multiple",
+    "with_neighbours",
+]
+
 
 class Dropout(NamedTuple):
     """Dropout of attention probabilities, element by element; a key of None turns it off."""
@@ -93,26 +107,3 @@ def attend_window(
     parts = attend(into_blocks(q, block), keys, values, near & seen[:, :, None, None, :], dropout)
     out, lse = (from_blocks(x, length) for x in parts)
     return out, lse
-
-
-def into_blocks(x: Array, block: int) -> Array:
-    """[batch, length, ...] to [batch, blocks, block, ...], zeros (False) filling the last block."""
-    x = pad_to_multiple(x, block)
-    return x.reshape(x.shape[0], -1, block, *x.shape[2:])
-
-
-def from_blocks(x: Array, length: int) -> Array:
-    """[batch, blocks, block, ...] back to [batch, length, ...]."""
-    return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
-
-
-def with_neighbours(x: Array) -> Array:
-    """[batch, blocks, block, ...] to [batch, blocks, 3 block, ...]: the block before, itself, the one after."""
-    around = jnp.pad(x, [(0, 0), (1, 1), *[(0, 0)] * (x.ndim - 2)])
-    return jnp.concatenate([around[:, :-2], around[:, 1:-1], around[:, 2:]], axis=2)
-
-
-def pad_to_multiple(x: Array, multiple: int, axis: int = 1) -> Array:
-    """Zeros (False for a mask) appended along `axis` up to the next multiple; none if there already."""
-    missing = -x.shape[axis] % multiple
-    return jnp.pad(x, [(0, missing if i == axis % x.ndim else 0) for i in range(x.ndim)])
