@@ -1,0 +1,46 @@
+"""Dropout of attention probabilities: by a hash of where they are, so that no mask is kept and all kernels drop the same."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Int, Key
+
+
+class Dropout(NamedTuple):
+    """Each probability is dropped with this rate, alone; a key of None turns it off."""
+
+    rate: float = 0.0
+    key: Key[Array, ""] | None = None
+
+    def fold_in(self, index: Array | int) -> "Dropout":
+        """One independent of it, for part `index` of the probabilities."""
+        return self if self.key is None else Dropout(self.rate, jax.random.fold_in(self.key, index))
+
+    def seeds(self, batch: int, heads: int) -> Int[Array, "batch heads"] | None:
+        """One for each matrix of probabilities; None if nothing is dropped."""
+        if self.key is None or self.rate == 0.0:
+            return None
+        return lax.bitcast_convert_type(jax.random.bits(self.key, (batch, heads)), jnp.int32)
+
+
+NO_DROPOUT = Dropout()
+
+
+def hashed(x: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
+    """A permutation of the 32-bit integers that changes half of the bits when one does (C. Wellons, "lowbias32")."""
+    mix = lambda x, shift: x ^ lax.shift_right_logical(x, lax.full_like(x, shift))
+    x = mix(x, 16) * np.int32(0x7FEB352D)
+    x = mix(x, 15) * np.int32(0x846CA68B - 2**32)
+    return mix(x, 16)
+
+
+def kept(
+    seed: Int[Array, "*#matrix"], row: Int[Array, "*#matrix"], column: Int[Array, "*#matrix"], rate: float
+) -> Bool[Array, "*matrix"]:
+    """Which probabilities stay: those of query `row` for key `column`, int32, seeded for each matrix."""
+    # a row's hash first, of what is small, so that an element costs one hash
+    bits = hashed(hashed(seed + row * np.int32(0x9E3779B1 - 2**32)) + column * np.int32(0x85EBCA77 - 2**32))
+    return lax.shift_right_logical(bits, lax.full_like(bits, 8)) >= int(rate * 2**24)

@@ -1,0 +1,121 @@
+"""Softmax attention with a pattern: one function, whatever computes it."""
+
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from lra.models.kernels.backends import Backend, choose, folds_vmap
+from lra.models.kernels.softmax import gpu, tpu, xla
+from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
+from lra.models.kernels.softmax.pattern import FULL, Pattern
+
+BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+
+
+class Operands(NamedTuple):
+    """What is attended, with one batch axis."""
+
+    q: Float[Array, "batch queries heads head_dim"]
+    k: Float[Array, "batch keys heads head_dim"]
+    v: Float[Array, "batch keys heads value_dim"]
+    mask: Bool[Array, "batch keys #heads"] | None
+    allowed: Bool[Array, "#batch #heads queries keys"] | None
+    bias: Float[Array, "#batch #heads queries keys"] | None
+    seeds: Int[Array, "batch heads"] | None  # of dropout
+
+
+class Static(NamedTuple):
+    """What is known when a program is traced."""
+
+    pattern: Pattern
+    rate: float  # of dropout
+    interpret: bool
+
+
+def attend(
+    q: Float[Array, "*batch queries heads head_dim"],
+    k: Float[Array, "*batch keys heads head_dim"],
+    v: Float[Array, "*batch keys heads value_dim"],
+    *,
+    mask: Bool[Array, "*#batch keys #heads"] | None = None,
+    pattern: Pattern = FULL,
+    allowed: Bool[Array, "*#batch #heads #queries #keys"] | None = None,
+    bias: Float[Array, "*#batch #heads #queries #keys"] | None = None,
+    dropout: Dropout = NO_DROPOUT,
+    backend: str | None = None,
+) -> tuple[Float[Array, "*batch queries heads value_dim"], Float[Array, "*batch queries heads"]]:
+    """softmax(q k^T / sqrt(head_dim) + bias) v over the keys seen (Vaswani et al. 2017, 1706.03762, equation 1).
+
+    Logits, softmax and sums are in float32. The work is that of the tiles which the pattern leaves, the memory linear
+    in the length (and that of `allowed` and `bias`, if there are any).
+
+    Args:
+      mask: the keys that may be seen at all, by all heads or by each.
+      pattern: the keys that a query may see by its position.
+      allowed: further pairs of query and key that may not, where it takes data to say which.
+      bias: added to the logits; it has a gradient.
+      backend: one of `backends.NAMES`; None is the best known on the device at hand.
+
+    Returns:
+      the output in the type of v, 0 for a query without a key; and the logarithm of the softmax denominators in
+      float32, -inf for such a query, by which `merge` adds up parts.
+
+    Raises NotImplementedError: `backend` cannot do it.
+    """
+    batch, (queries, heads, _), keys = q.shape[:-3], q.shape[-3:], k.shape[-3]
+    size = math.prod(batch)
+    fold = lambda x: x.reshape(size, *x.shape[len(batch) :])
+
+    def fold_pairs(x: Array | None) -> Array | None:  # a batch of 1 stays one
+        if x is None:
+            return None
+        x = x.reshape(*[1] * (len(batch) + 3 - x.ndim), *x.shape)
+        x = jnp.broadcast_to(x, (*x.shape[:-2], queries, keys))
+        leading = x.shape[: len(batch)]
+        return fold(jnp.broadcast_to(x, (*batch, *x.shape[-3:]))) if math.prod(leading) > 1 else x.reshape(1, *x.shape[-3:])
+
+    if mask is not None:
+        mask = fold(jnp.broadcast_to(mask, (*batch, *mask.shape[-2:])))
+    operands = Operands(
+        fold(q), fold(k), fold(v), mask, fold_pairs(allowed), fold_pairs(bias), dropout.seeds(size, heads)
+    )
+    admits = {name: partial(module.admits, operands, pattern) for name, module in BACKENDS.items()}
+    chosen = choose("softmax attention", backend, admits)
+    rate = 0.0 if operands.seeds is None else dropout.rate
+    out, lse = _attend(chosen.name, Static(pattern, rate, chosen.interpret), operands)
+    return out.reshape(*batch, *out.shape[1:]), lse.reshape(*batch, *lse.shape[1:])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _attend(name: str, static: Static, x: Operands) -> tuple[Array, Array]:
+    forward = partial(BACKENDS[name].forward, static)
+    return forward(x) if name == "xla" else folds_vmap(forward)(each(x))
+
+
+def each(x: Operands) -> Operands:
+    """With pairs for each example, as `folds_vmap` asks."""
+    return x if x.allowed is None else x._replace(allowed=jnp.broadcast_to(x.allowed, (len(x.q), *x.allowed.shape[1:])))
+
+
+def _forward(name: str, static: Static, x: Operands) -> tuple[tuple[Array, Array], Any]:
+    out, lse = _attend(name, static, x)
+    return (out, lse), (x, out, lse)
+
+
+def _backward(name: str, static: Static, kept: Any, cotangents: tuple[Array, Array]) -> tuple[Operands]:
+    x, out, lse = kept
+    d_out, d_lse = cotangents
+    alone = jnp.isneginf(lse)
+    # d logits = p (d p - delta), with the softmax's part and that of the denominators
+    delta = (out.astype(jnp.float32) * d_out.astype(jnp.float32)).sum(-1) - jnp.where(alone, 0, d_lse)
+    backward = partial(BACKENDS[name].backward, static)
+    run, x = (backward, x) if name == "xla" else (folds_vmap(backward), each(x))
+    d_q, d_k, d_v, d_bias = run(x, jnp.where(alone, 0, lse), delta, d_out)
+    return (Operands(d_q, d_k, d_v, None, None, d_bias, None),)
+
+
+_attend.defvjp(_forward, _backward)

@@ -1,0 +1,264 @@
+"""Which keys a query may see, by position: rules that can be combined, and the tiles of the attention matrix they leave.
+
+All is NumPy, built once while a program is traced, and hashable, so that a compiled program can be found by it.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+
+class Seen(IntEnum):
+    """How much of a tile a pattern leaves."""
+
+    NONE = 0
+    SOME = 1
+    ALL = 2
+
+
+class Pattern:
+    """A rule on positions; `|` is either, `&` both, `~` not.
+
+    A subclass says `allowed`, and may say more so that long sequences need not be looked at pair by pair.
+    """
+
+    def allowed(self, i: Int[np.ndarray, "*#ij"], j: Int[np.ndarray, "*#ij"]) -> Bool[np.ndarray, "*ij"]:
+        """Whether queries at i may see keys at j."""
+        raise NotImplementedError
+
+    def seen(self, rows: range, columns: range) -> Seen:
+        """How much of a tile is left."""
+        tile = self.allowed(np.array(rows)[:, None], np.array(columns))
+        return Seen.ALL if tile.all() else Seen.SOME if tile.any() else Seen.NONE
+
+    def spans(self, rows: range, keys: int) -> list[range]:
+        """Keys outside of which these queries see nothing; those inside may still be unseen."""
+        return [range(keys)]
+
+    def place(self, i: int, j: int) -> object:
+        """Tiles at (i, j), of the same shape, with equal places are the same."""
+        return i, j
+
+    def __or__(self, other: "Pattern") -> "Pattern":
+        return Either(self, other)
+
+    def __and__(self, other: "Pattern") -> "Pattern":
+        return Both(self, other)
+
+    def __invert__(self) -> "Pattern":
+        return Not(self)
+
+
+@dataclass(frozen=True)
+class Window(Pattern):
+    """Keys from `before` tokens before the query to `after` tokens after it; None is without bounds."""
+
+    before: int | None = None
+    after: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.before or 0, self.after or 0) < 0:
+            raise ValueError(f"Window({self.before}, {self.after}): neither side may be below 0")
+
+    def allowed(self, i, j):  # type: ignore[no-untyped-def]
+        after = np.ones(np.broadcast_shapes(np.shape(i), np.shape(j)), bool)
+        return after & (self.before is None or i - j <= self.before) & (self.after is None or j - i <= self.after)
+
+    def seen(self, rows, columns):  # type: ignore[no-untyped-def]
+        farthest = rows[-1] - columns[0], columns[-1] - rows[0]  # how far a key is before, after
+        nearest = rows[0] - columns[-1], columns[0] - rows[-1]
+        sides = [(f, n, s) for f, n, s in zip(farthest, nearest, (self.before, self.after)) if s is not None]
+        if any(n > s for _, n, s in sides):
+            return Seen.NONE
+        return Seen.ALL if all(f <= s for f, _, s in sides) else Seen.SOME
+
+    def spans(self, rows, keys):  # type: ignore[no-untyped-def]
+        start = 0 if self.before is None else max(rows[0] - self.before, 0)
+        stop = keys if self.after is None else min(rows[-1] + self.after + 1, keys)
+        return [range(start, stop)] if start < stop else []
+
+    def place(self, i, j):  # type: ignore[no-untyped-def]
+        return i - j
+
+
+FULL = Window()
+CAUSAL = Window(after=0)
+
+
+@dataclass(frozen=True)
+class First(Pattern):
+    """The first `count` keys."""
+
+    count: int
+
+    def allowed(self, i, j):  # type: ignore[no-untyped-def]
+        return np.broadcast_to(j < self.count, np.broadcast_shapes(np.shape(i), np.shape(j)))
+
+    def spans(self, rows, keys):  # type: ignore[no-untyped-def]
+        return [range(min(self.count, keys))] if self.count and keys else []
+
+    def place(self, i, j):  # type: ignore[no-untyped-def]
+        return j
+
+
+@dataclass(frozen=True)
+class SameBlock(Pattern):
+    """Keys of the query's own block: block n has the queries n `queries` and on, the keys n `keys` and on."""
+
+    queries: int
+    keys: int
+
+    def allowed(self, i, j):  # type: ignore[no-untyped-def]
+        return i // self.queries == j // self.keys
+
+    def spans(self, rows, keys):  # type: ignore[no-untyped-def]
+        first, last = rows[0] // self.queries, rows[-1] // self.queries
+        return [range(min(first * self.keys, keys), min((last + 1) * self.keys, keys))]
+
+    def place(self, i, j):  # type: ignore[no-untyped-def]
+        return i % self.queries, j % self.keys, i // self.queries - j // self.keys
+
+
+@dataclass(frozen=True)
+class Blocks(Pattern):
+    """Any blocks: a query of block m, `block` tokens each, sees the keys of all blocks in rows[m]."""
+
+    block: int
+    rows: tuple[tuple[int, ...], ...]
+
+    def allowed(self, i, j):  # type: ignore[no-untyped-def]
+        table = np.zeros((len(self.rows), 1 + max((n for row in self.rows for n in row), default=0)), bool)
+        for m, row in enumerate(self.rows):
+            table[m, list(row)] = True
+        m, n = np.broadcast_arrays(i // self.block, j // self.block)
+        inside = (m < table.shape[0]) & (n < table.shape[1])
+        return inside & table[np.where(inside, m, 0), np.where(inside, n, 0)]
+
+    def spans(self, rows, keys):  # type: ignore[no-untyped-def]
+        of = self.rows[rows[0] // self.block : rows[-1] // self.block + 1]
+        found = (range(n * self.block, min((n + 1) * self.block, keys)) for n in sorted({n for row in of for n in row}))
+        return [span for span in found if len(span)]
+
+
+@dataclass(frozen=True)
+class Either(Pattern):
+    one: Pattern
+    other: Pattern
+
+    def allowed(self, i, j):  # type: ignore[no-untyped-def]
+        return self.one.allowed(i, j) | self.other.allowed(i, j)
+
+    def seen(self, rows, columns):  # type: ignore[no-untyped-def]
+        both = self.one.seen(rows, columns), self.other.seen(rows, columns)
+        # two parts of a tile may make all of it, which counts as SOME: its mask says so
+        return max(both)
+
+    def spans(self, rows, keys):  # type: ignore[no-untyped-def]
+        return [*self.one.spans(rows, keys), *self.other.spans(rows, keys)]
+
+    def place(self, i, j):  # type: ignore[no-untyped-def]
+        return self.one.place(i, j), self.other.place(i, j)
+
+
+@dataclass(frozen=True)
+class Both(Pattern):
+    one: Pattern
+    other: Pattern
+
+    def allowed(self, i, j):  # type: ignore[no-untyped-def]
+        return self.one.allowed(i, j) & self.other.allowed(i, j)
+
+    def seen(self, rows, columns):  # type: ignore[no-untyped-def]
+        both = self.one.seen(rows, columns), self.other.seen(rows, columns)
+        return Pattern.seen(self, rows, columns) if both == (Seen.SOME, Seen.SOME) else min(both)
+
+    def spans(self, rows, keys):  # type: ignore[no-untyped-def]
+        return min(self.one.spans(rows, keys), self.other.spans(rows, keys), key=lambda spans: sum(map(len, spans)))
+
+    def place(self, i, j):  # type: ignore[no-untyped-def]
+        return self.one.place(i, j), self.other.place(i, j)
+
+
+@dataclass(frozen=True)
+class Not(Pattern):
+    one: Pattern
+
+    def allowed(self, i, j):  # type: ignore[no-untyped-def]
+        return ~self.one.allowed(i, j)
+
+    def seen(self, rows, columns):  # type: ignore[no-untyped-def]
+        return Seen(2 - self.one.seen(rows, columns))
+
+    def place(self, i, j):  # type: ignore[no-untyped-def]
+        return self.one.place(i, j)
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """The tiles of a matrix [queries, keys] that a pattern leaves, row by row or, transposed, column by column.
+
+    Line m (a row of tiles, or a column) has the entries starts[m] to starts[m + 1]: tile index[e] along the line, of
+    which all is seen where kind[e] is 0, and masks[kind[e] - 1] otherwise. Positions past the end are unseen.
+    """
+
+    starts: Int[np.ndarray, " lines+1"]
+    index: Int[np.ndarray, " entries"]
+    kind: Int[np.ndarray, " entries"]
+    masks: Bool[np.ndarray, "kinds block_q block_k"]
+
+    @property
+    def counts(self) -> Int[np.ndarray, " lines"]:
+        """Tiles of each line."""
+        return np.diff(self.starts)
+
+    def transposed(self, lines: int) -> "Tiles":
+        """The same tiles by their other axis, which has so many."""
+        order = np.argsort(self.index, kind="stable")
+        line = np.repeat(np.arange(len(self.counts), dtype=np.int32), self.counts)
+        starts = np.zeros(lines + 1, np.int32)
+        np.cumsum(np.bincount(self.index, minlength=lines), out=starts[1:])
+        return Tiles(starts, line[order], self.kind[order], self.masks)
+
+
+@lru_cache(maxsize=256)
+def tiles(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int) -> Tiles:
+    """By rows: the key tiles of each query tile, in order. The last tiles may reach past the end."""
+    starts, index, kind = [0], [], []
+    masks: list[np.ndarray] = []
+    known: dict[object, int] = {}  # by where a tile is, then by what is in it
+    for i in range(0, queries, block_q):
+        rows = range(i, min(i + block_q, queries))
+        spans = pattern.spans(rows, keys)
+        columns = sorted({n for s in spans if len(s) for n in range(s[0] // block_k, s[-1] // block_k + 1)})
+        for n in columns:
+            j = n * block_k
+            inside = range(j, min(j + block_k, keys))
+            seen = pattern.seen(rows, inside)
+            if seen is Seen.NONE:
+                continue
+            if seen is Seen.ALL and len(inside) == block_k:  # rows past the end see nothing that counts
+                index.append(n)
+                kind.append(0)
+                continue
+            place = (pattern.place(i, j), len(rows), len(inside))
+            if place not in known:
+                mask = np.zeros((block_q, block_k), bool)
+                mask[: len(rows), : len(inside)] = pattern.allowed(np.array(rows)[:, None], np.array(inside))
+                content = mask.tobytes()
+                if content not in known:
+                    masks.append(mask)
+                    known[content] = len(masks) if mask.any() else -1
+                known[place] = known[content]
+            if known[place] > 0:
+                index.append(n)
+                kind.append(known[place])
+        starts.append(len(index))
+    return Tiles(
+        np.array(starts, np.int32),
+        np.array(index, np.int32),
+        np.array(kind, np.int32),
+        np.array(masks, bool).reshape(-1, block_q, block_k),
+    )
