@@ -1,5 +1,6 @@
 # make demo   from nothing to a leaderboard: TASK (ListOps), some VARIANTS (or all), minutes on two cores
 # make test   all tests; with a Python 3.12 at hand, those that touch JAX on the newest JAX too
+# make accelerator MINUTES=25   on a machine with a GPU or TPU: its tests, benchmarks and training runs
 # make lint   formatting, linter, type checker
 # make clean  removes what these made, but no results
 
@@ -12,13 +13,14 @@ SEEDS ?= 0,1,2
 VARIANTS ?= transformer,local,dilated,linformer,luna,linear,performer,s5
 VENV := .venv
 NEW := .venv-new
+COMPILERS := .compilers
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # A strict editable install links the files there are: it is made again when a folder gains or loses one.
 FOLDERS := setup.cfg pyproject.toml $(shell find lra tasks models gin leaderboard -type d -not -name __pycache__)
 INSTALL = pip install --quiet --quiet --config-settings editable_mode=strict -e
 
-.PHONY: demo test test-new lint clean
+.PHONY: demo test test-new accelerator compilers lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -37,13 +39,24 @@ $(VENV)/dev: $(VENV)/lra
 	@$(VENV)/bin/$(INSTALL) '.[dev,seqio]'
 	@touch $@
 
+# Compilers of TPU and GPU, beside the environment: inside it JAX would look for the devices at each start.
+$(COMPILERS)/done: $(VENV)/dev
+	@echo "installing the compilers of TPU and GPU into $(COMPILERS)"
+	@rm -rf $(COMPILERS)
+	@jax=$$($(VENV)/bin/python -c 'import jax; print(jax.__version__)') && \
+	  $(VENV)/bin/pip install --quiet --no-deps --target $(COMPILERS) libtpu jax-cuda12-plugin==$$jax jax-cuda12-pjrt==$$jax \
+	  nvidia-cuda-nvcc-cu12 nvidia-cuda-runtime-cu12 nvidia-cuda-cupti-cu12 nvidia-cuda-nvrtc-cu12
+	@touch $@
+
 demo: $(VENV)/lra
 	@$(VENV)/bin/lra prepare $(TASK) --protocol demo
 	@$(VENV)/bin/lra run --task $(TASK) --variant $(VARIANTS) --protocol demo --seeds $(SEEDS)
 	@$(VENV)/bin/lra leaderboard
 
+# Where there are no such compilers for a machine, the tests that need them say so and are skipped.
 test: $(VENV)/dev
-	$(VENV)/bin/pytest -n 2 --dist loadfile
+	@$(MAKE) --no-print-directory $(COMPILERS)/done || echo "no compilers of TPU and GPU for this machine"
+	JAX_PLATFORMS=cpu PYTHONPATH=$(CURDIR)/$(COMPILERS) $(VENV)/bin/pytest -n 2 --dist loadfile
 	@if [ -n "$(PYTHON_NEW)" ]; then $(MAKE) --no-print-directory test-new; else echo "no Python 3.12 at hand: the newest JAX was not tested"; fi
 
 # The newest JAX needs Python 3.12. A wheel and not a link: the links are the other environment's. Models and harness
@@ -55,10 +68,18 @@ test-new: $(VENV)/dev
 	@$(NEW)/bin/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
 	$(NEW)/bin/pytest -n 2 --dist loadfile -m "not packaging" -k "not formula" tests/models tests/lra
 
+# Whatever Python has JAX for the device: nothing is installed.
+ACCELERATED ?= python3
+MINUTES ?= 25
+accelerator:
+	@$(ACCELERATED) accelerator/run.py --minutes $(MINUTES)
+
+compilers: $(COMPILERS)/done
+
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	cd build && ../$(VENV)/bin/mypy --config-file ../pyproject.toml  # where the links are
 
 clean:
-	rm -rf $(VENV) $(NEW) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NEW) $(COMPILERS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,8 @@
 """What the commands do, each as a function of its options."""
 
 from lra.commands.attention import check, new, variants
+from lra.commands.bench import bench
 from lra.commands.data import export, prepare, show, tasks
 from lra.commands.training import leaderboard, run
 
-__all__ = ["check", "export", "leaderboard", "new", "prepare", "run", "show", "tasks", "variants"]
+__all__ = ["bench", "check", "export", "leaderboard", "new", "prepare", "run", "show", "tasks", "variants"]

@@ -1,0 +1,1 @@
+"""Benchmarks: on the device at hand, side by side in one process."""

@@ -1,0 +1,97 @@
+"""Training steps of the variants at several lengths, each beside the Transformer (LRA's table 2)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lra.bench.report import Report
+from lra.bench.timing import in_turns
+from lra.errors import UserError, unknown
+from lra.models.attention import VARIANTS
+from lra.plan import make_plan
+from lra.tasks import Split
+from lra.train import machine
+
+TASK, BASE = "text", "transformer"
+KEYS = ("variant", "length")
+HEADER = ("variant", "length", "steps/s", "+-", "speed", "MB", "memory", "note")
+
+
+def named(text: str) -> list[str]:
+    """The variants of a list of names with commas, or all; the Transformer first, as the others are compared with it."""
+    names = sorted(VARIANTS) if text == "all" else text.split(",")
+    for name in names:
+        if name not in VARIANTS:
+            raise unknown("variant", name, VARIANTS)
+    return sorted(names, key=lambda name: name != BASE)
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Speed and memory are ratios to the Transformer's."""
+    start = [row["variant"], str(row["length"])]
+    if row["error"]:
+        return [*start, *[""] * 5, row["error"]]
+    numbers = (f"{row['steps_per_second']:.3g}", f"{100 * row['spread']:.0f} %", f"{row['speed']:.2f}")
+    return [*start, *numbers, f"{row['megabytes']:.0f}", f"{row['memory']:.2f}", ""]
+
+
+def bench(names: Sequence[str], lengths: Sequence[int], overrides: Sequence[str], report: Report) -> Iterator[dict]:
+    """Rows of steps a second, their ratio to the Transformer's in the same turns, and megabytes, as they are measured.
+
+    Bytes are drawn at random, every text as long as it may be; all else is protocol `paper` of the text task.
+    """
+    for length in lengths:
+        wanted = [name for name in names if report.wants(variant=name, length=length)]
+        if not wanted:
+            continue
+        base = Steps(BASE, length, overrides)
+        for name in wanted:
+            if not report.wants(variant=name, length=length):
+                return
+            row: dict[str, Any] = {"variant": name, "length": length}
+            try:
+                steps = base if name == BASE else Steps(name, length, overrides)
+                times = in_turns({BASE: base, name: steps})
+                of_base, own = times[BASE], times[name]
+                row |= {
+                    "steps_per_second": 1 / own.seconds,
+                    "spread": own.spread / own.seconds,
+                    "speed": of_base.seconds / own.seconds,
+                    "megabytes": steps.bytes / 1e6,
+                    "memory": steps.bytes / base.bytes,
+                    "error": None,
+                }
+            except UserError as error:
+                row["error"] = str(error)
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                row["error"] = "out of memory"
+            report.add(row)
+            yield row
+
+
+class Steps:
+    """A compiled loop of training steps, one seed."""
+
+    def __init__(self, variant: str, length: int, overrides: Sequence[str]):
+        plan = make_plan(TASK, variant, "paper", [0], [*overrides, f"text.max_length = {length}"])
+        batch, functions = plan.train.batch_size, machine(plan)
+        rng = np.random.default_rng(0)
+        rows = rng.integers(1, plan.task.vocab_size, (batch, length)).astype(np.uint8)
+        split = Split(jnp.asarray(rows), jnp.full(batch, length), jnp.asarray(rng.integers(0, plan.task.num_classes, batch)))
+        self.arguments = (jax.random.key(0)[None], jnp.int32(0), jnp.arange(batch)[None, None], split)
+        self.state = functions.init([0])
+        keys, first, index, split = self.arguments
+        self.run = jax.jit(
+            lambda state, count: functions.run(state, keys, first, count, jnp.broadcast_to(index, (1, 1, batch)), split)
+        )
+        self.compiled = self.run.lower(self.state, jnp.int32(1)).compile()
+        memory = self.compiled.memory_analysis()
+        self.bytes = memory.temp_size_in_bytes + memory.argument_size_in_bytes
+
+    def __call__(self, count: int) -> jax.Array:
+        return self.compiled(self.state, jnp.int32(count)).loss

@@ -1,0 +1,50 @@
+"""The command that times kernels and variants."""
+
+from argparse import Namespace
+
+from lra.commands.output import print_json, print_table
+from lra.errors import UsageError, unknown
+
+LENGTHS = {"variants": (1024, 2048, 3072, 4096), "kernels": (1024, 2048, 4096, 16384, 65536)}
+
+
+def bench(options: Namespace) -> int:
+    from lra import extension
+    from lra.bench.report import Report
+
+    if options.what not in LENGTHS:
+        raise unknown("benchmark", options.what, LENGTHS)
+    extension.load_all(options.imports)
+    lengths = lengths_of(options.lengths) if options.lengths else LENGTHS[options.what]
+    path = options.results / f"bench-{options.what}.json"
+    if options.what == "kernels":
+        from lra.bench import kernels
+
+        report = Report(path, kernels.KEYS, options.minutes, options.again)
+        rows = kernels.bench(lengths, report)
+        header, cells = kernels.HEADER, kernels.cells
+    else:
+        from lra.bench import variants
+
+        report = Report(path, variants.KEYS, options.minutes, options.again)
+        rows = variants.bench(variants.named(options.variant), lengths, options.gin, report)
+        header, cells = variants.HEADER, variants.cells
+    for row in rows:
+        if not options.json:
+            print("  ".join(cells(row)), flush=True)
+    found = list(report.rows.values())
+    if options.json:
+        return print_json({"machine": report.machine, "rows": found})
+    print_table(header, [cells(row) for row in found], numbers=True)
+    print(f"on {report.machine['device']}; written to {path}")
+    return 0
+
+
+def lengths_of(text: str) -> list[int]:
+    try:
+        lengths = [int(word) for word in text.split(",")]
+    except ValueError:
+        lengths = [0]
+    if min(lengths) < 1:
+        raise UsageError(f"--lengths {text}: lengths are whole numbers from 1 with commas between them, e.g. 1024,4096")
+    return lengths
