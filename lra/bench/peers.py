@@ -1,0 +1,76 @@
+"""Other implementations of the same ops, where they are installed: JAX's and other libraries' best."""
+
+import importlib.util
+from collections.abc import Callable
+
+import jax
+
+from lra.bench.cases import Case
+from lra.bench.timing import Timing
+
+
+def peers(case: Case) -> dict[str, Callable]:
+    """Functions of the arrays of a case that compute the same, by the library's name."""
+    platform = jax.default_backend()
+    found: dict[str, Callable] = {}
+    if case.name == "softmax dense":
+        if platform == "gpu":
+            found["cudnn"] = lambda q, k, v: jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
+        if platform == "tpu":
+            found["splash"] = splash
+        if importlib.util.find_spec("tokamax"):
+            import tokamax
+
+            found["tokamax"] = lambda q, k, v: tokamax.dot_product_attention(q, k, v)
+    if case.name.startswith("recurrence"):
+        found["copy"] = lambda x, log_a: (x + 1) * log_a  # reads and writes what the op does
+    return found
+
+
+def splash(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """JAX's own kernel for TPU, dense, with tiles of 512 as far as the length divides."""
+    from jax.experimental.pallas.ops.tpu import splash_attention as splash_
+
+    length, heads = q.shape[1:3]
+    block = next(size for size in (512, 256, 128) if length % size == 0)
+    blocks = splash_.BlockSizes(*[block] * 3, *[block] * 3, block, block)
+    mask = splash_.MultiHeadMask([splash_.FullMask((length, length))] * heads)
+    kernel = splash_.make_splash_mha(mask, head_shards=1, q_seq_shards=1, block_sizes=blocks)
+    by_heads = lambda x: x.transpose(0, 2, 1, 3)
+    scaled = q * q.shape[-1] ** -0.5
+    return by_heads(jax.vmap(kernel)(by_heads(scaled), by_heads(k), by_heads(v)))
+
+
+def flash_linear_attention(case: Case) -> dict[str, Timing]:
+    """Forward, and forward and backward, of flash-linear-attention's Triton kernels; empty where it is not installed.
+
+    In PyTorch on the same device: arrays are drawn anew, as are its own warm-up and median (triton.testing.do_bench).
+    """
+    missing = not all(map(importlib.util.find_spec, ("torch", "fla", "triton")))
+    if missing or not case.name.startswith("linear") or jax.default_backend() != "gpu":
+        return {}
+    import torch
+    import triton
+    from fla.ops.gla import chunk_gla
+    from fla.ops.linear_attn import chunk_linear_attn
+    from fla.ops.simple_gla import chunk_simple_gla
+
+    shapes = [x.shape for x in case.args]
+    arrays = [torch.randn(*shape, device="cuda", dtype=torch.bfloat16, requires_grad=True) for shape in shapes[:3]]
+    if len(shapes) == 4:
+        raw = torch.randn(*shapes[3], device="cuda")
+        decay = torch.nn.functional.logsigmoid(3 + raw).squeeze(-1).requires_grad_()
+        op = chunk_simple_gla if case.name.endswith("head") else chunk_gla
+        forward = lambda: op(*arrays, g=decay, scale=1.0)[0]
+        arrays.append(decay)
+    elif case.name.endswith("causal"):
+        forward = lambda: chunk_linear_attn(*arrays, scale=1.0, normalize=False)[0]
+    else:
+        return {}  # it has none that looks both ways
+    cotangent = torch.randn_like(arrays[2])
+
+    def both() -> None:
+        torch.autograd.grad(forward(), arrays, cotangent)
+
+    times = {"forward": forward, "forward+backward": both}
+    return {name: Timing(triton.testing.do_bench(f, return_mode="median") / 1e3, 0.0) for name, f in times.items()}
