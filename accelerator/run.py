@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "accelerator"  # what is too large to be kept: the package's links, checkpoints, prepared tasks
+KEPT = ROOT / "accelerator"
 NEEDED = (
     "jax", "flax", "optax", "orbax.checkpoint", "gin", "jaxtyping", "numpy", "PIL", "rich", "tensorboardX", "pytest",
     "hypothesis",
@@ -34,24 +35,36 @@ GRACE = 60  # seconds that an interrupted step has to save what it has
 
 
 class Step(NamedTuple):
-    """A command, how many minutes it may take, and the folders of sources whose change makes it run again."""
+    """A command of Python, how many minutes it may take, the folders of sources whose change makes it run again, and
+    what is added to the command then.
+    """
 
     name: str
     command: list[str]
     minutes: float
     sources: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
 
 
 def kernel_tests(out: Path) -> Iterator[Step]:
     for family in ("softmax", "linear_attention", "recurrence"):
-        tests = ["-m", "pytest", "-q", "-m", "not compilers", f"tests/models/kernels/{family}", "-p", "no:cacheprovider"]
+        tests = [
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "not compilers",
+            f"tests/models/kernels/{family}",
+            "-p",
+            "no:cacheprovider",
+        ]
         yield Step(f"tests of {family}", tests, 4, ("models/kernels", "tests/models/kernels"))
 
 
 def benchmarks(out: Path) -> Iterator[Step]:
     for what, minutes in (("kernels", 8), ("variants", 6)):
         command = ["-m", "lra", "bench", what, "--minutes", str(minutes - 1), "--results", str(out)]
-        yield Step(f"bench {what}", command, minutes, ("models", "lra/bench"))
+        yield Step(f"bench {what}", command, minutes, ("models", "lra/bench"), ("--again",))
 
 
 def cells(out: Path) -> Iterator[Step]:
@@ -77,7 +90,12 @@ def recorded(folder: Path) -> set[tuple[str, str]]:
 
 def is_prepared(task: str) -> bool:
     show = ["-m", "lra", "show", task, "--protocol", "paper", "--count", "1"]
-    return subprocess.run([sys.executable, *show], cwd=ROOT, env=environment(), capture_output=True).returncode == 0
+    return (
+        subprocess.run(
+            [sys.executable, *show], cwd=ROOT, env=environment(), capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def environment() -> dict[str, str]:
@@ -95,7 +113,8 @@ def environment() -> dict[str, str]:
 
 
 def ask(words: list[str]) -> str:
-    return subprocess.run([sys.executable, *words], cwd=ROOT, env=environment(), check=True, capture_output=True, text=True).stdout
+    call = [sys.executable, *words]
+    return subprocess.run(call, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True).stdout
 
 
 def device() -> dict[str, str]:
@@ -117,11 +136,11 @@ def state_of(sources: tuple[str, ...]) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-def perform(step: Step, seconds: float, log: Path) -> str:
-    """Runs a step: "passed", "failed (code N)" or, after so many seconds, "interrupted"."""
+def perform(command: list[str], seconds: float, log: Path) -> str:
+    """Runs a command: "passed", "failed (code N)" or, after so many seconds, "interrupted"."""
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, *step.command], cwd=ROOT, env=environment(), stdout=file, stderr=subprocess.STDOUT
+            [sys.executable, *command], cwd=ROOT, env=environment(), stdout=file, stderr=subprocess.STDOUT
         )
         try:
             code = process.wait(seconds)
@@ -166,8 +185,8 @@ def main(minutes: float) -> int:
     if missing:
         sys.exit(f"accelerator: {sys.executable} lacks {', '.join(missing)}; bring them along as wheels")
     found = device()
-    out = ROOT / "accelerator" / "".join(c if c.isalnum() else "-" for c in found["device"].lower())
-    out.mkdir(exist_ok=True)
+    out = KEPT / "".join(c if c.isalnum() else "-" for c in found["device"].lower())
+    out.mkdir(parents=True, exist_ok=True)
     write(out / "environment.json", json.dumps(found, indent=1) + "\n")
     status = out / "status.json"
     ended = json.loads(status.read_text()) if status.exists() else {}
@@ -185,13 +204,15 @@ def main(minutes: float) -> int:
             print(f"{step.name}: ...", flush=True)
             start = time.monotonic()
             log = out / f"{step.name.replace(' ', '-')}.log"
-            outcome = perform(step, min(60 * step.minutes, left), log)
+            changed = before.get("state", state) != state
+            command = [*step.command, *(step.anew if changed else ())]
+            outcome = perform(command, min(60 * step.minutes, left), log)
             took = (time.monotonic() - start) / 60
             ended[step.name] = dict(outcome=outcome, minutes=took, date=time.strftime("%Y-%m-%d"), state=state)
             collect(out)
             report(out, found, ended)
             failed |= outcome.startswith("failed")
-            print(f"{step.name}: {outcome} after {took:.1f} minutes, see {log.relative_to(ROOT)}")
+            print(f"{step.name}: {outcome} after {took:.1f} minutes, see {log}")
     return int(failed)
 
 

@@ -123,10 +123,14 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     run.add_argument("--again", action="store_true", help="run even if there is a record, and replace it")
     run.add_argument("--checkpoint-every", type=float, default=30.0, metavar="SECONDS", help="default: %(default)s")
 
-    bench = command("bench", "Time kernels, or the training steps of variants, on the device at hand.", results, bindings, imports)
+    bench = command(
+        "bench", "Time kernels, or the training steps of variants, on the device at hand.", results, bindings, imports
+    )
     bench.add_argument("what", metavar="WHAT", help="kernels or variants")
     bench.add_argument("--variant", default="all", metavar="NAME[,NAME...]", help="of variants (default: %(default)s)")
-    bench.add_argument("--lengths", metavar="N[,N...]", help="default: LRA's, 1024,2048,3072,4096; of kernels up to 65536")
+    bench.add_argument(
+        "--lengths", metavar="N[,N...]", help="default: LRA's, 1024,2048,3072,4096; of kernels up to 65536"
+    )
     bench.add_argument("--minutes", type=float, metavar="N", help="begin nothing new after so many (default: no limit)")
     bench.add_argument("--again", action="store_true", help="forget what was measured before")
 

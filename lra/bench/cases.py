@@ -13,7 +13,11 @@ from lra.models.kernels.softmax import FULL, Window, attend
 
 WIDTH = 1024  # heads x head_dim
 WINDOW = 16  # a window sees one sixteenth of the sequence
-FILLS = {"gpu": (1 << 17, 132), "tpu": (1 << 17, 2), "cpu": (1 << 11, 2)}  # tokens, and batch x heads, for all its cores
+FILLS = {
+    "gpu": (1 << 17, 132),
+    "tpu": (1 << 17, 2),
+    "cpu": (1 << 11, 2),
+}  # tokens, and batch x heads, for all its cores
 
 
 class Case(NamedTuple):
@@ -64,7 +68,11 @@ def softmax(name: str, length: int, head_dim: int) -> Case:
     batch, heads = sizes(length, head_dim)
     radius = length // WINDOW // 2
     pattern = FULL if name.endswith("dense") else Window(radius, radius)
-    seen = length**2 if pattern is FULL else sum(min(i + radius, length - 1) - max(i - radius, 0) + 1 for i in range(length))
+    seen = (
+        length**2
+        if pattern is FULL
+        else sum(min(i + radius, length - 1) - max(i - radius, 0) + 1 for i in range(length))
+    )
     args = normal((batch, length, heads, head_dim), 3)
     return Case(
         name, length, head_dim, lambda backend: lambda q, k, v: attend(q, k, v, pattern=pattern, backend=backend)[0], args,

@@ -82,7 +82,9 @@ class Steps:
         batch, functions = plan.train.batch_size, machine(plan)
         rng = np.random.default_rng(0)
         rows = rng.integers(1, plan.task.vocab_size, (batch, length)).astype(np.uint8)
-        split = Split(jnp.asarray(rows), jnp.full(batch, length), jnp.asarray(rng.integers(0, plan.task.num_classes, batch)))
+        split = Split(
+            jnp.asarray(rows), jnp.full(batch, length), jnp.asarray(rng.integers(0, plan.task.num_classes, batch))
+        )
         self.arguments = (jax.random.key(0)[None], jnp.int32(0), jnp.arange(batch)[None, None], split)
         self.state = functions.init([0])
         keys, first, index, split = self.arguments

@@ -1,0 +1,95 @@
+"""`make accelerator` on a machine without one: what it does with steps that end, fail, last too long or have changed."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("accelerator_run", ROOT / "accelerator" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "accelerator_run", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(module, "WORK", tmp_path / "work")
+    monkeypatch.setattr(module, "GRACE", 1)
+    monkeypatch.setattr(module, "device", lambda: {"platform": "gpu", "device": "NVIDIA H999 (80 GB)", "jax": "9"})
+    return module
+
+
+def outcomes(runner) -> dict[str, str]:
+    status = json.loads((runner.KEPT / "nvidia-h999--80-gb-" / "status.json").read_text())
+    return {name: entry["outcome"] for name, entry in status.items()}
+
+
+def appends(path: Path, word: str) -> list[str]:
+    return ["-c", f"import sys; open({str(path)!r}, 'a').write({word!r} + ''.join(sys.argv[1:]))"]
+
+
+def test_what_has_ended_is_not_done_again_and_what_has_changed_is(runner, tmp_path, monkeypatch):
+    sources, seen = tmp_path / "sources", tmp_path / "seen"
+    sources.mkdir()
+    (sources / "a.py").write_text("1")
+    step = runner.Step("one", appends(seen, "x"), 1, (str(sources),), ("again",))
+    fails = runner.Step("two", ["-c", "raise SystemExit(3)"], 1)
+    monkeypatch.setattr(runner, "STEPS", (lambda out: [step], lambda out: [fails]))
+    assert runner.main(5) == 1
+    assert outcomes(runner) == {"one": "passed", "two": "failed (code 3)"}
+    assert runner.main(5) == 0
+    assert seen.read_text() == "x"
+    (sources / "a.py").write_text("2")
+    runner.main(5)
+    assert seen.read_text() == "xxagain"
+
+
+def test_a_step_that_lasts_too_long_is_interrupted_like_ctrl_c_and_goes_on_later(runner, tmp_path, monkeypatch):
+    saved = tmp_path / "saved"
+    script = (
+        "import time, pathlib\ntry:\n    time.sleep(60)\n"
+        f"except KeyboardInterrupt:\n    pathlib.Path({str(saved)!r}).touch()"
+    )
+    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("slow", ["-c", script], 1 / 30)],))
+    runner.main(5)
+    assert outcomes(runner) == {"slow": "interrupted"}
+    assert saved.exists()
+    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("slow", ["-c", "1"], 1)],))
+    runner.main(5)
+    assert outcomes(runner) == {"slow": "passed"}
+
+
+def test_nothing_begins_when_the_time_is_over(runner, monkeypatch, capsys):
+    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("late", ["-c", "1"], 1)],))
+    assert runner.main(0) == 0
+    assert "no time left" in capsys.readouterr().out
+
+
+def test_records_of_training_are_kept(runner, tmp_path, monkeypatch):
+    folder = runner.WORK / "results" / "records"
+    folder.mkdir(parents=True)
+    record = {"task": {"name": "listops"}, "variant": {"name": "luna"}, "protocol": {"name": "paper"}}
+    (folder / "a.json").write_text(json.dumps(record))
+    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("one", ["-c", "1"], 1)],))
+    runner.main(5)
+    assert runner.recorded(runner.KEPT / "nvidia-h999--80-gb-" / "records") == {("listops", "luna")}
+
+
+def test_without_an_accelerator_it_says_so(tmp_path):
+    spec = importlib.util.spec_from_file_location("accelerator_alone", ROOT / "accelerator" / "run.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    module.WORK = tmp_path
+    module.environment = lambda environment=module.environment: environment() | {"JAX_PLATFORMS": "cpu"}
+    with pytest.raises(SystemExit, match="JAX sees no GPU or TPU"):
+        module.main(1)
+
+
+def test_every_step_of_the_house_exists(runner):
+    for family in runner.kernel_tests(Path()):
+        assert (ROOT / family.command[-3]).is_dir(), family.command
