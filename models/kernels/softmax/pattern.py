@@ -5,7 +5,7 @@ All is NumPy, built once while a program is traced, and hashable, so that a comp
 
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -41,6 +41,10 @@ class Pattern:
     def place(self, i: int, j: int) -> object:
         """Tiles at (i, j), of the same shape, with equal places are the same."""
         return i, j
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Sizes of tiles, (queries, keys), whose edges are the pattern's own."""
+        return []
 
     def __or__(self, other: "Pattern") -> "Pattern":
         return Either(self, other)
@@ -83,6 +87,9 @@ class Window(Pattern):
     def place(self, i, j):  # type: ignore[no-untyped-def]
         return i - j
 
+    def sizes(self):  # type: ignore[no-untyped-def]
+        return [(side, side) for side in {self.before, self.after} if side]
+
 
 FULL = Window()
 CAUSAL = Window(after=0)
@@ -96,6 +103,9 @@ class First(Pattern):
 
     def allowed(self, i, j):  # type: ignore[no-untyped-def]
         return np.broadcast_to(j < self.count, np.broadcast_shapes(np.shape(i), np.shape(j)))
+
+    def seen(self, rows, columns):  # type: ignore[no-untyped-def]
+        return Seen((columns[0] < self.count) + (columns[-1] < self.count))
 
     def spans(self, rows, keys):  # type: ignore[no-untyped-def]
         return [range(min(self.count, keys))] if self.count and keys else []
@@ -114,12 +124,22 @@ class SameBlock(Pattern):
     def allowed(self, i, j):  # type: ignore[no-untyped-def]
         return i // self.queries == j // self.keys
 
+    def seen(self, rows, columns):  # type: ignore[no-untyped-def]
+        of_rows = rows[0] // self.queries, rows[-1] // self.queries
+        of_columns = columns[0] // self.keys, columns[-1] // self.keys
+        if of_rows[1] < of_columns[0] or of_columns[1] < of_rows[0]:
+            return Seen.NONE
+        return Seen.ALL if of_rows[0] == of_rows[1] == of_columns[0] == of_columns[1] else Seen.SOME
+
     def spans(self, rows, keys):  # type: ignore[no-untyped-def]
         first, last = rows[0] // self.queries, rows[-1] // self.queries
         return [range(min(first * self.keys, keys), min((last + 1) * self.keys, keys))]
 
     def place(self, i, j):  # type: ignore[no-untyped-def]
         return i % self.queries, j % self.keys, i // self.queries - j // self.keys
+
+    def sizes(self):  # type: ignore[no-untyped-def]
+        return [(self.queries, self.keys)]
 
 
 @dataclass(frozen=True)
@@ -129,10 +149,16 @@ class Blocks(Pattern):
     block: int
     rows: tuple[tuple[int, ...], ...]
 
-    def allowed(self, i, j):  # type: ignore[no-untyped-def]
+    @cached_property
+    def table(self) -> Bool[np.ndarray, "rows columns"]:
+        """Which blocks see which."""
         table = np.zeros((len(self.rows), 1 + max((n for row in self.rows for n in row), default=0)), bool)
         for m, row in enumerate(self.rows):
             table[m, list(row)] = True
+        return table
+
+    def allowed(self, i, j):  # type: ignore[no-untyped-def]
+        table = self.table
         m, n = np.broadcast_arrays(i // self.block, j // self.block)
         inside = (m < table.shape[0]) & (n < table.shape[1])
         return inside & table[np.where(inside, m, 0), np.where(inside, n, 0)]
@@ -141,6 +167,9 @@ class Blocks(Pattern):
         of = self.rows[rows[0] // self.block : rows[-1] // self.block + 1]
         found = (range(n * self.block, min((n + 1) * self.block, keys)) for n in sorted({n for row in of for n in row}))
         return [span for span in found if len(span)]
+
+    def sizes(self):  # type: ignore[no-untyped-def]
+        return [(self.block, self.block)]
 
 
 @dataclass(frozen=True)
@@ -162,6 +191,9 @@ class Either(Pattern):
     def place(self, i, j):  # type: ignore[no-untyped-def]
         return self.one.place(i, j), self.other.place(i, j)
 
+    def sizes(self):  # type: ignore[no-untyped-def]
+        return [*self.one.sizes(), *self.other.sizes()]
+
 
 @dataclass(frozen=True)
 class Both(Pattern):
@@ -181,6 +213,9 @@ class Both(Pattern):
     def place(self, i, j):  # type: ignore[no-untyped-def]
         return self.one.place(i, j), self.other.place(i, j)
 
+    def sizes(self):  # type: ignore[no-untyped-def]
+        return [*self.one.sizes(), *self.other.sizes()]
+
 
 @dataclass(frozen=True)
 class Not(Pattern):
@@ -194,6 +229,9 @@ class Not(Pattern):
 
     def place(self, i, j):  # type: ignore[no-untyped-def]
         return self.one.place(i, j)
+
+    def sizes(self):  # type: ignore[no-untyped-def]
+        return self.one.sizes()
 
 
 @dataclass(frozen=True, eq=False)

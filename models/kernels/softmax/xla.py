@@ -1,0 +1,179 @@
+"""Softmax attention in XLA: no score outlives its part, backward recomputes them from the softmax denominators.
+
+The work is that of the tiles which the pattern leaves. Keys and values are gathered to the lines of queries that see
+them; their gradients go back by a table too, not by a scatter, which is slow and adds up in no fixed order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from lra.models.kernels.blocks import into_blocks
+from lra.models.kernels.softmax.dropout import kept
+from lra.models.kernels.softmax.pattern import Pattern
+from lra.models.kernels.softmax.schedule import Part, Schedule, schedule
+
+if TYPE_CHECKING:
+    from lra.models.kernels.softmax.op import Operands, Static
+
+
+def admits(x: Operands, pattern: Pattern) -> None:
+    """It can do all."""
+
+
+def forward(
+    static: Static, x: Operands
+) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch queries heads"]]:
+    plan, tiled = prepared(static, x)
+
+    def part(_: None, which: Part) -> tuple[None, tuple[Array, Array]]:
+        _, _, v, logits, drop = scores(static, plan, tiled, which)
+        top = logits.max(-1, keepdims=True)
+        top = jnp.where(jnp.isfinite(top), top, 0)  # -inf - -inf is NaN
+        weights = jnp.exp(logits - top)
+        total = weights.sum(-1, keepdims=True)
+        seen = total > 0
+        total = jnp.where(seen, total, 1)
+        out = product("bnhqk,bnkhe->bnqhe", drop(weights).astype(v.dtype), v) / jnp.swapaxes(total, 2, 3)
+        lse = jnp.where(seen, jnp.log(total) + top, -jnp.inf)[..., 0]
+        return None, (out.astype(v.dtype), jnp.swapaxes(lse, 2, 3))
+
+    results = [over_parts(part, None, group.parts)[1] for group in plan.groups]
+    out, lse = (in_order(lines, plan, x.q.shape[1]) for lines in zip(*results))
+    return out, lse
+
+
+def backward(
+    static: Static,
+    x: Operands,
+    lse: Float[Array, "batch queries heads"],
+    delta: Float[Array, "batch queries heads"],
+    d_out: Float[Array, "batch queries heads value_dim"],
+) -> tuple[Array, Array, Array, Array | None]:
+    plan, tiled = prepared(static, x)
+    rows = [into_blocks(y, plan.block_q) for y in (lse, delta, d_out)]
+    by_row = lambda y: jnp.swapaxes(y, 2, 3)[..., None]
+    scale = scale_of(x.q)
+
+    def part(place: Array, sums: Any, which: Part) -> tuple[Any, list[Array]]:
+        q, k, v, logits, drop = scores(static, plan, tiled, which)
+        lse, delta, d_out = (take(y, which.lines) for y in rows)
+        p = jnp.exp(logits - by_row(lse))
+        d_p = drop(product("bnqhe,bnkhe->bnhqk", d_out, v))
+        d_logits = p * (d_p - by_row(delta))
+        d_products = d_logits.astype(q.dtype)
+        d_k = product("bnhqk,bnqhd->bnkhd", d_products, q) * scale
+        d_v = product("bnhqk,bnqhe->bnkhe", drop(p).astype(d_out.dtype), d_out)
+        sums = [y + fold(z, which.folds, place, plan.block_k) for y, z in zip(sums, (d_k, d_v))]
+        lines = [(product("bnhqk,bnkhd->bnqhd", d_products, k) * scale).astype(q.dtype)]
+        if x.bias is not None:
+            one = [axis for axis, size in ((0, x.bias.shape[0]), (2, x.bias.shape[1])) if size == 1]
+            lines.append(jnp.swapaxes(d_logits.sum(one, keepdims=True), 2, 3))
+        return sums, lines
+
+    sums, results = [jnp.zeros(y.shape, jnp.float32) for y in (tiled.k, tiled.v)], []
+    for group in plan.groups:
+        sums, lines = over_parts(lambda *args, place=group.place: part(place, *args), sums, group.parts)
+        results.append(lines)
+    d_q, *d_bias = (in_order(lines, plan, x.q.shape[1]) for lines in zip(*results))
+    d_k, d_v = (
+        y.reshape(len(y), -1, *y.shape[3:])[:, : x.k.shape[1]].astype(of.dtype) for y, of in zip(sums, (x.k, x.v))
+    )
+    return d_q, d_k, d_v, jnp.swapaxes(d_bias[0], 1, 2).astype(x.bias.dtype) if x.bias is not None else None
+
+
+def prepared(static: Static, x: Operands) -> tuple[Schedule, Operands]:
+    """What is to be done, and the operands in tiles: [batch, tiles, block, ...], pairs [batch, lines, ..., keys]."""
+    whole = x.allowed is not None or x.bias is not None
+    plan = schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole)
+    lines = lambda y: y if y is None else jnp.swapaxes(into_blocks(jnp.swapaxes(y, 1, 2), plan.block_q), 2, 3)
+    keys = lambda y: y if y is None else into_blocks(y, plan.block_k)
+    return plan, x._replace(
+        q=into_blocks(x.q, plan.block_q), k=keys(x.k), v=keys(x.v), mask=keys(x.mask),
+        allowed=lines(x.allowed), bias=lines(x.bias),
+    )  # fmt: skip
+
+
+def scores(
+    static: Static, plan: Schedule, x: Operands, part: Part
+) -> tuple[Array, Array, Array, Float[Array, "batch lines heads queries keys"], Callable[[Array], Array]]:
+    """A part's queries, keys and values, [batch, lines, ..., heads, width]; its logits; and what drops of such."""
+    q = take(x.q, part.lines)
+    beside = lambda y: take(y, part.index).reshape(len(y), len(part.lines), -1, *y.shape[3:])
+    k, v = beside(x.k), beside(x.v)
+    logits = product("bnqhd,bnkhd->bnhqk", q, k) * scale_of(q)
+    if x.bias is not None:
+        logits += take(x.bias, part.lines)
+    for seen in (
+        None if part.kind is None else seen_by_pattern(plan.masks, part.kind),
+        None if x.mask is None else jnp.swapaxes(beside(x.mask), 2, 3)[:, :, :, None],
+        None if x.allowed is None else take(x.allowed, part.lines),
+    ):
+        if seen is not None:
+            logits = jnp.where(seen, logits, -jnp.inf)
+    if x.seeds is None:
+        return q, k, v, logits, lambda y: y
+    row = positions(part.lines, plan.block_q)
+    column = positions(part.index, plan.block_k).reshape(len(row), -1)
+    keep = kept(x.seeds[:, None, :, None, None], row[:, None, :, None], column[:, None, None, :], static.rate)
+    return q, k, v, logits, lambda y: jnp.where(keep, y / (1 - static.rate), 0)
+
+
+def seen_by_pattern(masks: np.ndarray, kind: Int[Array, "lines width"]) -> Array:
+    """[lines or 1, 1, queries, keys of all tiles of a line]"""
+    if isinstance(kind, np.ndarray) and (kind == kind[0]).all():
+        kind = kind[:1]
+    seen = masks[kind] if isinstance(kind, np.ndarray) else jnp.asarray(masks)[kind]
+    return jnp.asarray(seen).swapaxes(1, 2).reshape(len(kind), 1, masks.shape[1], -1)
+
+
+def take(x: Array, table: Int[Array, "*shape"]) -> Array:
+    """The tiles of a table: [batch, tiles, ...] to [batch, *shape, ...]."""
+    tiles = x.shape[1]
+    if tiles == table.size == 1 or (isinstance(table, np.ndarray) and np.array_equal(table.ravel(), np.arange(tiles))):
+        return x.reshape(len(x), *table.shape, *x.shape[2:])
+    return x.at[:, table].get(mode="promise_in_bounds")
+
+
+def fold(
+    x: Float[Array, "batch lines keys heads width"], folds: Sequence[Array], place: Array, block: int
+) -> Float[Array, "batch tiles block heads width"]:
+    """The sums of all that belongs to one key tile: the transpose of `take`."""
+    if len(place) == 1:
+        return x.sum(1, keepdims=True)
+    x = x.reshape(len(x), -1, block, *x.shape[3:])
+    sums = [x.at[:, table].get(mode="fill", fill_value=0).sum(2) for table in folds]
+    return take(jnp.concatenate(sums, 1), place)
+
+
+def over_parts(f: Callable[[Any, Part], tuple[Any, Any]], carry: Any, parts: Part) -> tuple[Any, Any]:
+    """f's last carry, and its results for all lines, [batch, lines, ...]."""
+    if len(parts.lines) == 1:
+        return f(carry, jax.tree.map(lambda table: table[0], parts))
+    carry, results = lax.scan(f, carry, jax.tree.map(jnp.asarray, parts))
+    return carry, jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1).reshape(y.shape[1], -1, *y.shape[3:]), results)
+
+
+def in_order(lines: Sequence[Array], plan: Schedule, length: int) -> Array:
+    """The lines of all groups, [batch, lines, block, ...], as [batch, length, ...]."""
+    y = take(jnp.concatenate(lines, 1), plan.place)
+    return y.reshape(len(y), -1, *y.shape[3:])[:, :length]
+
+
+def positions(tiles: Int[Array, "*shape"], block: int) -> Int[Array, "*shape block"]:
+    return jnp.asarray(tiles, jnp.int32)[..., None] * block + jnp.arange(block, dtype=jnp.int32)
+
+
+def product(equation: str, x: Array, y: Array) -> Float[Array, "..."]:
+    return jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)
+
+
+def scale_of(q: Array) -> float:
+    return max(q.shape[-1], 1) ** -0.5
