@@ -44,10 +44,12 @@ class Registers:
     def __init__(self, interpret: bool):
         self.interpret = interpret
 
-    def load(self, ref: Any, layout: Any = LAYOUT) -> jax.Array:
+    def load(self, ref: Any, layout: Any = LAYOUT, optimized: bool = True) -> jax.Array:
+        """From shared memory; from global memory if not `optimized`."""
         if self.interpret:
             return ref[...]
-        return plgpu.load(ref, (), layout=layout) if LOAD_TAKES_AN_INDEX else plgpu.load(ref, layout=layout)
+        index = ((),) if LOAD_TAKES_AN_INDEX else ()
+        return plgpu.load(ref, *index, layout=layout, optimized=optimized)
 
     def full(self, shape: tuple[int, ...], value: float, layout: Any = LAYOUT, dtype: Any = jnp.float32) -> jax.Array:
         return self.cast(jnp.full(shape, value, dtype), layout)
