@@ -2,9 +2,9 @@
 
     python accelerator/run.py --minutes 25        (make accelerator MINUTES=25)
 
-Needs a Python with JAX for the device and the packages lra stands on; no network, no TensorFlow, nothing installed. Each
-step has a time of its own and can be interrupted; what has ended is not done again unless the code has changed. Tables,
-logs and records are left in accelerator/DEVICE, to be looked at and committed.
+Needs a Python with JAX for the device and the packages lra stands on; no network, no TensorFlow, and installs nothing.
+Each step has a time of its own and can be interrupted; what has ended is not done again unless the code has changed.
+Tables, logs and records are left in accelerator/DEVICE, to be looked at and committed.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""`make accelerator` on a machine without one: what it does with steps that end, fail, last too long or have changed."""
+"""`make accelerator` where there is none: what it does with steps that end, fail, last too long or have changed."""
 
 import importlib.util
 import json

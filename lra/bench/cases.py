@@ -1,4 +1,4 @@
-"""What the benchmark of the kernels times: each family at some length and width, and what it has to compute and move."""
+"""What the benchmark of the kernels times: each family at some length and width, and what that must compute and move."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -74,8 +74,9 @@ def softmax(name: str, length: int, head_dim: int) -> Case:
         else sum(min(i + radius, length - 1) - max(i - radius, 0) + 1 for i in range(length))
     )
     args = normal((batch, length, heads, head_dim), 3)
+    function = lambda backend: lambda q, k, v: attend(q, k, v, pattern=pattern, backend=backend)[0]
     return Case(
-        name, length, head_dim, lambda backend: lambda q, k, v: attend(q, k, v, pattern=pattern, backend=backend)[0], args,
+        name, length, head_dim, function, args,
         operations=4.0 * batch * heads * head_dim * seen, bytes=4 / 3 * size(args), share=seen / length**2,
     )  # fmt: skip
 

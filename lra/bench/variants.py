@@ -21,7 +21,7 @@ HEADER = ("variant", "length", "steps/s", "+-", "speed", "MB", "memory", "note")
 
 
 def named(text: str) -> list[str]:
-    """The variants of a list of names with commas, or all; the Transformer first, as the others are compared with it."""
+    """Variants from names with commas, or all; the Transformer first, as the others are compared with it."""
     names = sorted(VARIANTS) if text == "all" else text.split(",")
     for name in names:
         if name not in VARIANTS:
