@@ -1,4 +1,4 @@
-"""What the benchmark of the kernels times: each family at some length and width, and what that must compute and move."""
+"""What the benchmark of kernels times: each family at a length and a width, and what it must compute and move."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
