@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from lra.models.kernels.backends import Backend, choose, folds_vmap
-from lra.models.kernels.softmax import xla
+from lra.models.kernels.softmax import tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
 from lra.models.kernels.softmax.pattern import FULL, Pattern
 
-BACKENDS = {"xla": xla}
+BACKENDS = {"xla": xla, "mosaic_tpu": tpu}
 
 
 class Operands(NamedTuple):
@@ -76,7 +76,11 @@ def attend(
         x = x.reshape(*[1] * (len(batch) + 3 - x.ndim), *x.shape)
         x = jnp.broadcast_to(x, (*x.shape[:-2], queries, keys))
         leading = x.shape[: len(batch)]
-        return fold(jnp.broadcast_to(x, (*batch, *x.shape[-3:]))) if math.prod(leading) > 1 else x.reshape(1, *x.shape[-3:])
+        return (
+            fold(jnp.broadcast_to(x, (*batch, *x.shape[-3:])))
+            if math.prod(leading) > 1
+            else x.reshape(1, *x.shape[-3:])
+        )
 
     if mask is not None:
         mask = fold(jnp.broadcast_to(mask, (*batch, *mask.shape[-2:])))

@@ -10,10 +10,12 @@ from jaxtyping import Int, Int8
 from lra.models.kernels.softmax.pattern import FULL, Pattern, Tiles, tiles
 
 LANES = 128
-MAX_TABLE = 900 * 2**10  # bytes of scalar memory for tables; it has 1 MiB
-SIDES = (512, 256, 128)  # of tiles, largest first
+SIDES = (512, 256, 128)  # of tiles
 MAX_AREA = 512 * 512  # logits of a step, of all its heads
+MAX_BLOCK = 2**18  # bytes of keys of a step, of all its heads; of vector memory, a dozen such blocks are in use
 MAX_HEADS = 8  # of a step
+MAX_TABLE = 900 * 2**10  # bytes of scalar memory, which has 1 MiB
+MAX_MASKS = 64 * 2**20  # bytes of all masks of tiles
 STEP = 2**16  # logits that could be computed in the time that a step takes to begin
 
 
@@ -32,12 +34,8 @@ class Schedule:
     kind: Int[np.ndarray, " entries"]
     masks: Int8[np.ndarray, "kinds block_k block_q"]
 
-    @property
-    def steps(self) -> int:
-        return self.repeats * len(self.line)
 
-
-def schedule_of(lines: Tiles, repeats: int = 1) -> Schedule:
+def schedule(lines: Tiles, repeats: int = 1) -> Schedule:
     empty = lines.counts == 0
     before = lines.starts[:-1][empty]
     return Schedule(
@@ -60,58 +58,56 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def plan(pattern: Pattern, queries: int, keys: int, heads: int, widest: int) -> Plan:
-    """The plan with the least work, counted in logits; `widest`: bytes of the widest head of a token.
+def plan(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> Plan:
+    """The tiles with the least work; `width`: bytes of a head's token, of keys or of values, whichever has more.
 
-    Raises NotImplementedError: its tables would not fit into the scalar memory.
+    Raises NotImplementedError: no tables fit.
     """
-    best, least = None, np.inf
+    work = {}
     for side in SIDES:
-        if side * widest > SIDES[0] * 512:  # blocks of 256 KiB
-            continue
         block_q, block_k = block(queries, side), block(keys, side)
-        visited = _tiles(pattern, queries, keys, block_q, block_k)
-        together = heads_of_a_step(heads, block_q * block_k)
-        work = visited.steps * (block_q * block_k + STEP / together)
-        if work < least:
-            best, least = (block_q, block_k, together, visited), work
-        if (visited.kind == 0).mean() > 0.5:  # smaller tiles would not leave out much
-            break
-    assert best is not None
-    block_q, block_k, together, by_queries = best
-    by_keys = _columns(pattern, queries, keys, block_q, block_k)
-    entries = max(len(by_queries.line), len(by_keys.line))
-    if 3 * 4 * entries > MAX_TABLE:
-        raise NotImplementedError(
-            f"a pattern with {entries} tiles of {block_q} by {block_k}: their table does not fit into scalar memory"
-        )
+        together = heads_of_a_step(heads, block_q, block_k, width)
+        count = visits(pattern, queries, keys, block_q, block_k)
+        lines = max(-(-queries // block_q), -(-keys // block_k))  # if empty, visited too
+        if fits(block_q, block_k, width) and (pattern == FULL or 3 * 4 * (count + lines) <= MAX_TABLE):
+            work[block_q, block_k, together] = count * (block_q * block_k + STEP / together)
+    if not work:
+        raise NotImplementedError(f"tiles too many for scalar memory, or {width} bytes too wide for vector memory")
+    block_q, block_k, together = min(work, key=lambda choice: work[choice])
+    rows, columns = -(-queries // block_q), -(-keys // block_k)
+    if pattern == FULL:
+        # one row for all, one column for all: queries past the end see what nobody looks at, keys past it likewise
+        by_queries = schedule(tiles(FULL, block_q, keys, block_q, block_k), rows)
+        by_keys = schedule(tiles(FULL, rows * block_q, block_k, block_q, block_k).transposed(1), columns)
+    else:
+        by_row = tiles(pattern, queries, keys, block_q, block_k)
+        by_queries, by_keys = schedule(by_row), schedule(by_row.transposed(columns))
+    if by_queries.masks.nbytes > MAX_MASKS:
+        raise NotImplementedError(f"{len(by_queries.masks)} different masks of {block_q} by {block_k} are too many")
     return Plan(block_q, block_k, together, by_queries, by_keys)
 
 
 def block(length: int, side: int) -> int:
-    """The length of a tile: `side` or less, for tiles that fill their last one."""
-    count = -(-length // side)
-    return round_up(-(-length // count), LANES)
+    """The length of a tile: `side` or less, so that the last tile is filled best."""
+    tile = -(-length // -(-length // side))
+    return -(-tile // LANES) * LANES
 
 
-def round_up(length: int, multiple: int) -> int:
-    return -(-length // multiple) * multiple
+def heads_of_a_step(heads: int, block_q: int, block_k: int, width: int) -> int:
+    fit = (n for n in range(1, min(heads, MAX_HEADS) + 1) if heads % n == 0 and fits(block_q, block_k, width, n))
+    return max(fit, default=1)
 
 
-def heads_of_a_step(heads: int, area: int) -> int:
-    return max(n for n in range(1, min(heads, MAX_HEADS) + 1) if heads % n == 0 and (n == 1 or n * area <= MAX_AREA))
+def fits(block_q: int, block_k: int, width: int, heads: int = 1) -> bool:
+    return heads * block_q * block_k <= MAX_AREA and heads * max(block_q, block_k) * width <= MAX_BLOCK
 
 
-@lru_cache(maxsize=256)
-def _tiles(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int) -> Schedule:
-    # queries past the end may see keys: nobody looks at them, and the rows of FULL are alike
-    if pattern == FULL:
-        return schedule_of(tiles(pattern, block_q, keys, block_q, block_k), round_up(queries, block_q) // block_q)
-    return schedule_of(tiles(pattern, round_up(queries, block_q), keys, block_q, block_k))
-
-
-def _columns(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int) -> Schedule:
-    queries, keys = round_up(queries, block_q), round_up(keys, block_k)
-    if pattern == FULL:
-        return schedule_of(tiles(pattern, queries, block_k, block_q, block_k).transposed(1), keys // block_k)
-    return schedule_of(tiles(pattern, queries, keys, block_q, block_k).transposed(keys // block_k))
+def visits(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int) -> int:
+    """How many tiles the spans of a pattern touch; those that see nothing, if any, are not visited."""
+    count = 0
+    for i in range(0, queries, block_q):
+        stop = 0
+        for start, end in sorted((s[0], s[-1]) for s in pattern.spans(range(i, min(i + block_q, queries)), keys) if s):
+            first, stop = max(start // block_k, stop), max(end // block_k + 1, stop)
+            count += stop - min(first, stop)
+    return count
