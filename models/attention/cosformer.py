@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.cosformer import oracle
 
 
@@ -42,8 +43,5 @@ class Cosformer(nnx.Module):
             x = jax.nn.relu(x.astype(jnp.float32))
             return jnp.concatenate([x * jnp.cos(angles), x * jnp.sin(angles)], -1)
 
-        phi_q, phi_k = features(q), features(jnp.where(mask[..., None, None], k, 0))
-        state = jnp.einsum("bkhm,bkhd->bhmd", phi_k, v.astype(jnp.float32))
-        above = jnp.einsum("bqhm,bhmd->bqhd", phi_q, state)
-        below = jnp.einsum("bqhm,bhm->bqh", phi_q, phi_k.sum(1))[..., None]
-        return (above / jnp.maximum(below, self.epsilon)).astype(v.dtype)
+        normaliser = lambda sums: jnp.maximum(sums, self.epsilon)
+        return linear_attention(features(q), features(k), v, mask, causal=False, normaliser=normaliser)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from lra.models.attention.multihead import merge_heads, projection, split_heads
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.linear_attention import bidirectional_decayed_linear_attention
+from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.hgrn2 import oracle
 
 Gamma = Float[Array, "layers qkv_dim"]
@@ -56,5 +56,5 @@ class HGRN2(nnx.Module):
             split_heads(y, self.heads)
             for y in (nnx.sigmoid(self.output(x)), forgotten, nnx.silu(self.input(x)), log_kept)
         )
-        y = bidirectional_decayed_linear_attention(o, k, v, log_decay, mask, own_twice=True)
+        y = linear_attention(o, k, v, mask, causal=False, log_decay=log_decay, own_twice=True)
         return self.out(self.norm(merge_heads(y)).astype(x.dtype)).astype(x.dtype), gamma

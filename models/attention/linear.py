@@ -22,4 +22,5 @@ def linear(
     epsilon: float = 1e-6,
 ) -> Float[Array, "batch length heads head_dim"]:
     """Equations 5 and 7, with the authors' epsilon in the denominator. LRA's own code ignores the padding."""
-    return linear_attention(elu_plus_one(q), elu_plus_one(k) * mask[..., None, None], v, epsilon)
+    normaliser = lambda sums: jnp.where(sums > 0, sums + epsilon, 1)
+    return linear_attention(elu_plus_one(q), elu_plus_one(k), v, mask, causal=False, normaliser=normaliser)

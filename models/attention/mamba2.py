@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.multihead import merge_heads, projection
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.linear_attention import decayed_linear_attention
+from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.mamba2 import oracle
 
 WAYS = 2  # forward and backward
@@ -75,8 +75,9 @@ class Mamba2(nnx.Module):
 
         of_heads = lambda y: jnp.broadcast_to(y[..., None, :], (*value.shape[:4], y.shape[-1]))
         ways_as_heads = lambda y: y.reshape(*y.shape[:2], -1, y.shape[-1])
-        inputs = (of_heads(c), of_heads(b), dt[..., None] * value, log_decay[..., None])
-        y = decayed_linear_attention(*map(ways_as_heads, inputs)).reshape(value.shape)
+        inputs = (of_heads(c), of_heads(b), (dt[..., None] * value).astype(x.dtype), log_decay[..., None])
+        q, k, v, log_decay = map(ways_as_heads, inputs)
+        y = linear_attention(q, k, v, causal=True, log_decay=log_decay).reshape(value.shape)
         y = y + self.skip.get_value()[..., None] * value
         y = merge_heads(y[:, :, 0] + jnp.flip(y[:, :, 1], 1))
         return self.out(self.norm(y * nnx.silu(z)).astype(x.dtype)).astype(x.dtype)

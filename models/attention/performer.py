@@ -86,4 +86,5 @@ class Performer(nnx.Module):
         projection, real = self.projection.get_value(), mask[..., None, None]
         phi_q = positive_features(q, projection, (3,), jnp.ones_like(real), self.epsilon)
         phi_k = positive_features(k, projection, (1, 3), real, self.epsilon)
-        return linear_attention(phi_q, phi_k, v, 0.0)
+        normaliser = lambda sums: jnp.where(sums > 0, sums, 1)
+        return linear_attention(phi_q, phi_k, v, causal=False, normaliser=normaliser)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.multihead import merge_heads, projection, split_heads
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.linear_attention import bidirectional_decayed_linear_attention
+from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.retention import oracle
 
 
@@ -58,6 +58,6 @@ class Retention(nnx.Module):
     ) -> Float[Array, "batch length dim"]:
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
         log_decay = jnp.float32(log_gammas(self.heads))[None, None, :, None]
-        y = bidirectional_decayed_linear_attention(rotate(q), rotate(k), v, log_decay, mask)
+        y = linear_attention(rotate(q), rotate(k), v, mask, causal=False, log_decay=log_decay)
         y = nnx.silu(self.gate(x)) * merge_heads(self.norm(y)).astype(x.dtype)
         return self.out(y).astype(x.dtype)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from lra.models.attention.multihead import merge_heads, projection, split_heads
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.linear_attention import bidirectional_decayed_linear_attention
+from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.tnl import oracle
 
 
@@ -64,5 +64,5 @@ class TransNormerLLM(nnx.Module):
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
         q, k = self.turn(nnx.silu(q)), self.turn(nnx.silu(k))
         log_decay = jnp.float32(-slopes(self.heads) * self.decay)[None, None, :, None]
-        y = merge_heads(bidirectional_decayed_linear_attention(q, k, v, log_decay, mask))
+        y = merge_heads(linear_attention(q, k, v, mask, causal=False, log_decay=log_decay))
         return self.out(self.norm(y).astype(x.dtype) * self.gate(x)).astype(x.dtype)

@@ -9,7 +9,10 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.linear import elu_plus_one
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, from_blocks, into_blocks
+from lra.models.kernels.blocks import from_blocks, into_blocks
+from lra.models.kernels.linear_attention import linear_attention
+from lra.models.kernels.pointwise import attend_pointwise
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, SameBlock, attend
 from lra.models.oracles.transnormer import oracle
 
 
@@ -60,10 +63,8 @@ class Transnormer(nnx.Module):
         if self.diagonal:
             return self.diag_attention(q, k, v, mask, dropout)
         phi = jax.nn.elu if self.kind == "T1" else elu_plus_one
-        phi_q, phi_k, values = (x.astype(jnp.float32) for x in (phi(q), phi(k), v))
-        phi_k = jnp.where(mask[..., None, None], phi_k, 0)
-        state = jnp.einsum("bkhm,bkhd->bhmd", phi_k, values)
-        return self.rms_norm(jnp.einsum("bqhm,bhmd->bqhd", phi_q, state)).astype(v.dtype)
+        y = linear_attention(phi(q), phi(k), v, mask, causal=False)
+        return self.rms_norm(y.astype(jnp.float32)).astype(v.dtype)
 
     def diag_attention(
         self,
@@ -74,13 +75,11 @@ class Transnormer(nnx.Module):
         dropout: Dropout,
     ) -> Float[Array, "batch length heads head_dim"]:
         length, block = q.shape[1], min(self.block, q.shape[1])
-        q, k, v, real = (into_blocks(x, block) for x in (q, k, v, mask))
-        allowed = real[:, :, None, None, :]
         if self.kind == "T2":
-            return from_blocks(attend(q, k, v, allowed, dropout)[0], length)
-        logits = jnp.einsum("bnqhd,bnkhd->bnhqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
-        weights = dropout(jnp.where(allowed, jax.nn.relu(logits), 0)).astype(v.dtype)
-        out = jnp.einsum("bnhqk,bnkhd->bnqhd", weights, v, preferred_element_type=jnp.float32)
+            own = SameBlock(block, block)
+            return attend(q, k, v, mask=mask[..., None], pattern=own, dropout=dropout)[0]
+        relu = lambda products: jax.nn.relu(products * q.shape[-1] ** -0.5)
+        out = attend_pointwise(relu, *(into_blocks(x, block) for x in (q, k, v, mask)), dropout)
         return self.rms_norm(from_blocks(out, length)).astype(v.dtype)
 
     def rms_norm(self, x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:

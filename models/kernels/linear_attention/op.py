@@ -1,0 +1,128 @@
+"""Linear attention: softmax's kernel replaced by an inner product, so that keys are summed once; also with decay."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from lra.models.kernels.backends import Backend, choose
+from lra.models.kernels.linear_attention import xla
+
+KERNELS: dict[str, Any] = {}
+
+
+def linear_attention(
+    q: Float[Array, "batch queries heads key_dim"],
+    k: Float[Array, "batch keys heads key_dim"],
+    v: Float[Array, "batch keys heads value_dim"],
+    mask: Bool[Array, "batch keys"] | None = None,
+    *,
+    causal: bool,
+    log_decay: Float[Array, "#batch #keys heads #key_dim"] | None = None,
+    own_twice: bool = False,
+    normaliser: Callable[[Float[Array, "..."]], Float[Array, "..."]] | None = None,
+    backend: str | None = None,
+) -> Float[Array, "batch queries heads value_dim"]:
+    """y_i = sum_j w_ij (q_i . k_j) v_j over the tokens j that i sees, with w_ij the decay between them.
+
+    Queries and keys come with their feature maps applied (Katharopoulos et al. 2020, 2006.16236, equations 4 to 6).
+    They are read, and y is written, in the type of v.
+
+    Causal, it is y_i = S_i^T q_i with S_i = diag(exp(log_decay_i)) S_{i-1} + k_i v_i^T and S_{-1} = 0 (Yang et al.
+    2024, 2312.06635, equation 3). Not causal, it is the sum of that and of the same from the end to the start. So a
+    decay that is one for all positions takes token j to i as exp(log_decay |i - j|), and one of its own for each
+    token is applied as the state comes in to the token, from either side. Sums and states are in float32. Work and
+    memory are linear in the length.
+
+    Args:
+      mask: the keys that there are. With a decay for each token, that of padding is 1: it passes the state on as it is.
+      log_decay: at most 0; one for all positions, one a token, or one a channel of each token. None is no decay.
+      own_twice: a token's own k and v, which with decay reach it by both ways, are counted twice, not once.
+      normaliser: of the sums of weights, sum_j w_ij q_i . k_j, to what the outputs are divided by; it must be other
+        than 0 also for a query without a key, whose sum and output are 0. None does not divide.
+      backend: one of `backends.NAMES`; None is the best known on the device at hand.
+
+    Raises:
+      ValueError: `own_twice` where a token reaches itself but once, or queries of another length than keys where
+        positions count.
+      NotImplementedError: `backend` cannot do it.
+    """
+    by_position = causal or log_decay is not None
+    if own_twice and (causal or log_decay is None):
+        raise ValueError("own_twice is for attention with decay that is not causal")
+    if by_position and q.shape[1] != k.shape[1]:
+        raise ValueError(f"{q.shape[1]} queries and {k.shape[1]} keys, where a query sees keys by position")
+    dtype = v.dtype
+    q, k = q.astype(dtype), k.astype(dtype)
+    if mask is not None:
+        real = mask[..., None, None]
+        k = jnp.where(real, k, 0)
+        if log_decay is not None and log_decay.shape[1] > 1:
+            log_decay = jnp.where(real, log_decay, 0)
+    if not by_position:
+        choose("linear attention of all keys to all queries", backend, {"xla": lambda: None})
+        return of_all_keys(q, k, v, normaliser).astype(dtype)
+
+    if normaliser is not None:  # the weights are what values of 1 add up to
+        v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], -1)
+    if log_decay is not None:
+        log_decay = log_decay.astype(jnp.float32)
+    admits = {name: partial(module.admits, q, v) for name, module in {"xla": xla, **KERNELS}.items()}
+    chosen = choose("linear attention", backend, admits)
+
+    def one_way(reverse: bool) -> Array:
+        if chosen.name == "xla":
+            return xla.forward(q, k, v, log_decay, reverse=reverse)
+        return fused(q, k, v, log_decay, reverse, chosen).astype(jnp.float32)
+
+    y = one_way(False)
+    if not causal:
+        y = y + one_way(True)
+    if not causal and not own_twice:
+        own = jnp.einsum("blhd,blhd->blh", q, k, preferred_element_type=jnp.float32)
+        y = y - own[..., None] * v
+    if normaliser is not None:
+        y = y[..., :-1] / normaliser(y[..., -1:])
+    return y.astype(dtype)
+
+
+def of_all_keys(
+    q: Float[Array, "batch queries heads key_dim"],
+    k: Float[Array, "batch keys heads key_dim"],
+    v: Float[Array, "batch keys heads value_dim"],
+    normaliser: Callable | None,
+) -> Float[Array, "batch queries heads value_dim"]:
+    """Two matrix products, in which XLA reads and writes little more than it must."""
+    state = jnp.einsum("bkhd,bkhe->bhde", k, v)
+    above = jnp.einsum("bqhd,bhde->bqhe", q, state).astype(jnp.float32)
+    if normaliser is None:
+        return above
+    below = jnp.einsum("bqhd,bhd->bqh", q, k.sum(1)).astype(jnp.float32)
+    return above / normaliser(below)[..., None]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def fused(
+    q: Float[Array, "batch length heads key_dim"],
+    k: Float[Array, "batch length heads key_dim"],
+    v: Float[Array, "batch length heads value_dim"],
+    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
+    reverse: bool,
+    backend: Backend,
+) -> Float[Array, "batch length heads value_dim"]:
+    """`xla.forward` by a kernel, in the type of v. The gradient computes the states again."""
+    return KERNELS[backend.name].forward(q, k, v, log_decay, reverse=reverse, interpret=backend.interpret)
+
+
+def _forward(*args: Any) -> tuple[Array, tuple]:
+    return fused(*args), args[:4]
+
+
+def _backward(reverse: bool, backend: Backend, kept: tuple, dy: Array) -> tuple[Array, Array, Array, Array | None]:
+    return KERNELS[backend.name].backward(*kept, dy, reverse=reverse, interpret=backend.interpret)
+
+
+fused.defvjp(_forward, _backward)
