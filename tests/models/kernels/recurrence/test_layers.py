@@ -1,4 +1,4 @@
-"""Diagonal linear recurrences against a step at a time in float64, values and gradients."""
+"""Layers of diagonal linear recurrences against a step at a time in float64, values and gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -50,15 +50,6 @@ def agree(f, exact, arguments, mask):
         assert abs(found - expected) < 1e-4 * (np.linalg.norm(slope) + scale), n
 
 
-@pytest.mark.parametrize("length", [1, 15, 16, 17, LENGTH])
-def test_constant_recurrence(length):
-    rng = np.random.default_rng(1)
-    log_a = -np.exp(draw(rng, 2, 3) - 3) + 1j * draw(rng, 2, 3)
-    b = draw(rng, 2, length, 2, 3, complex_=True)
-    every = np.ones((2, length), bool)
-    agree(recurrence.constant_recurrence, lambda log_a, b: step_by_step(np.exp(log_a), b, every), (log_a, b), every)
-
-
 @pytest.mark.parametrize("complex_", [False, True])
 def test_constant_convolution(complex_):
     rng = np.random.default_rng(2)
@@ -98,11 +89,3 @@ def test_gaps_close_and_open():
     assert not closed[0, mask[0].sum() :].any()
     assert not closed[1].any()
     np.testing.assert_array_equal(recurrence.open_gaps(closed, mask)[mask], x[mask])
-
-
-def test_a_state_that_does_not_fade():
-    """a = 1 counts to a thousand; in bfloat16 it would stop at 256."""
-    ones = jnp.ones((1, 1000, 1), jnp.bfloat16)
-    out = quick_jit(recurrence.constant_recurrence)(jnp.zeros(1), ones)
-    assert out.dtype == jnp.float32
-    assert out[0, -1, 0] == 1000

@@ -1,0 +1,73 @@
+"""The diagonal linear recurrence: one function, whatever computes it."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from lra.models.kernels.backends import choose
+from lra.models.kernels.recurrence import xla
+from lra.models.kernels.recurrence.static import DIRECTIONS, Static
+
+BACKENDS = {"xla": xla}
+
+
+def diagonal_recurrence(
+    log_a: Inexact[Array, "*state"] | Inexact[Array, "batch length *state"],
+    x: Inexact[Array, "batch length *state"],
+    *,
+    direction: str = "forward",
+    backend: str | None = None,
+) -> Inexact[Array, "batch length *state"] | Inexact[Array, "batch ways=2 length *state"]:
+    """h_i = a_i h_{i-1} + x_i with a = exp(log_a) and h_{-1} = 0, elementwise, in float32 or complex64.
+
+    It is the recurrence of S5 (Smith et al. 2022, 2208.04933, section 2.2) and, with an `a` for each token, that of
+    gated ones (HGRN, Qin et al. 2023, 2311.04823, equation 1). The work and the memory are linear in the length, of
+    the gradient too: it is a recurrence in the other direction.
+
+    Args:
+      log_a: real parts at most 0, or the states grow; without batch and length, it is the same for all tokens.
+      x: bfloat16 is read as it is, and gets its gradient in it.
+      direction: "forward"; "backward", where h_i = a_i h_{i+1} + x_i; or "both", one after the other on axis 1.
+      backend: one of `backends.NAMES`; None is the best known on the device at hand.
+
+    Raises:
+      ValueError: no such direction, or the shapes do not fit.
+      NotImplementedError: `backend` cannot do it.
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction '{direction}' is none of {', '.join(DIRECTIONS)}")
+    if log_a.shape not in (x.shape, x.shape[2:]):
+        raise ValueError(f"log_a of shape {log_a.shape} is neither like x of shape {x.shape} nor like one token of it")
+    batch, length, *state = x.shape
+    flat = (batch, length, -1) if log_a.ndim == x.ndim else (-1,)
+    complex_ = jnp.iscomplexobj(log_a) or jnp.iscomplexobj(x)
+    wide = jnp.complex64 if complex_ else jnp.float32
+    narrow = jnp.bfloat16 if x.dtype == jnp.bfloat16 and not complex_ else wide
+    chosen = choose("diagonal recurrence", backend, {name: module.admits for name, module in BACKENDS.items()})
+    static = Static(DIRECTIONS[direction], narrow, chosen.interpret)
+    h = recurrence(chosen.name, static, log_a.astype(wide).reshape(flat), x.astype(narrow).reshape(batch, length, -1))
+    return h.reshape(batch, *[2] * (direction == "both"), length, *state)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def recurrence(
+    name: str,
+    static: Static,
+    log_a: Inexact[Array, " channels"] | Inexact[Array, "batch length channels"],
+    x: Inexact[Array, "batch length channels"],
+) -> Inexact[Array, "batch ways length channels"]:
+    return BACKENDS[name].forward(static, log_a, x)
+
+
+def _forward(name: str, static: Static, log_a: Array, x: Array) -> tuple[Array, tuple[Array, Array]]:
+    h = recurrence(name, static, log_a, x)
+    return h, (log_a, h)
+
+
+def _backward(name: str, static: Static, kept: tuple[Array, Array], dh: Array) -> tuple[Array, Array]:
+    return BACKENDS[name].backward(static, *kept, dh)
+
+
+recurrence.defvjp(_forward, _backward)
