@@ -16,7 +16,8 @@ MAX_BLOCK = 2**18  # bytes of keys of a step, of all its heads; of vector memory
 MAX_HEADS = 8  # of a step
 MAX_TABLE = 900 * 2**10  # bytes of scalar memory, which has 1 MiB
 MAX_MASKS = 64 * 2**20  # bytes of all masks of tiles
-STEP = 2**16  # logits that could be computed in the time that a step takes to begin
+# In logits that could be computed meanwhile, not measured: a step begins, a token of a tile is brought in.
+STEP, TOKEN = 2**16, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,9 @@ def plan(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> P
         count = visits(pattern, queries, keys, block_q, block_k)
         lines = max(-(-queries // block_q), -(-keys // block_k))  # if empty, visited too
         if fits(block_q, block_k, width) and (pattern == FULL or 3 * 4 * (count + lines) <= MAX_TABLE):
-            work[block_q, block_k, together] = count * (block_q * block_k + STEP / together)
+            work[block_q, block_k, together] = count * (
+                block_q * block_k + TOKEN * (block_q + block_k) + STEP / together
+            )
     if not work:
         raise NotImplementedError(f"tiles too many for scalar memory, or {width} bytes too wide for vector memory")
     block_q, block_k, together = min(work, key=lambda choice: work[choice])

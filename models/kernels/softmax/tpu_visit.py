@@ -204,6 +204,6 @@ def scale(x: Refs) -> float:
 
 def dot(a: Array, b: Array, axis_a: int, axis_b: int) -> Array:
     """Of two matrices, along these axes, in float32; b, which may be an intermediate result, in the type of a."""
-    precision = lax.Precision.HIGHEST if a.dtype == jnp.float32 else None
+    exact = lax.Precision.HIGHEST if a.dtype == jnp.float32 else lax.Precision.DEFAULT
     axes = (((axis_a,), (axis_b,)), ((), ()))
-    return lax.dot_general(a, b.astype(a.dtype), axes, precision=precision, preferred_element_type=jnp.float32)
+    return lax.dot_general(a, b.astype(a.dtype), axes, precision=exact, preferred_element_type=jnp.float32)
