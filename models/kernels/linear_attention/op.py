@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lra.models.kernels.backends import Backend, choose
-from lra.models.kernels.linear_attention import xla
+from lra.models.kernels.linear_attention import tpu, xla
 
-KERNELS: dict[str, Any] = {}
+KERNELS = {"mosaic_tpu": tpu}
 
 
 def linear_attention(

@@ -1,0 +1,250 @@
+"""Linear attention with decay on TPU: chunk after chunk, the state of some heads stays in VMEM."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+from jaxtyping import Array, Float
+
+from lra.models.kernels.blocks import pad_to_multiple
+from lra.models.kernels.linear_attention.tpu_chunk import NT, TN, ChannelDecay, TokenDecay, dot, wide
+
+CHUNK = 128
+LANES = 128  # a tile's last axis
+MAX_DIM = 256
+MAX_LANES = 512  # of the heads that one step takes, where they can be fewer
+
+
+def admits(q: Array, v: Array) -> None:
+    """Raises NotImplementedError: not bfloat16 or float32, or too wide for the memory."""
+    if q.dtype not in (jnp.bfloat16, jnp.float32):
+        raise NotImplementedError(f"the kernel is for bfloat16 and float32, not {q.dtype}")
+    heads, dim = q.shape[2], max(q.shape[3], v.shape[3])
+    if dim > MAX_DIM:
+        raise NotImplementedError(f"a head has {dim} dimensions, more than {MAX_DIM}")
+    together = heads_together(heads, padded(q.shape[3]), padded(v.shape[3]))
+    if together * padded(dim) > 2 * MAX_LANES:
+        raise NotImplementedError(f"{heads} heads of {dim} dimensions do not divide into groups of whole tiles")
+
+
+def forward(
+    q: Float[Array, "batch length heads key_dim"],
+    k: Float[Array, "batch length heads key_dim"],
+    v: Float[Array, "batch length heads value_dim"],
+    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
+    *,
+    reverse: bool = False,
+    interpret: bool = False,
+) -> Float[Array, "batch length heads value_dim"]:
+    """`xla.forward` in the type of v."""
+    plan = Plan.of(q, v, log_decay, reverse, interpret)
+    y = plan.run(forward_chunk, plan.inputs(q, k, v), log_decay, [plan.tokens(plan.value_dim, v.dtype)])
+    return plan.cut(y[0], v)
+
+
+def backward(
+    q: Float[Array, "batch length heads key_dim"],
+    k: Float[Array, "batch length heads key_dim"],
+    v: Float[Array, "batch length heads value_dim"],
+    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
+    dy: Float[Array, "batch length heads value_dim"],
+    *,
+    reverse: bool = False,
+    interpret: bool = False,
+) -> tuple[Array, Array, Array, Array | None]:
+    """The gradients of q, k, v and log_decay.
+
+    The states before each chunk are computed again, in float32, and are in memory until a pass from the end has used
+    them. Where they meet the gradients of the states after the chunk is what passes the chunk's decays: the gradient of
+    log_decay takes no difference of long sums.
+    """
+    plan = Plan.of(q, v, log_decay, reverse, interpret)
+    q_, k_, v_, dy_ = plan.inputs(q, k, v, dy)
+    states = plan.run(states_chunk, [k_, v_], log_decay, [plan.states])
+    outputs = [plan.tokens(x.shape[-1] // plan.heads, x.dtype) for x in (q_, k_, v_)]
+    if log_decay is not None:
+        outputs.append(plan.decay_gradient)
+    d_q, d_k, d_v, *d_decay = plan.run(backward_chunk, [q_, k_, v_, dy_, *states], log_decay, outputs, from_end=True)
+    d_log_decay = None if log_decay is None else plan.cut_decay(d_decay[0], log_decay)
+    return plan.cut(d_q, q), plan.cut(d_k, k), plan.cut(d_v, v), d_log_decay
+
+
+class Plan(NamedTuple):
+    """The grid is batch by groups of heads by chunks, one chunk after another. Heads lie side by side in the lanes."""
+
+    batch: int
+    chunks: int
+    heads: int
+    together: int  # heads of a step
+    dim: int
+    value_dim: int
+    decay: type | None  # of a chunk
+    decay_batch: int
+    reverse: bool
+    interpret: bool
+
+    @staticmethod
+    def of(q: Array, v: Array, log_decay: Array | None, reverse: bool, interpret: bool) -> "Plan":
+        batch, length, heads, _ = q.shape
+        dim, value_dim = padded(q.shape[-1]), padded(v.shape[-1])
+        decay = None if log_decay is None else TokenDecay if log_decay.shape[-1] == 1 else ChannelDecay
+        return Plan(
+            batch, -(-length // CHUNK), heads, heads_together(heads, dim, value_dim), dim, value_dim, decay,
+            0 if log_decay is None else len(log_decay), reverse, interpret,
+        )  # fmt: skip
+
+    def inputs(self, *arrays: Array) -> list[Array]:
+        """[batch, length, heads, dim] to [batch, chunks chunk, heads dim], with zeros for what is not there."""
+
+        def flat(x: Array) -> Array:
+            x = pad_to_multiple(pad_to_multiple(x, CHUNK), padded(x.shape[-1]), axis=-1)
+            return x.reshape(*x.shape[:2], -1)
+
+        return [flat(x) for x in arrays]
+
+    def cut(self, x: Array, like: Array) -> Array:
+        """The reverse, for an array like `like`."""
+        x = x.reshape(self.batch, -1, self.heads, x.shape[-1] // self.heads)
+        return x[:, : like.shape[1], :, : like.shape[3]]
+
+    def decay_input(self, log_decay: Array) -> Array:
+        """As `inputs`; one a token to [batch, groups, chunks chunk, heads together]."""
+        length = self.chunks * CHUNK if log_decay.shape[1] == 1 else log_decay.shape[1]
+        x = jnp.broadcast_to(log_decay, (len(log_decay), length, *log_decay.shape[2:]))
+        if self.decay is ChannelDecay:
+            return self.inputs(x)[0]
+        x = pad_to_multiple(x[..., 0], CHUNK)
+        return x.reshape(*x.shape[:2], -1, self.together).swapaxes(1, 2)
+
+    def cut_decay(self, x: Array, log_decay: Array) -> Array:
+        length = log_decay.shape[1] if log_decay.shape[1] > 1 else self.chunks * CHUNK
+        if self.decay is TokenDecay:
+            x = x.swapaxes(1, 2).reshape(*x.shape[:1], -1, self.heads, 1)[:, :length]
+        else:
+            x = self.cut(x, jax.ShapeDtypeStruct((self.batch, length, *log_decay.shape[2:]), x.dtype))
+        axes = [axis for axis in (0, 1) if log_decay.shape[axis] == 1 != x.shape[axis]]
+        return x.sum(axes, keepdims=True)
+
+    @property
+    def length(self) -> int:
+        return self.chunks * CHUNK
+
+    def tokens(self, dim: int, dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((self.batch, self.length, self.heads * dim), dtype)
+
+    @property
+    def states(self) -> jax.ShapeDtypeStruct:
+        """Transposed, so that a channel's decay is that of a lane."""
+        shape = (self.batch, self.chunks, self.heads, self.value_dim, self.dim)
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    @property
+    def decay_gradient(self) -> jax.ShapeDtypeStruct:
+        if self.decay is ChannelDecay:
+            return self.tokens(self.dim, jnp.float32)
+        shape = (self.batch, self.heads // self.together, self.length, self.together)
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+    def spec(self, x: Any, at: Callable) -> pl.BlockSpec:
+        """The block of a step of an array of one of these shapes; `at` gives the chunk."""
+        row = (lambda b: b) if x.shape[0] == self.batch else lambda b: 0
+        if len(x.shape) == 3:
+            block = (None, CHUNK, x.shape[2] // self.heads * self.together)
+            return pl.BlockSpec(block, lambda b, h, c: (row(b), at(c), h))
+        if len(x.shape) == 4:
+            return pl.BlockSpec((None, None, CHUNK, self.together), lambda b, h, c: (row(b), h, at(c), 0))
+        block = (None, None, self.together, self.value_dim, self.dim)
+        return pl.BlockSpec(block, lambda b, h, c: (b, at(c), h, 0, 0))
+
+    def run(
+        self, body: Callable, inputs: list[Array], log_decay: Array | None, outputs: list, from_end: bool = False
+    ) -> list[Array]:
+        """`body` for each chunk, in the order of the recurrence or against it."""
+        if log_decay is not None:
+            inputs = [*inputs, self.decay_input(log_decay)]
+        at = (lambda c: self.chunks - 1 - c) if self.reverse != from_end else (lambda c: c)
+        scratch = pltpu.VMEM((self.together, self.value_dim, self.dim), jnp.float32)
+
+        def step(*refs: Any) -> None:
+            ins, outs, state = refs[: len(inputs)], refs[len(inputs) : -1], refs[-1]
+
+            @pl.when(pl.program_id(2) == 0)
+            def _() -> None:
+                state[...] = jnp.zeros_like(state)
+
+            ins, decay_ref = (ins, None) if log_decay is None else (ins[:-1], ins[-1])
+            decays = (self.decay or TokenDecay).of_heads(decay_ref, CHUNK, self.together, self.reverse)
+            body(self, decays, ins, outs, state)
+
+        return pl.pallas_call(
+            step,
+            grid=(self.batch, self.heads // self.together, self.chunks),
+            in_specs=[self.spec(x, at) for x in inputs],
+            out_specs=[self.spec(x, at) for x in outputs],
+            out_shape=outputs,
+            scratch_shapes=[scratch],
+            compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
+            interpret=pltpu.InterpretParams(detect_races=True) if self.interpret else False,
+        )(*inputs)
+
+    def columns(self, h: int, *refs: Any) -> list[Any]:
+        """Those of head h."""
+        widths = [ref.shape[1] // self.together for ref in refs]
+        return [ref.at[:, h * width : (h + 1) * width] for ref, width in zip(refs, widths)]
+
+
+def forward_chunk(plan: Plan, decays: list, ins: tuple, outs: tuple, state_ref: Any) -> None:
+    for h, decay in enumerate(decays):
+        q_ref, k_ref, v_ref, y_ref = plan.columns(h, *ins, *outs)
+        q, k, v, state = q_ref[...], k_ref[...], v_ref[...], state_ref[h]
+        y = dot(decay.scores(q, k), v, dtype=v.dtype) + dot(wide(q) * decay.come, state, NT, v.dtype)
+        y_ref[...] = y.astype(y_ref.dtype)
+        state_ref[h] = state * decay.kept + dot(v, wide(k) * decay.go, TN, v.dtype)
+
+
+def states_chunk(plan: Plan, decays: list, ins: tuple, outs: tuple, state_ref: Any) -> None:
+    outs[0][...] = state_ref[...]
+    for h, decay in enumerate(decays):
+        k_ref, v_ref = plan.columns(h, *ins)
+        v = v_ref[...]
+        state_ref[h] = state_ref[h] * decay.kept + dot(v, wide(k_ref[...]) * decay.go, TN, v.dtype)
+
+
+def backward_chunk(plan: Plan, decays: list, ins: tuple, outs: tuple, d_state_ref: Any) -> None:
+    *tokens, states_ref = ins
+    passing = []
+    for h, decay in enumerate(decays):
+        q, k, v, dy = (ref[...] for ref in plan.columns(h, *tokens))
+        narrow = partial(dot, dtype=v.dtype)
+        state, d_state = states_ref[h], d_state_ref[h]
+        scores, d_scores = decay.scores(q, k), narrow(dy, v, NT)
+        seen, left = wide(q) * decay.come, wide(k) * decay.go
+        d_seen, d_left = narrow(dy, state), narrow(v, d_state)
+        kept = decay.kept * (state * d_state).sum(0, keepdims=True)
+        d_q, d_k, passed = decay.backward(q, k, scores, d_scores, seen * d_seen, left * d_left, kept)
+        d_q, d_k = d_q + d_seen * decay.come, d_k + d_left * decay.go
+        d_v = narrow(scores, dy, TN) + narrow(left, d_state, NT)
+        for ref, x in zip(plan.columns(h, *outs[:3]), (d_q, d_k, d_v)):
+            ref[...] = x.astype(ref.dtype)
+        d_state_ref[h] = d_state * decay.kept + narrow(dy, seen, TN)
+        passing.append(passed)
+    if plan.decay:
+        plan.decay.store(outs[3], passing, plan.reverse)
+
+
+def padded(dim: int) -> int:
+    """The width at which a head does not lie across tiles: a power of two, or whole tiles."""
+    return max(8, 1 << (dim - 1).bit_length()) if dim <= LANES else -(-dim // LANES) * LANES
+
+
+def heads_together(heads: int, dim: int, value_dim: int) -> int:
+    """As many as fit in `MAX_LANES`, of those that divide the heads and fill whole tiles; all of them do without."""
+    whole = [
+        n for n in range(1, heads + 1)
+        if heads % n == 0 and (n == heads or n * dim % LANES == 0 == n * value_dim % LANES)
+    ]  # fmt: skip
+    return max((n for n in whole if n * max(dim, value_dim) <= MAX_LANES), default=whole[0])

@@ -1,0 +1,185 @@
+"""What the tokens of one chunk of one head give each other on TPU, by their decays, and its gradient.
+
+Rows are tokens. The chunk's tokens see the state before it, and leave theirs, through its boundaries: `come` is the
+decay from where the chunk begins up to and with a token, `go` that after a token until the chunk ends, `kept` that of
+all.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental.pallas import tpu as pltpu
+
+from lra.models.kernels.linear_attention.xla import LEAST
+
+NN, NT, TN = ((1,), (0,)), ((1,), (1,)), ((0,), (0,))  # the axes summed over, of a b, a b^T and a^T b
+
+
+def dot(a: jax.Array, b: jax.Array, axes: Any = NN, dtype: Any = jnp.float32) -> jax.Array:
+    """A product of what is rounded to `dtype`, in float32."""
+    exact = jnp.dtype(dtype) == jnp.float32
+    precision = lax.Precision.HIGHEST if exact else lax.Precision.DEFAULT
+    return lax.dot_general(
+        a.astype(dtype), b.astype(dtype), (axes, ((), ())), precision=precision, preferred_element_type=jnp.float32
+    )
+
+
+def places(rows: int, columns: int) -> tuple[jax.Array, jax.Array]:
+    return tuple(lax.broadcasted_iota(jnp.int32, (rows, columns), axis) for axis in (0, 1))
+
+
+def up_to(chunk: int, reverse: bool) -> jax.Array:
+    """Whether row i sees column j."""
+    i, j = places(chunk, chunk)
+    return j >= i if reverse else j <= i
+
+
+class TokenDecay(NamedTuple):
+    """No decay, or one a token."""
+
+    weights: jax.Array  # [chunk, chunk], the decay from token j to i, 0 where i does not see j
+    come: jax.Array | float = 1.0  # [chunk, 1]
+    go: jax.Array | float = 1.0  # [chunk, 1]
+    kept: jax.Array | float = 1.0  # [1, 1]
+
+    @staticmethod
+    def of_heads(ref: Any, chunk: int, heads: int, reverse: bool) -> list["TokenDecay"]:
+        """From log-decays [chunk, heads], or None.
+
+        The exponents are differences of sums of multiples of 2^-10, which are exact, and of the small rest.
+        """
+        seen = up_to(chunk, reverse)
+        ones = jnp.where(seen, 1.0, 0.0)
+        if ref is None:
+            return [TokenDecay(ones)] * heads
+        decay = ref[...]
+        clipped = jnp.maximum(decay, LEAST)
+        coarse = jnp.round(clipped * 1024) * 2.0**-10
+        parts = (coarse, clipped - coarse)
+        columns = [dot(ones, x) for x in parts]
+        rows = [dot(x, ones, ((0,), (1,))) for x in parts]
+        come, go = jnp.exp(dot(ones, decay)), jnp.exp(dot(1 - ones, decay))
+        kept = jnp.exp(decay.sum(0, keepdims=True))
+
+        def of_head(h: int) -> TokenDecay:
+            one = slice(h, h + 1)
+            between = sum(c[:, one] - r[one] for c, r in zip(columns, rows))
+            weights = jnp.where(seen, jnp.exp(jnp.minimum(between, 0.0)), 0.0)
+            return TokenDecay(weights, come[:, one], go[:, one], kept[:, one])
+
+        return [of_head(h) for h in range(heads)]
+
+    def scores(self, q: jax.Array, k: jax.Array) -> jax.Array:
+        """[chunk, chunk] from q and k [chunk, dim]."""
+        return dot(q, k, NT, q.dtype) * self.weights
+
+    def backward(
+        self, q: jax.Array, k: jax.Array, scores: jax.Array, d_scores: jax.Array, come: jax.Array, go: jax.Array,
+        kept: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:  # fmt: skip
+        """Gradients of q and k through the scores, and for `store` what passes through: each token from the state to
+        it (`come`, [chunk, dim]) and from it to the state (`go`), and the state (`kept`, [1, dim]).
+        """
+        d = d_scores * self.weights
+        i, j = places(*d.shape)
+        pairs = jnp.where(i == j, 0.0, scores * d_scores)
+        into = (pairs - pairs.T).sum(1, keepdims=True) + come.sum(1, keepdims=True)
+        passing = into, go.sum(1, keepdims=True), kept.sum(1, keepdims=True)
+        return dot(d, k, dtype=k.dtype), dot(d, q, TN, q.dtype), passing
+
+    @staticmethod
+    def store(ref: Any, passing: list[tuple[jax.Array, ...]], reverse: bool) -> None:
+        """The gradient of each token's log-decay: the sum of all that passes it."""
+        chunk, heads = ref.shape
+        seen = jnp.where(up_to(chunk, reverse), 1.0, 0.0)
+        head = places(chunk, heads)[1]
+        into, out, through = (sum(jnp.where(head == h, x, 0.0) for h, x in enumerate(part)) for part in zip(*passing))
+        # what came in to tokens from here on, of tokens before this one; what left tokens before this one
+        ref[...] = dot(seen, into, TN) + dot(1 - seen, out, TN) + through
+
+
+class ChannelDecay(NamedTuple):
+    """One decay for each channel of a token.
+
+    Each half of the chunk, of that half, and so on, is seen by the half after it, through the boundary between them:
+    the decay from a key to the boundary goes into the key, that from there to a query into the query. Every exponent
+    is a sum of log-decays, doubled in length from level to level.
+    """
+
+    later: list[jax.Array]  # of each level, from pairs of tokens on: whether a token is in the later half
+    decays: list[jax.Array]  # of each level, [chunk, dim]: from the boundary to a token, or from it to the boundary
+    come: jax.Array  # [chunk, dim]
+    go: jax.Array  # [chunk, dim]
+    kept: jax.Array  # [1, dim]
+    reverse: bool
+
+    @staticmethod
+    def of_heads(ref: Any, chunk: int, heads: int, reverse: bool) -> list["ChannelDecay"]:
+        """From log-decays [chunk, heads dim]."""
+        dim = ref.shape[1] // heads
+
+        def of_head(h: int) -> ChannelDecay:
+            come = total = ref[:, h * dim : (h + 1) * dim]
+            go = jnp.zeros_like(come)
+            row = places(chunk, dim)[0]
+            levels = []
+            for level in range(chunk.bit_length() - 1):
+                later = (row >> level & 1) == (0 if reverse else 1)
+                levels.append((later, jnp.exp(jnp.where(later, come, go))))
+                other = swap(total, level)
+                come, go = come + jnp.where(later, other, 0.0), go + jnp.where(later, 0.0, other)
+                total = total + other
+            return ChannelDecay(
+                [x for x, _ in levels], [x for _, x in levels], jnp.exp(come), jnp.exp(go), jnp.exp(total[:1]), reverse
+            )
+
+        return [of_head(h) for h in range(heads)]
+
+    def scores(self, q: jax.Array, k: jax.Array) -> jax.Array:
+        (i, j), chunk = places(len(q), len(q)), len(q)
+        out = jnp.where(i == j, (wide(q) * wide(k)).sum(1, keepdims=True), 0.0)
+        seen = up_to(chunk, self.reverse)
+        for level, (later, decay) in enumerate(zip(self.later, self.decays)):
+            x = jnp.where(later, wide(q), wide(k)) * decay
+            out = out + jnp.where(seen & ((i ^ j) >> level == 1), dot(x, x, NT, q.dtype), 0.0)
+        return out
+
+    def backward(
+        self, q: jax.Array, k: jax.Array, scores: jax.Array, d_scores: jax.Array, come: jax.Array, go: jax.Array,
+        kept: jax.Array,
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+        """As TokenDecay's. The sums of log-decays are undone from the longest to the shortest."""
+        i, j = places(*d_scores.shape)
+        own = jnp.where(i == j, d_scores, 0.0).sum(1, keepdims=True)
+        d = jnp.where(up_to(len(q), self.reverse) & (i != j), d_scores, 0.0)
+        d = d + d.T  # q's rows meet k's, and k's q's
+        dtype, q, k = q.dtype, wide(q), wide(k)
+        d_q, d_k = own * k, own * q
+        total = jnp.where(places(*q.shape)[0] == 0, kept, 0.0)
+        for level in reversed(range(len(self.decays))):
+            later, decay = self.later[level], self.decays[level]
+            total = total + swap(jnp.where(later, come, go) + total, level)
+            x = jnp.where(later, q, k) * decay
+            d_x = dot(jnp.where((i ^ j) >> level == 1, d, 0.0), x, dtype=dtype)
+            d_decay, d_x = x * d_x, d_x * decay
+            d_q, d_k = d_q + jnp.where(later, d_x, 0.0), d_k + jnp.where(later, 0.0, d_x)
+            come, go = come + jnp.where(later, d_decay, 0.0), go + jnp.where(later, 0.0, d_decay)
+        return d_q, d_k, come + total
+
+    @staticmethod
+    def store(ref: Any, gradients: list[jax.Array], reverse: bool) -> None:
+        dim = gradients[0].shape[1]
+        for h, x in enumerate(gradients):
+            ref[:, h * dim : (h + 1) * dim] = x
+
+
+def swap(x: jax.Array, level: int) -> jax.Array:
+    """Rows i and j of x exchanged, where i and j differ in the bit `level`."""
+    row, size = places(*x.shape)[0], 1 << level
+    return jnp.where((row >> level & 1) == 1, pltpu.roll(x, size, 0), pltpu.roll(x, len(x) - size, 0))
+
+
+def wide(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.float32)
