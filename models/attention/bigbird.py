@@ -7,7 +7,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, from_blocks, into_blocks, merge, with_neighbours
+from lra.models.kernels.blocks import from_blocks, into_blocks
+from lra.models.kernels.softmax import NO_DROPOUT, Blocks, Dropout, attend, merge
 from lra.models.oracles.bigbird import oracle
 
 
@@ -62,14 +63,15 @@ class BigBird(nnx.Module):
         # the two ends, as keys of all and as queries to all
         flat = lambda x: x[row, ends].reshape(batch, -1, *x.shape[3:])
         twice = (last == 0)[:, None] & (jnp.arange(2 * self.block) >= self.block)
-        allowed = (flat(real) & ~twice)[:, None, None, :]
-        to_ends = attend(q, flat(keys), flat(values), allowed, dropout.fold_in(0))
-        of_ends = attend(flat(queries), k, v, mask[:, None, None, :], dropout.fold_in(1))[0]
+        ends_real = (flat(real) & ~twice)[..., None]
+        to_ends = attend(q, flat(keys), flat(values), mask=ends_real, dropout=dropout.fold_in(0))
+        of_ends = attend(flat(queries), k, v, mask=mask[..., None], dropout=dropout.fold_in(1))[0]
 
         # the block before, itself and the one after, if they are no ends
         is_end = (jnp.arange(blocks) == ends[..., None]).any(1)[..., None]
-        near = with_neighbours(real & ~is_end)[:, :, None, None, :]
-        window = attend(queries, with_neighbours(keys), with_neighbours(values), near, dropout.fold_in(2))
+        inner = from_blocks(real & ~is_end, q.shape[1])[..., None]
+        near = Blocks(self.block, tuple(tuple(range(max(i - 1, 0), min(i + 2, blocks))) for i in range(blocks)))
+        window = attend(q, k, v, mask=inner, pattern=near, dropout=dropout.fold_in(2))
 
         # random blocks, others for each head
         index = self.random_blocks(blocks, last)
@@ -80,11 +82,11 @@ class BigBird(nnx.Module):
             return x.reshape(batch, blocks, self.random * self.block, *x.shape[4:])
 
         drawn = real[row, index] & (index > 0)[..., None]
-        drawn = drawn.reshape(batch, blocks, self.heads, 1, self.random * self.block)
-        others = attend(queries, gather(keys), gather(values), drawn, dropout.fold_in(3))
+        drawn = drawn.reshape(batch, blocks, self.heads, self.random * self.block).swapaxes(2, 3)
+        parts = attend(queries, gather(keys), gather(values), mask=drawn, dropout=dropout.fold_in(3))
+        others = tuple(from_blocks(x, q.shape[1]) for x in parts)
 
-        blockwise = [(from_blocks(out, q.shape[1]), from_blocks(lse, q.shape[1])) for out, lse in (window, others)]
-        out = into_blocks(merge([to_ends, *blockwise]), self.block)
+        out = into_blocks(merge([to_ends, window, others]), self.block)
         first, final = jnp.split(of_ends[:, None], 2, 2)
         at = jnp.arange(blocks)[None, :, None, None, None]
         out = jnp.where(at == 0, first, jnp.where(at == ends[:, 1, None, None, None, None], final, out))

@@ -7,7 +7,8 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, merge, pad_to_multiple
+from lra.models.kernels.blocks import pad_to_multiple
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, merge
 from lra.models.oracles.dilated import oracle
 
 
@@ -82,6 +83,5 @@ def attend_scale(
         return x.reshape(x.shape[0], -1, heads, *x.shape[5:])[:, :length]
 
     real = gather(jnp.broadcast_to(mask[..., None, None], (*mask.shape, heads, 1)))[..., 0] > 0
-    allowed = jnp.swapaxes(real, -1, -2)[..., None, :]
-    out, denominators = attend(gather(q), gather(k), gather(v), allowed, dropout)
+    out, denominators = attend(gather(q), gather(k), gather(v), mask=real, dropout=dropout)
     return scatter(out, 0), scatter(denominators, -jnp.inf)

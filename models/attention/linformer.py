@@ -52,5 +52,5 @@ class Linformer(nnx.Module):
             weights = matrix.get_value()[:, :length].astype(x.dtype)
             return jnp.einsum("bnhd,kn->bkhd", jnp.where(real, x, 0), weights)
 
-        every = jnp.ones((1, 1, 1, 1), bool)  # what is mixed of padding alone is 0
-        return attend(q, mix(self.e, k), mix(self.f or self.e, v), every, dropout)[0]
+        # no mask: what is mixed of padding alone is 0
+        return attend(q, mix(self.e, k), mix(self.f or self.e, v), dropout=dropout)[0]

@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend_window
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, Window, attend
 from lra.models.oracles.local import oracle
 
 
@@ -38,7 +38,8 @@ class Local(nnx.Module):
         mask: Bool[Array, "batch length"],
         dropout: Dropout = NO_DROPOUT,
     ) -> Float[Array, "batch length heads head_dim"]:
-        return attend_window(q, k, v, mask, self.radius, dropout)[0]
+        window = Window(self.radius, self.radius)
+        return attend(q, k, v, mask=mask[..., None], pattern=window, dropout=dropout)[0]
 
     def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
         i = np.arange(length)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.multihead import AttentionDropout, merge_heads, projection, split_heads
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import attend, attend_window, merge
+from lra.models.kernels.softmax import First, Window, attend
 from lra.models.oracles.longformer import oracle
 
 
@@ -51,17 +51,16 @@ class Longformer(nnx.Module):
     ) -> Float[Array, "batch length dim"]:
         g, dropout = self.global_tokens, self.dropout()
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
-        local = mask & (jnp.arange(mask.shape[1]) >= g)
-        window = attend_window(q, k, v, local, self.radius, dropout.fold_in(0))
+        seen, real = Window(self.radius, self.radius) | First(g), mask[..., None]
+        out = attend(q, k, v, mask=real, pattern=seen, dropout=dropout.fold_in(0))[0]
         if not g:
-            return self.out(merge_heads(window[0]))
-        to_global = attend(q, k[:, :g], v[:, :g], mask[:, None, None, :g], dropout.fold_in(1))
+            return self.out(merge_heads(out))
         q, k, v = (
             split_heads(project(tokens), self.heads)
             for project, tokens in ((self.q_global, x[:, :g]), (self.k_global, x), (self.v_global, x))
         )
-        of_global = attend(q, k, v, mask[:, None, None, :], dropout.fold_in(2))[0]
-        return self.out(merge_heads(jnp.concatenate([of_global, merge([window, to_global])[:, g:]], 1)))
+        of_global = attend(q, k, v, mask=real, dropout=dropout.fold_in(1))[0]
+        return self.out(merge_heads(jnp.concatenate([of_global, out[:, g:]], 1)))
 
     def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
         i, j = np.arange(length)[:, None], np.arange(length)

@@ -11,11 +11,13 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.multihead import AttentionDropout
 from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.blocks import from_blocks, into_blocks
+from lra.models.kernels.pointwise import attend_pointwise
 from lra.models.kernels.recurrence import constant_convolution
-from lra.models.kernels.softmax import Dropout, from_blocks, into_blocks
+from lra.models.kernels.softmax import Dropout, attend
 from lra.models.oracles.mega import oracle
 
-QUERIES = 512  # at a time, as in transformer.py
+QUERIES = 512  # at a time: the biases of all pairs would take memory quadratic in the length
 FUNCTIONS = ("softmax", "laplace")
 MU, SIGMA = np.sqrt(1 / 2), np.sqrt(1 / (4 * np.pi))  # of the Laplace function
 
@@ -140,10 +142,10 @@ class Mega(nnx.Module):
         parts = jnp.moveaxis(into_blocks(q, QUERIES), 1, 0)
         return from_blocks(jnp.moveaxis(jax.lax.map(rows, (jnp.arange(len(parts)), parts)), 0, 1), length)
 
-    def biases(self, start: Array | int, rows: int, columns: int) -> Float[Array, "rows columns"] | float:
+    def biases(self, start: Array | int, rows: int, columns: int) -> Float[Array, "rows columns"] | None:
         """Those of queries start, start + 1, ... to all keys, by distance; the last rows may be of none, and beyond."""
         if self.distances is None:
-            return 0.0
+            return None
         table = jnp.pad(self.distances.get_value().astype(jnp.float32), (rows, rows))
         first = (len(table) - 1) // 2 - start - (rows - 1)
         return toeplitz(jax.lax.dynamic_slice(table, (first,), (columns + rows - 1,)), rows)
@@ -154,17 +156,19 @@ class Mega(nnx.Module):
         k: Float[Array, "*blocks keys z"],
         v: Float[Array, "*blocks keys v"],
         real: Bool[Array, "*blocks keys"],
-        biases: Float[Array, "queries keys"] | float,
+        biases: Float[Array, "queries keys"] | None,
         dropout: Dropout,
     ) -> Float[Array, "*blocks queries v"]:
-        """Logits, f and sums in float32; 0 where there is no real key."""
-        products = jnp.einsum("...qz,...kz->...qk", q, k, preferred_element_type=jnp.float32)
-        seen = real[..., None, :]
+        """f and sums in float32; 0 where there is no real key."""
+
+        def laplace(products: Float[Array, "*blocks 1 queries keys"]) -> Float[Array, "*blocks 1 queries keys"]:
+            logits = products / jnp.maximum(real.sum(-1), 1)[..., None, None, None]
+            logits = logits if biases is None else logits + biases
+            return (1 + jax.lax.erf((logits - MU) / (SIGMA * np.sqrt(2)))) / 2
+
+        q, k, v = (y[..., None, :] for y in (q, k, v))
         if self.attention == "softmax":
-            logits = jnp.where(seen, products * q.shape[-1] ** -0.5 + biases, jnp.finfo(jnp.float32).min)
-            weights = nnx.softmax(logits)
+            out = attend(q, k, v, mask=real[..., None], bias=biases, dropout=dropout)[0]
         else:
-            logits = products / jnp.maximum(seen.sum(-1, keepdims=True), 1) + biases
-            weights = (1 + jax.lax.erf((logits - MU) / (SIGMA * np.sqrt(2)))) / 2
-        weights = dropout(jnp.where(seen, weights, 0)).astype(v.dtype)
-        return jnp.einsum("...qk,...kv->...qv", weights, v, preferred_element_type=jnp.float32).astype(v.dtype)
+            out = attend_pointwise(laplace, q, k, v, real, dropout)
+        return out[..., 0, :].astype(v.dtype)

@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from lra.errors import UsageError
 from lra.models.attention.multihead import AttentionDropout, merge_heads, projection, split_heads
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import attend, merge, pad_to_multiple
+from lra.models.kernels.blocks import pad_to_multiple
+from lra.models.kernels.softmax import attend, merge
 from lra.models.oracles.reformer import oracle
 
 
@@ -148,7 +149,8 @@ class Reformer(nnx.Module):
             allowed &= ~(met & later[:, None, None])
 
         queries = in_order(qk)
-        parts = attend(queries, around(scaled(queries)), around(in_order(v)), allowed, self.dropout())
+        keys, values = around(scaled(queries)), around(in_order(v))
+        parts = attend(queries, keys, values, allowed=allowed, dropout=self.dropout())
         out, lse = (permute(x.reshape(*order.shape, *x.shape[4:]), place, order) for x in parts)
         merged = merge([(out[:, :, :, r], lse[..., r]) for r in range(rounds)])
         alone = jnp.isneginf(lse).all(-1)[..., None]

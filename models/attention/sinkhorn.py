@@ -7,7 +7,8 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, from_blocks, into_blocks
+from lra.models.kernels.blocks import from_blocks, into_blocks
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend
 from lra.models.oracles.sinkhorn import oracle
 
 NEVER = -1e9  # the logit of a block that is no block: finite, so that its gradient is 0 and not NaN
@@ -104,8 +105,7 @@ class Sinkhorn(nnx.Module):
         total = s.sum(-1)
         share = jnp.einsum("bhij,bjt->bith", s, real) / jnp.where(total > 0, total, 1).swapaxes(1, 2)[:, :, None]
         share = jnp.concatenate([share, jnp.broadcast_to(real[..., None], share.shape)], 2)
-        share = share.swapaxes(2, 3)[..., None, :]  # [batch, blocks, heads, 1, 2 block]
-        allowed = share > LEAST
-        bias = jnp.log(jnp.where(allowed, share, 1))
-        out = attend(q, with_sorted(k), with_sorted(v), allowed, dropout, bias)[0]
+        seen = share > LEAST  # [batch, blocks, 2 block, heads]
+        bias = jnp.log(jnp.where(seen, share, 1)).swapaxes(2, 3)[..., None, :]
+        out = attend(q, with_sorted(k), with_sorted(v), mask=seen, bias=bias, dropout=dropout)[0]
         return from_blocks(out, length)

@@ -9,7 +9,8 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.registry import Shape, register_attention
-from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend, attend_window, from_blocks, into_blocks, merge
+from lra.models.kernels.blocks import from_blocks, into_blocks
+from lra.models.kernels.softmax import NO_DROPOUT, Dropout, SameBlock, Window, attend, merge
 from lra.models.oracles.sparse_transformer import oracle
 
 
@@ -64,18 +65,15 @@ class SparseTransformer(nnx.Module):
 
     def block(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
         """To the own block."""
-        seen = into_blocks(mask, self.stride)[:, :, None, None, :]
-        q_blocks, k_blocks, v_blocks = (into_blocks(x, self.stride) for x in (q, k, v))
-        out, lse = attend(q_blocks, k_blocks, v_blocks, seen, dropout)
-        return from_blocks(out, q.shape[1]), from_blocks(lse, q.shape[1])
+        own = SameBlock(self.stride, self.stride)
+        return attend(q, k, v, mask=mask[..., None], pattern=own, dropout=dropout)
 
     def summaries(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
         """To the summaries of the other blocks."""
         real = jnp.broadcast_to(mask[..., None, None], (*k.shape[:3], 1))
         k, v, real = (self.columns(x) for x in (k, v, real))
-        allowed = jnp.swapaxes(real[..., 0], 1, 2)[:, :, None, :]
-        own = jnp.arange(q.shape[1])[:, None] // self.stride == jnp.arange(k.shape[1]) // self.summary
-        return attend(q, k, v, allowed & ~own, dropout)
+        own = SameBlock(self.stride, self.summary)
+        return attend(q, k, v, mask=real[..., 0], pattern=~own, dropout=dropout)
 
     def columns(self, x: Float[Array, "batch length heads width"]) -> Float[Array, "batch columns heads width"]:
         x = into_blocks(x, self.stride)[:, :, -self.groups * self.summary :]
@@ -89,14 +87,13 @@ class SparseTransformer(nnx.Module):
 
     def window(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
         """To the tokens less than a stride away."""
-        return attend_window(q, k, v, mask, self.stride - 1, dropout)
+        window = Window(self.stride - 1, self.stride - 1)
+        return attend(q, k, v, mask=mask[..., None], pattern=window, dropout=dropout)
 
     def column(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
         """To the tokens one or more strides away."""
         turn = lambda x: jnp.swapaxes(into_blocks(x, self.stride), 1, 2)
-        seen = turn(mask)
-        others = ~jnp.eye(seen.shape[2], dtype=bool)
-        out, lse = attend(turn(q), turn(k), turn(v), seen[:, :, None, None, :] & others, dropout)
+        out, lse = attend(turn(q), turn(k), turn(v), mask=turn(mask)[..., None], pattern=~Window(0, 0), dropout=dropout)
         back = lambda x: from_blocks(jnp.swapaxes(x, 1, 2), q.shape[1])
         return back(out), back(lse)
 

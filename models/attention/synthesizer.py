@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
@@ -10,6 +9,7 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.multihead import AttentionDropout, merge_heads, projection, split_heads
 from lra.models.attention.registry import Shape, register_attention
+from lra.models.kernels.softmax import attend
 from lra.models.oracles.synthesizer import oracle
 
 KINDS = ("dense", "random", "factorized_dense", "factorized_random")
@@ -85,12 +85,10 @@ class Synthesizer(nnx.Module):
     ) -> Float[Array, "batch length dim"]:
         self.shape.admit(x.shape[1], "synthesizer")
         split = lambda project: split_heads(project(x), self.shape.heads)
-        logits, v = self.synthetic(x), split(self.v)
+        bias, v = self.synthetic(x), split(self.v)
+        q = k = v[..., :0]  # whose products are 0
         if self.dot_product:
-            of_pairs = jnp.einsum("bihd,bjhd->bhij", split(self.q), split(self.k), preferred_element_type=jnp.float32)
             alpha = nnx.sigmoid(self.mixture.get_value().astype(jnp.float32))
-            logits = alpha * logits + (1 - alpha) * of_pairs * self.shape.head_dim**-0.5
-        logits = jnp.where(mask[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
-        probabilities = self.dropout()(jax.nn.softmax(logits)).astype(v.dtype)
-        v = jnp.where(mask[..., None, None], v, 0)  # so that a row of padding alone gives 0
-        return self.out(merge_heads(jnp.einsum("bhij,bjhd->bihd", probabilities, v)))
+            q, k = ((1 - alpha) * split(self.q)).astype(x.dtype), split(self.k)
+            bias = alpha * bias
+        return self.out(merge_heads(attend(q, k, v, mask=mask[..., None], bias=bias, dropout=self.dropout())[0]))

@@ -1,4 +1,4 @@
-"""Dropout of attention probabilities: by a hash of where they are, so that no mask is kept and all kernels drop the same."""
+"""Dropout of attention probabilities by a hash of where they are: no mask is kept, and all kernels drop the same."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 
 class Dropout(NamedTuple):
@@ -19,11 +19,18 @@ class Dropout(NamedTuple):
         """One independent of it, for part `index` of the probabilities."""
         return self if self.key is None else Dropout(self.rate, jax.random.fold_in(self.key, index))
 
-    def seeds(self, batch: int, heads: int) -> Int[Array, "batch heads"] | None:
+    def seeds(self, *matrices: int) -> Int[Array, "*matrices"] | None:
         """One for each matrix of probabilities; None if nothing is dropped."""
         if self.key is None or self.rate == 0.0:
             return None
-        return lax.bitcast_convert_type(jax.random.bits(self.key, (batch, heads)), jnp.int32)
+        return lax.bitcast_convert_type(jax.random.bits(self.key, matrices, jnp.uint32), jnp.int32)
+
+    def __call__(self, weights: Float[Array, "*matrices rows columns"]) -> Float[Array, "*matrices rows columns"]:
+        seeds = self.seeds(*weights.shape[:-2])
+        if seeds is None:
+            return weights
+        row, column = (lax.broadcasted_iota(jnp.int32, weights.shape[-2:], axis) for axis in (0, 1))
+        return jnp.where(kept(seeds[..., None, None], row, column, self.rate), weights / (1 - self.rate), 0)
 
 
 NO_DROPOUT = Dropout()

@@ -67,20 +67,18 @@ def attend(
     Raises NotImplementedError: `backend` cannot do it.
     """
     batch, (queries, heads, _), keys = q.shape[:-3], q.shape[-3:], k.shape[-3]
+    if not keys:
+        return jnp.zeros((*q.shape[:-1], v.shape[-1]), v.dtype), jnp.full(q.shape[:-1], -jnp.inf)
     size = math.prod(batch)
     fold = lambda x: x.reshape(size, *x.shape[len(batch) :])
 
     def fold_pairs(x: Array | None) -> Array | None:  # a batch of 1 stays one
         if x is None:
             return None
-        x = x.reshape(*[1] * (len(batch) + 3 - x.ndim), *x.shape)
         x = jnp.broadcast_to(x, (*x.shape[:-2], queries, keys))
-        leading = x.shape[: len(batch)]
-        return (
-            fold(jnp.broadcast_to(x, (*batch, *x.shape[-3:])))
-            if math.prod(leading) > 1
-            else x.reshape(1, *x.shape[-3:])
-        )
+        x = x.reshape(*[1] * (len(batch) + 3 - x.ndim), *x.shape)
+        same = all(n == 1 for n in x.shape[: len(batch)])
+        return x.reshape(1, *x.shape[-3:]) if same else fold(jnp.broadcast_to(x, (*batch, *x.shape[-3:])))
 
     if mask is not None:
         mask = fold(jnp.broadcast_to(mask, (*batch, *mask.shape[-2:])))

@@ -1,4 +1,4 @@
-"""Which keys a query may see, by position: rules that can be combined, and the tiles of the attention matrix they leave.
+"""Which keys a query may see, by position: rules that can be combined, and the tiles of the matrix they leave.
 
 All is NumPy, built once while a program is traced, and hashable, so that a compiled program can be found by it.
 """

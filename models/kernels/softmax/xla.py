@@ -171,7 +171,7 @@ def positions(tiles: Int[Array, "*shape"], block: int) -> Int[Array, "*shape blo
     return jnp.asarray(tiles, jnp.int32)[..., None] * block + jnp.arange(block, dtype=jnp.int32)
 
 
-def product(equation: str, x: Array, y: Array) -> Float[Array, "..."]:
+def product(equation: str, x: Array, y: Array) -> Array:
     return jnp.einsum(equation, x, y, preferred_element_type=jnp.float32)
 
 
