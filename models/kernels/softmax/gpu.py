@@ -1,9 +1,7 @@
 """Softmax attention on NVIDIA Hopper, through Pallas's Mosaic GPU."""
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -43,11 +41,13 @@ class Blocks(NamedTuple):
         return self.groups * ROWS
 
 
-def blocks(pattern: Pattern, queries: int, keys: int, head_dim: int, value_dim: int, backward: bool) -> Blocks:
+def blocks(
+    pattern: Pattern, queries: int, keys: int, head_dim: int, value_dim: int, dropped: bool, backward: bool
+) -> Blocks:
     """Two warpgroups share what is loaded; one skips more of a pattern whose tiles would be seen in part."""
     widest = max(width(head_dim), width(value_dim))
-    across = 128 >> backward >> (widest > 128)
-    if queries <= ROWS or backward and widest > 128:  # the second of them would find no registers or memory
+    across = max(32, 128 >> (backward + (widest > 128) + (dropped and widest > 64)))
+    if queries <= ROWS or (backward and widest > 128):  # the second of them would find no registers or memory
         return Blocks(1, across)
     coarse = tiles(pattern, queries, keys, 2 * ROWS, 128)
     if 2 * (coarse.kind > 0).sum() < len(coarse.kind):
@@ -61,7 +61,7 @@ def forward(
     static: "Static", x: "Operands"
 ) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch queries heads"]]:
     queries, keys = x.q.shape[1], x.k.shape[1]
-    size = blocks(static.pattern, queries, keys, x.q.shape[-1], x.v.shape[-1], backward=False)
+    size = blocks(static.pattern, queries, keys, x.q.shape[-1], x.v.shape[-1], static.rate > 0, False)
     steps = 4 if width(x.q.shape[-1]) + width(x.v.shape[-1]) <= 128 else 2
     seen = tiles(static.pattern, queries, keys, size.lines, size.across)
     counts = tiles_with_keys(seen, x, size.across)
@@ -80,7 +80,7 @@ def backward(
     d_out: Float[Array, "batch queries heads value_dim"],
 ) -> tuple[Array, Array, Array, None]:
     queries, keys, head_dim, value_dim = x.q.shape[1], x.k.shape[1], x.q.shape[-1], x.v.shape[-1]
-    size = blocks(static.pattern, queries, keys, head_dim, value_dim, backward=True)
+    size = blocks(static.pattern, queries, keys, head_dim, value_dim, static.rate > 0, True)
     run = dict(
         scale=head_dim**-0.5, rate=static.rate, groups=size.groups, across=size.across, interpret=static.interpret
     )

@@ -1,6 +1,7 @@
 """The backward pass on Hopper: one kernel for dq, one for dk and dv, each recomputing the probabilities."""
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,12 +11,13 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float
 
-from lra.models.kernels.mosaic_gpu import LAYOUT, Registers, columns, rows, swizzled
+from lra.models.kernels.mosaic_gpu import LAYOUT, Registers, columns, rows
 from lra.models.kernels.softmax.dropout import kept
 from lra.models.kernels.softmax.gpu_forward import Inputs, of
-from lra.models.kernels.softmax.gpu_tiles import ROWS, feed, hide, launch
+from lra.models.kernels.softmax.gpu_tiles import ROWS, feed, hide, launch, tile_memory
 
 STEPS = 2
+COLUMNS = 128  # of dk and of dv that a warpgroup has registers for
 
 
 class Cotangents(NamedTuple):
@@ -34,7 +36,7 @@ def dq_kernel(
     to_log2 = scale * math.log2(math.e)
     r = Registers(interpret)
 
-    def body(operands, d_q, *, q_smem, k_smem, v_smem, mask_smem, d_out_smem, here_ready, ready, free) -> None:  # type: ignore[no-untyped-def]
+    def attention_dq(operands, d_q, *, q_smem, k_smem, v_smem, mask_smem, d_out_smem, here_ready, ready, free) -> None:  # type: ignore[no-untyped-def]
         x, given = operands
         b, h, line, group = (lax.axis_index(name) for name in ("batch", "head", "line", "group"))
         count = x.walk.counts[b, line]
@@ -85,36 +87,33 @@ def dq_kernel(
                 return acc
 
             acc = lax.fori_loop(0, count, step, r.full((ROWS, head_dim), 0))
-            q_smem.at[group][...] = (acc * scale).astype(dtype)
-            plgpu.commit_smem()
-            plgpu.copy_smem_to_gmem(q_smem.at[group], d_q.at[b, here, h])
-            plgpu.wait_smem_to_gmem(0)
+            d_q[b, here, h] = (acc * scale).astype(dtype)
 
     scratch = dict(
-        q_smem=swizzled((groups, ROWS, head_dim), dtype),
-        d_out_smem=swizzled((groups, ROWS, value_dim), dtype),
-        k_smem=swizzled((STEPS, across, head_dim), dtype),
-        v_smem=swizzled((STEPS, across, value_dim), dtype),
+        q_smem=tile_memory((groups, ROWS, head_dim), dtype, across),
+        d_out_smem=tile_memory((groups, ROWS, value_dim), dtype, across),
+        k_smem=tile_memory((STEPS, across, head_dim), dtype, across),
+        v_smem=tile_memory((STEPS, across, value_dim), dtype, across),
         mask_smem=None if x.mask is None else plgpu.SMEM((STEPS, across), jnp.float32),
         here_ready=plgpu.Barrier(num_arrivals=2, num_barriers=groups),
         ready=plgpu.Barrier(num_arrivals=2 if x.mask is None else 3, num_barriers=STEPS),
         free=plgpu.Barrier(num_arrivals=groups, num_barriers=STEPS),
     )
     grid = dict(batch=batch, head=heads, line=queries // (groups * ROWS))
-    return launch(body, interpret, grid, groups, jax.ShapeDtypeStruct(x.q.shape, dtype), scratch, (x, given))
+    return launch(attention_dq, interpret, grid, groups, jax.ShapeDtypeStruct(x.q.shape, dtype), scratch, (x, given))
 
 
 def dk_dv_kernel(
     x: Inputs, given: Cotangents, *, scale: float, rate: float, groups: int, across: int, interpret: bool
 ) -> tuple[Float[Array, "batch keys heads head_dim"], Float[Array, "batch keys heads value_dim"]]:
     """`x.walk` and `x.allowed` are transposed: a warpgroup has 64 keys, and the queries go by."""
-    if x.q.shape[-1] + x.v.shape[-1] <= 256:
-        return dk_dv_part(x, given, scale, rate, groups, across, interpret, ("k", "v"))
-    # both sums do not fit into the registers
-    return tuple(dk_dv_part(x, given, scale, rate, groups, across, interpret, (part,))[0] for part in "kv")
+    run = partial(dk_dv_columns, x, given, scale, rate, groups, across, interpret)
+    pieces = [run(first) for first in range(0, max(x.k.shape[-1], x.v.shape[-1]), COLUMNS)]
+    d_k, d_v = (jnp.concatenate([p[n] for p in pieces if n in p], -1) for n in "kv")
+    return d_k, d_v
 
 
-def dk_dv_part(
+def dk_dv_columns(
     x: Inputs,
     given: Cotangents,
     scale: float,
@@ -122,17 +121,22 @@ def dk_dv_part(
     groups: int,
     across: int,
     interpret: bool,
-    wanted: tuple[str, ...],
-) -> tuple[Array, ...]:
+    first_column: int,
+) -> dict[str, Float[Array, "batch keys heads columns"]]:
+    """At most COLUMNS of dk, "k", and dv, "v"."""
     batch, keys, heads, head_dim = x.k.shape
     value_dim, dtype, tile = x.v.shape[-1], x.q.dtype, (ROWS, across)
     to_log2 = scale * math.log2(math.e)
     r = Registers(interpret)
 
-    def body(
+    rest = dict(k=head_dim - first_column, v=value_dim - first_column)
+    dims = {name: min(n, COLUMNS) for name, n in rest.items() if n > 0}
+    part = {name: (slice(None), pl.ds(first_column, n)) for name, n in dims.items()}
+
+    def attention_dk_dv(
         operands, *refs, k_smem, v_smem, q_smem, d_out_smem, lse_smem, delta_smem, here_ready, ready, free
     ) -> None:  # type: ignore[no-untyped-def]
-        (x, given), outs = operands, dict(zip(wanted, refs))
+        (x, given), outs = operands, dict(zip(dims, refs))
         b, h, line, group = (lax.axis_index(name) for name in ("batch", "head", "line", "group"))
         count = x.walk.counts[b, line]
 
@@ -176,38 +180,38 @@ def dk_dv_part(
                 drop = lambda x: x
                 if x.seeds is not None:
                     keep = kept(x.seeds[b, h], r.iota(tile, 1) + first, r.iota(tile, 0) + start, rate)
-                    drop = lambda x: jnp.where(keep, x / (1 - rate), 0)
+                    p = jnp.where(keep, p, -p)  # the sign remembers it: registers are short
+                    kept_p, p = p, jnp.abs(p)
+                    drop = lambda x: jnp.where(kept_p > 0, x / (1 - rate), 0)
                 sums = dict(sums)
                 if "v" in sums:
-                    sums["v"] = r.dot(drop(p).astype(dtype), d_out_smem.at[slot], sums["v"].shape, sums["v"])
+                    d_out = d_out_smem.at[slot, *part["v"]]
+                    sums["v"] = r.dot(drop(p).astype(dtype), d_out, sums["v"].shape, sums["v"])
                 if "k" in sums:
                     d_p = drop(r.dot(v_smem.at[group], d_out_smem.at[slot], tile, b_t=True))
                     d_s = p * (d_p - columns(r.load(delta_smem.at[slot], LAYOUT.reduce(0)), tile))
-                    sums["k"] = r.dot(d_s.astype(dtype), q_smem.at[slot], sums["k"].shape, sums["k"])
+                    q = q_smem.at[slot, *part["k"]]
+                    sums["k"] = r.dot(d_s.astype(dtype), q, sums["k"].shape, sums["k"])
                 plgpu.barrier_arrive(free.at[slot])
                 return sums
 
-            dims = dict(k=head_dim, v=value_dim)
-            sums = lax.fori_loop(0, count, step, {name: r.full((ROWS, dims[name]), 0) for name in wanted})
-            for name, smem, factor in (("k", k_smem, scale), ("v", v_smem, 1)):
-                if name in sums:
-                    smem.at[group][...] = (sums[name] * factor).astype(dtype)
-                    plgpu.commit_smem()
-                    plgpu.copy_smem_to_gmem(smem.at[group], outs[name].at[b, here, h])
-            plgpu.wait_smem_to_gmem(0)
+            sums = lax.fori_loop(0, count, step, {name: r.full((ROWS, n), 0) for name, n in dims.items()})
+            if "k" in sums:
+                outs["k"][b, here, h] = (sums["k"] * scale).astype(dtype)
+            if "v" in sums:
+                outs["v"][b, here, h] = sums["v"].astype(dtype)
 
     scratch = dict(
-        k_smem=swizzled((groups, ROWS, head_dim), dtype),
-        v_smem=swizzled((groups, ROWS, value_dim), dtype),
-        q_smem=swizzled((STEPS, across, head_dim), dtype),
-        d_out_smem=swizzled((STEPS, across, value_dim), dtype),
+        k_smem=tile_memory((groups, ROWS, head_dim), dtype, across),
+        v_smem=tile_memory((groups, ROWS, value_dim), dtype, across),
+        q_smem=tile_memory((STEPS, across, head_dim), dtype, across),
+        d_out_smem=tile_memory((STEPS, across, value_dim), dtype, across),
         lse_smem=plgpu.SMEM((STEPS, across), jnp.float32),
         delta_smem=plgpu.SMEM((STEPS, across), jnp.float32),
         here_ready=plgpu.Barrier(num_arrivals=2, num_barriers=groups),
         ready=plgpu.Barrier(num_arrivals=4, num_barriers=STEPS),
         free=plgpu.Barrier(num_arrivals=groups, num_barriers=STEPS),
     )
-    shapes = dict(k=x.k.shape, v=x.v.shape)
-    outs = tuple(jax.ShapeDtypeStruct(shapes[name], dtype) for name in wanted)
+    outs = tuple(jax.ShapeDtypeStruct((batch, keys, heads, n), dtype) for n in dims.values())
     grid = dict(batch=batch, head=heads, line=keys // (groups * ROWS))
-    return launch(body, interpret, grid, groups, outs, scratch, (x, given))
+    return dict(zip(dims, launch(attention_dk_dv, interpret, grid, groups, outs, scratch, (x, given))))

@@ -10,9 +10,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float, Int
 
-from lra.models.kernels.mosaic_gpu import LAYOUT, Registers, columns, rows, swizzled
+from lra.models.kernels.mosaic_gpu import LAYOUT, Registers, columns, rows
 from lra.models.kernels.softmax.dropout import kept
-from lra.models.kernels.softmax.gpu_tiles import FLOOR, ROWS, Walk, feed, hide, launch
+from lra.models.kernels.softmax.gpu_tiles import FLOOR, ROWS, Walk, feed, hide, launch, tile_memory
 
 
 class Inputs(NamedTuple):
@@ -37,8 +37,8 @@ def forward_kernel(
     to_log2 = scale * math.log2(math.e)
     r = Registers(interpret)
 
-    def body(  # type: ignore[no-untyped-def]
-        x: Inputs, out, lse, *, q_smem, k_smem, v_smem, mask_smem, out_smem, q_ready, ready, free
+    def attention_forward(  # type: ignore[no-untyped-def]
+        x: Inputs, out, lse, *, q_smem, k_smem, v_smem, mask_smem, q_ready, ready, free
     ) -> None:
         b, h, line, group = (lax.axis_index(name) for name in ("batch", "head", "line", "group"))
         count = x.walk.counts[b, line]
@@ -92,12 +92,8 @@ def forward_kernel(
                 (r.full((ROWS,), FLOOR, row), r.full((ROWS,), 0, row), r.full((ROWS, value_dim), 0)),
             )  # fmt: skip
             share = jnp.where(total > 0, 1 / (total * (1 - rate)), 0)
-            mine = q_smem.at[group] if out_smem is None else out_smem.at[group]
-            mine[...] = (acc * rows(share, acc.shape)).astype(dtype)
+            out[b, here, h] = (acc * rows(share, acc.shape)).astype(dtype)
             lse[b, h, here] = jnp.where(total > 0, top * math.log(2) + jnp.log(total), -jnp.inf)
-            plgpu.commit_smem()
-            plgpu.copy_smem_to_gmem(mine, out.at[b, here, h])
-            plgpu.wait_smem_to_gmem(0)
 
     barriers = dict(
         q_ready=plgpu.Barrier(num_barriers=groups),
@@ -105,16 +101,15 @@ def forward_kernel(
         free=plgpu.Barrier(num_arrivals=groups, num_barriers=steps),
     )
     memory = dict(
-        q_smem=swizzled((groups, ROWS, head_dim), dtype),
-        k_smem=swizzled((steps, block_k, head_dim), dtype),
-        v_smem=swizzled((steps, block_k, value_dim), dtype),
+        q_smem=tile_memory((groups, ROWS, head_dim), dtype, block_k),
+        k_smem=tile_memory((steps, block_k, head_dim), dtype, block_k),
+        v_smem=tile_memory((steps, block_k, value_dim), dtype, block_k),
         mask_smem=None if x.mask is None else plgpu.SMEM((steps, block_k), jnp.float32),
-        out_smem=None if value_dim == head_dim else swizzled((groups, ROWS, value_dim), dtype),
     )
     out = jax.ShapeDtypeStruct((batch, queries, heads, value_dim), dtype)
     lse = jax.ShapeDtypeStruct((batch, heads, queries), jnp.float32)
     grid = dict(batch=batch, head=heads, line=queries // block_q)
-    return launch(body, interpret, grid, groups, (out, lse), memory | barriers, x)
+    return launch(attention_forward, interpret, grid, groups, (out, lse), memory | barriers, x)
 
 
 def of(pairs: Any, head: Any) -> Any:

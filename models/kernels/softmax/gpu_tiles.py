@@ -9,9 +9,9 @@ import numpy as np
 from jax import lax
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Int
 
-from lra.models.kernels.mosaic_gpu import LANE, Registers, interpreted
+from lra.models.kernels.mosaic_gpu import LANE, Registers, interpreted, swizzled
 from lra.models.kernels.softmax.pattern import Tiles
 
 ROWS = 64  # of a warpgroup's tile, what tensor cores take
@@ -79,6 +79,11 @@ def feed(count: Any, steps: int, ready: Any, free: Any, copy: Callable[[Any, Any
     @pl.loop(jnp.maximum(count - steps, 0), count)
     def _(t: Any) -> None:  # no arrival is left at the end
         plgpu.barrier_wait(free.at[lax.rem(t, jnp.int32(steps))])
+
+
+def tile_memory(shape: tuple[int, ...], dtype: Any, across: int) -> Any:
+    """Shared memory, swizzled no wider than a product over `across` can take."""
+    return swizzled(shape, dtype, min(128, 2 * across, 2 * shape[-1]))
 
 
 def launch(
