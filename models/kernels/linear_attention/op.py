@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Backend, choose
+from lra.models.kernels.backends import Backend, choose, folds_vmap
 from lra.models.kernels.linear_attention import tpu, xla
 
 KERNELS = {"mosaic_tpu": tpu}
@@ -69,7 +69,7 @@ def linear_attention(
     if normaliser is not None:  # the weights are what values of 1 add up to
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], -1)
     if log_decay is not None:
-        log_decay = log_decay.astype(jnp.float32)
+        log_decay = jnp.broadcast_to(log_decay.astype(jnp.float32), (len(v), *log_decay.shape[1:]))
     admits = {name: partial(module.admits, q, v) for name, module in {"xla": xla, **KERNELS}.items()}
     chosen = choose("linear attention", backend, admits)
 
@@ -109,12 +109,13 @@ def fused(
     q: Float[Array, "batch length heads key_dim"],
     k: Float[Array, "batch length heads key_dim"],
     v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
+    log_decay: Float[Array, "batch #length heads #key_dim"] | None,
     reverse: bool,
     backend: Backend,
 ) -> Float[Array, "batch length heads value_dim"]:
     """`xla.forward` by a kernel, in the type of v. The gradient computes the states again."""
-    return KERNELS[backend.name].forward(q, k, v, log_decay, reverse=reverse, interpret=backend.interpret)
+    forward = partial(KERNELS[backend.name].forward, reverse=reverse, interpret=backend.interpret)
+    return folds_vmap(forward)(q, k, v, log_decay)
 
 
 def _forward(*args: Any) -> tuple[Array, tuple]:
@@ -122,7 +123,8 @@ def _forward(*args: Any) -> tuple[Array, tuple]:
 
 
 def _backward(reverse: bool, backend: Backend, kept: tuple, dy: Array) -> tuple[Array, Array, Array, Array | None]:
-    return KERNELS[backend.name].backward(*kept, dy, reverse=reverse, interpret=backend.interpret)
+    backward = partial(KERNELS[backend.name].backward, reverse=reverse, interpret=backend.interpret)
+    return folds_vmap(backward)(*kept, dy)
 
 
 fused.defvjp(_forward, _backward)

@@ -16,7 +16,7 @@ from lra.models.kernels.linear_attention.tpu_chunk import NT, TN, ChannelDecay, 
 CHUNK = 128
 LANES = 128  # a tile's last axis
 MAX_DIM = 256
-MAX_LANES = 512  # of the heads that one step takes, where they can be fewer
+MAX_LANES, MAX_HEADS = 512, 8  # of one step, where they can be that few
 
 
 def admits(q: Array, v: Array) -> None:
@@ -27,7 +27,7 @@ def admits(q: Array, v: Array) -> None:
     if dim > MAX_DIM:
         raise NotImplementedError(f"a head has {dim} dimensions, more than {MAX_DIM}")
     together = heads_together(heads, padded(q.shape[3]), padded(v.shape[3]))
-    if together * padded(dim) > 2 * MAX_LANES:
+    if together * padded(dim) > MAX_LANES:
         raise NotImplementedError(f"{heads} heads of {dim} dimensions do not divide into groups of whole tiles")
 
 
@@ -35,7 +35,7 @@ def forward(
     q: Float[Array, "batch length heads key_dim"],
     k: Float[Array, "batch length heads key_dim"],
     v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
+    log_decay: Float[Array, "batch #length heads #key_dim"] | None,
     *,
     reverse: bool = False,
     interpret: bool = False,
@@ -50,7 +50,7 @@ def backward(
     q: Float[Array, "batch length heads key_dim"],
     k: Float[Array, "batch length heads key_dim"],
     v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
+    log_decay: Float[Array, "batch #length heads #key_dim"] | None,
     dy: Float[Array, "batch length heads value_dim"],
     *,
     reverse: bool = False,
@@ -83,7 +83,6 @@ class Plan(NamedTuple):
     dim: int
     value_dim: int
     decay: type | None  # of a chunk
-    decay_batch: int
     reverse: bool
     interpret: bool
 
@@ -94,7 +93,7 @@ class Plan(NamedTuple):
         decay = None if log_decay is None else TokenDecay if log_decay.shape[-1] == 1 else ChannelDecay
         return Plan(
             batch, -(-length // CHUNK), heads, heads_together(heads, dim, value_dim), dim, value_dim, decay,
-            0 if log_decay is None else len(log_decay), reverse, interpret,
+            reverse, interpret,
         )  # fmt: skip
 
     def inputs(self, *arrays: Array) -> list[Array]:
@@ -113,7 +112,7 @@ class Plan(NamedTuple):
 
     def decay_input(self, log_decay: Array) -> Array:
         """As `inputs`; one a token to [batch, groups, chunks chunk, heads together]."""
-        length = self.chunks * CHUNK if log_decay.shape[1] == 1 else log_decay.shape[1]
+        length = self.length if log_decay.shape[1] == 1 else log_decay.shape[1]
         x = jnp.broadcast_to(log_decay, (len(log_decay), length, *log_decay.shape[2:]))
         if self.decay is ChannelDecay:
             return self.inputs(x)[0]
@@ -121,13 +120,12 @@ class Plan(NamedTuple):
         return x.reshape(*x.shape[:2], -1, self.together).swapaxes(1, 2)
 
     def cut_decay(self, x: Array, log_decay: Array) -> Array:
-        length = log_decay.shape[1] if log_decay.shape[1] > 1 else self.chunks * CHUNK
+        length = log_decay.shape[1] if log_decay.shape[1] > 1 else self.length
         if self.decay is TokenDecay:
             x = x.swapaxes(1, 2).reshape(*x.shape[:1], -1, self.heads, 1)[:, :length]
         else:
             x = self.cut(x, jax.ShapeDtypeStruct((self.batch, length, *log_decay.shape[2:]), x.dtype))
-        axes = [axis for axis in (0, 1) if log_decay.shape[axis] == 1 != x.shape[axis]]
-        return x.sum(axes, keepdims=True)
+        return x if log_decay.shape[1] == length else x.sum(1, keepdims=True)
 
     @property
     def length(self) -> int:
@@ -151,12 +149,11 @@ class Plan(NamedTuple):
 
     def spec(self, x: Any, at: Callable) -> pl.BlockSpec:
         """The block of a step of an array of one of these shapes; `at` gives the chunk."""
-        row = (lambda b: b) if x.shape[0] == self.batch else lambda b: 0
         if len(x.shape) == 3:
             block = (None, CHUNK, x.shape[2] // self.heads * self.together)
-            return pl.BlockSpec(block, lambda b, h, c: (row(b), at(c), h))
+            return pl.BlockSpec(block, lambda b, h, c: (b, at(c), h))
         if len(x.shape) == 4:
-            return pl.BlockSpec((None, None, CHUNK, self.together), lambda b, h, c: (row(b), h, at(c), 0))
+            return pl.BlockSpec((None, None, CHUNK, self.together), lambda b, h, c: (b, h, at(c), 0))
         block = (None, None, self.together, self.value_dim, self.dim)
         return pl.BlockSpec(block, lambda b, h, c: (b, at(c), h, 0, 0))
 
@@ -242,9 +239,10 @@ def padded(dim: int) -> int:
 
 
 def heads_together(heads: int, dim: int, value_dim: int) -> int:
-    """As many as fit in `MAX_LANES`, of those that divide the heads and fill whole tiles; all of them do without."""
+    """As many as one step takes, of the numbers that divide the heads and fill whole tiles, as all heads need not."""
     whole = [
         n for n in range(1, heads + 1)
         if heads % n == 0 and (n == heads or n * dim % LANES == 0 == n * value_dim % LANES)
     ]  # fmt: skip
-    return max((n for n in whole if n * max(dim, value_dim) <= MAX_LANES), default=whole[0])
+    few = [n for n in whole if n <= MAX_HEADS and n * max(dim, value_dim) <= MAX_LANES]
+    return max(few, default=whole[0])
