@@ -1,142 +1,120 @@
-"""Softmax attention on NVIDIA Hopper, through Pallas's Mosaic GPU."""
+"""Softmax attention in Mosaic GPU kernels for NVIDIA Hopper: forward, and backward once by queries and once by keys.
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+A block of threads has 64 or 128 queries (or keys) of one head and walks the tiles which a pattern leaves of their line,
+that of another warpgroup's copies into shared memory. Logits and probabilities stay in registers, [queries, keys] or,
+for the gradients of keys, transposed. Tiles past an example's last real key are not visited.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from lra.models.kernels.softmax.gpu_backward import Cotangents, dk_dv_kernel, dq_kernel
-from lra.models.kernels.softmax.gpu_forward import Inputs, forward_kernel
-from lra.models.kernels.softmax.gpu_tiles import HIDDEN, ROWS, walk
+from lra.models.kernels.softmax.gpu_backward import Given, gradient_of_queries, gradients_of_keys
+from lra.models.kernels.softmax.gpu_block import HIDDEN, Inputs, Setting
+from lra.models.kernels.softmax.gpu_forward import attend
+from lra.models.kernels.softmax.gpu_walk import WIDTHS, size, walk, width
 from lra.models.kernels.softmax.pattern import Pattern, Tiles, tiles
 
 if TYPE_CHECKING:
     from lra.models.kernels.softmax.op import Operands, Static
 
-WIDTHS = (16, 32, 64, 128, 256)  # of heads, what tensor cores and their swizzles take; others are padded
 
-
-def admits(x: "Operands", pattern: Pattern) -> None:
-    """Raises NotImplementedError, with the reason, if the kernels do not do it."""
-    if {x.q.dtype, x.k.dtype, x.v.dtype} not in ({jnp.dtype(jnp.bfloat16)}, {jnp.dtype(jnp.float16)}):
+def admits(x: Operands, pattern: Pattern) -> None:
+    """Raises NotImplementedError, with the reason, if the kernels cannot."""
+    types = {y.dtype.name for y in (x.q, x.k, x.v)}
+    if len(types) > 1 or not types <= {"bfloat16", "float16"}:
         raise NotImplementedError(
-            f"mosaic_gpu attends with q, k and v in bfloat16 or float16, not {x.q.dtype}, {x.k.dtype}, {x.v.dtype}: "
-            "Hopper's tensor cores round float32 to TF32"
+            f"{', '.join(sorted(types))}: q, k and v must be bfloat16, or all float16; "
+            "Hopper's tensor cores would round float32 to TF32"
         )
-    if max(x.q.shape[-1], x.v.shape[-1]) > WIDTHS[-1]:
-        raise NotImplementedError(f"mosaic_gpu has heads of at most {WIDTHS[-1]}")
+    widest = max(x.q.shape[-1], x.v.shape[-1])
+    if widest > WIDTHS[-1]:
+        raise NotImplementedError(f"heads {widest} wide: registers hold no more than {WIDTHS[-1]}")
     if x.bias is not None:
-        raise NotImplementedError("mosaic_gpu has no bias")
-
-
-class Blocks(NamedTuple):
-    """How the work is cut: a block of threads has 64 lines for each of its warpgroups and walks tiles of `across`."""
-
-    groups: int
-    across: int
-
-    @property
-    def lines(self) -> int:
-        return self.groups * ROWS
-
-
-def blocks(
-    pattern: Pattern, queries: int, keys: int, head_dim: int, value_dim: int, dropped: bool, backward: bool
-) -> Blocks:
-    """Two warpgroups share what is loaded; one skips more of a pattern whose tiles would be seen in part."""
-    widest = max(width(head_dim), width(value_dim))
-    across = max(32, 128 >> (backward + (widest > 128) + (dropped and widest > 64)))
-    if queries <= ROWS or (backward and widest > 128):  # the second of them would find no registers or memory
-        return Blocks(1, across)
-    coarse = tiles(pattern, queries, keys, 2 * ROWS, 128)
-    if 2 * (coarse.kind > 0).sum() < len(coarse.kind):
-        return Blocks(2, across)
-    fine = tiles(pattern, queries, keys, ROWS, 64)
-    # a tile that two share takes half the traffic: it may be a half larger
-    return Blocks(1, 64) if 6 * len(fine.kind) < 4 * 4 * len(coarse.kind) else Blocks(2, across)
+        raise NotImplementedError("bias: its gradient is a matrix of all pairs, which the kernels never hold")
 
 
 def forward(
-    static: "Static", x: "Operands"
+    static: Static, x: Operands
 ) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch queries heads"]]:
-    queries, keys = x.q.shape[1], x.k.shape[1]
-    size = blocks(static.pattern, queries, keys, x.q.shape[-1], x.v.shape[-1], static.rate > 0, False)
-    steps = 4 if width(x.q.shape[-1]) + width(x.v.shape[-1]) <= 128 else 2
-    seen = tiles(static.pattern, queries, keys, size.lines, size.across)
-    counts = tiles_with_keys(seen, x, size.across)
-    out, lse = forward_kernel(
-        inputs(x, size.lines, size.across)._replace(walk=walk(seen, counts)),
-        x.q.shape[-1] ** -0.5, static.rate, size.groups, size.across, steps, static.interpret,
-    )  # fmt: skip
-    return out[:, :queries, :, : x.v.shape[-1]], jnp.swapaxes(lse[:, :, :queries], 1, 2)
+    queries, keys, value_dim = x.q.shape[1], x.k.shape[1], x.v.shape[-1]
+    s = setting(static, x, backward=False)
+    lines = tiles(static.pattern, queries, keys, s.size.rows, s.size.across)
+    out, lse = attend(
+        inputs(x, s.size.rows, s.size.across), walk(lines, counts(lines, x.mask, len(x.q), s.size.across)), s
+    )
+    return out[:, :queries, :, :value_dim], lse[:, :, :queries].swapaxes(1, 2)
 
 
 def backward(
-    static: "Static",
-    x: "Operands",
+    static: Static,
+    x: Operands,
     lse: Float[Array, "batch queries heads"],
     delta: Float[Array, "batch queries heads"],
     d_out: Float[Array, "batch queries heads value_dim"],
 ) -> tuple[Array, Array, Array, None]:
+    """The gradients of q, k, v; lse must be finite, for a query without a key whatever it is."""
     queries, keys, head_dim, value_dim = x.q.shape[1], x.k.shape[1], x.q.shape[-1], x.v.shape[-1]
-    size = blocks(static.pattern, queries, keys, head_dim, value_dim, static.rate > 0, True)
-    run = dict(
-        scale=head_dim**-0.5, rate=static.rate, groups=size.groups, across=size.across, interpret=static.interpret
+    s = setting(static, x, backward=True)
+    rows, across = s.size.rows, s.size.across
+    padded = inputs(x, rows, rows)  # `across` divides `rows`
+    given = Given(
+        pad(lse.swapaxes(1, 2) / np.log(2), {2: rows}),
+        pad(delta.swapaxes(1, 2), {2: rows}),
+        pad(d_out, {1: rows}, {3: padded.v.shape[-1]}),
     )
-    padded = inputs(x, size.lines, size.lines)
-    cotangents = Cotangents(
-        pad(jnp.swapaxes(lse, 1, 2) / np.log(2), {2: size.lines}),
-        pad(jnp.swapaxes(delta, 1, 2), {2: size.lines}),
-        pad(d_out, {1: size.lines}, {3: width(value_dim)}),
-    )
-    seen = tiles(static.pattern, queries, keys, size.lines, size.across)
-    d_q = dq_kernel(padded._replace(walk=walk(seen, tiles_with_keys(seen, x, size.across))), cotangents, **run)
-    seen = tiles(static.pattern, queries, keys, size.across, size.lines).transposed(-(-keys // size.lines))
-    real = jnp.arange(len(seen.counts)) * size.lines < last_key(x)[:, None]
-    allowed = None if padded.allowed is None else padded.allowed.swapaxes(2, 3)
-    padded = padded._replace(
-        walk=walk(seen, jnp.where(real, jnp.asarray(seen.counts), 0), transposed=True), allowed=allowed
-    )
-    d_k, d_v = dk_dv_kernel(padded, cotangents, **run)
+    lines = tiles(static.pattern, queries, keys, rows, across)
+    d_q = gradient_of_queries(padded, walk(lines, counts(lines, x.mask, len(x.q), across)), given, s)
+    lines = tiles(static.pattern, queries, keys, across, rows).transposed(-(-keys // rows))
+    visits = jnp.broadcast_to(jnp.asarray(lines.counts), (len(x.q), len(lines.counts)))
+    if x.mask is not None:
+        visits = jnp.where(jnp.arange(len(lines.counts)) * rows < end(x.mask), visits, 0)
+    if padded.allowed is not None:
+        padded = padded._replace(allowed=padded.allowed.swapaxes(2, 3))
+    d_k, d_v = gradients_of_keys(padded, walk(lines, visits, transposed=True), given, s)
     return d_q[:, :queries, :, :head_dim], d_k[:, :keys, :, :head_dim], d_v[:, :keys, :, :value_dim], None
 
 
-def width(dim: int) -> int:
-    return next(w for w in WIDTHS if w >= dim)
+def setting(static: Static, x: Operands, backward: bool) -> Setting:
+    head_dim, widest = x.q.shape[-1], width(max(x.q.shape[-1], x.v.shape[-1]))
+    chosen = size(static.pattern, x.q.shape[1], x.k.shape[1], widest, static.rate > 0, backward)
+    return Setting(chosen, head_dim**-0.5, static.rate, static.interpret)
 
 
-def pad(x: Array, multiples: dict[int, int], sizes: dict[int, int] | None = None, value: Any = 0) -> Array:
-    """Axes to the next multiple, or to a size."""
-    to = {axis: -(-x.shape[axis] // multiple) * multiple for axis, multiple in multiples.items()} | (sizes or {})
-    return jnp.pad(x, [(0, to.get(i, n) - n) for i, n in enumerate(x.shape)], constant_values=value)
-
-
-def inputs(x: "Operands", block_q: int, block_k: int) -> Inputs:
-    d, e = width(x.q.shape[-1]), width(x.v.shape[-1])
-    mask = None if x.mask is None else jnp.where(x.mask, 0.0, HIDDEN).swapaxes(1, 2)
+def inputs(x: Operands, block_q: int, block_k: int) -> Inputs:
+    head_dim, value_dim = width(x.q.shape[-1]), width(x.v.shape[-1])
+    mask = None if x.mask is None else jnp.where(x.mask.swapaxes(1, 2), 0.0, HIDDEN)
     return Inputs(
-        pad(x.q, {1: block_q}, {3: d}),
-        pad(x.k, {1: block_k}, {3: d}),
-        pad(x.v, {1: block_k}, {3: e}),
-        None,
-        None if mask is None else pad(mask, {2: block_k}, value=HIDDEN),
+        pad(x.q, {1: block_q}, {3: head_dim}),
+        pad(x.k, {1: block_k}, {3: head_dim}),
+        pad(x.v, {1: block_k}, {3: value_dim}),
+        None if mask is None else pad(mask, {2: block_k}),  # the pattern leaves no key past the end
         None if x.allowed is None else pad(x.allowed.astype(jnp.int8), {2: block_q, 3: block_k}),
         x.seeds,
     )
 
 
-def last_key(x: "Operands") -> Int[Array, " batch"]:
-    """Keys up to the last one that any head may see, of each example."""
-    if x.mask is None:
-        return jnp.full(len(x.k), x.k.shape[1])
-    return jnp.where(x.mask.any(2), jnp.arange(1, x.k.shape[1] + 1), 0).max(1)
+def pad(x: Array, multiples: dict[int, int], sizes: dict[int, int] | None = None) -> Array:
+    """With zeros: axes to the next multiple, or to a size."""
+    to = {axis: -(-x.shape[axis] // multiple) * multiple for axis, multiple in multiples.items()} | (sizes or {})
+    return jnp.pad(x, [(0, to.get(axis, n) - n) for axis, n in enumerate(x.shape)])
 
 
-def tiles_with_keys(seen: Tiles, x: "Operands", block_k: int) -> Int[Array, "batch lines"]:
-    """How many of the first tiles of each line begin before the last key."""
-    if x.mask is None:
-        return jnp.tile(jnp.asarray(seen.counts), (len(x.k), 1))
-    before = jnp.cumsum(jnp.asarray(seen.index) * block_k < last_key(x)[:, None], axis=1)
-    before = jnp.pad(before, ((0, 0), (1, 0)))[:, seen.starts]
+def counts(
+    lines: Tiles, mask: Bool[Array, "batch keys heads"] | None, batch: int, block_k: int
+) -> Int[Array, "batch lines"]:
+    """How many of the first tiles of each line of queries begin before the example's last real key."""
+    if mask is None:
+        return jnp.broadcast_to(jnp.asarray(lines.counts), (batch, len(lines.counts)))
+    before = jnp.cumsum(jnp.asarray(lines.index) * block_k < end(mask), axis=1)
+    before = jnp.pad(before, ((0, 0), (1, 0)))[:, lines.starts]
     return jnp.diff(before, axis=1)
+
+
+def end(mask: Bool[Array, "batch keys heads"]) -> Int[Array, "batch 1"]:
+    """Where an example's keys that some head may see end."""
+    return jnp.where(mask.any(2), jnp.arange(1, mask.shape[1] + 1), 0).max(1, keepdims=True)

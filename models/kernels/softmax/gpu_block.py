@@ -1,0 +1,158 @@
+"""A block of threads at work in a Hopper kernel of softmax attention: one warpgroup copies, the others compute."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+from jaxtyping import Array, Float, Int, Int8
+
+from lra.models.kernels.mosaic_gpu import LANE, LAYOUT, Registers, interpreted, swizzled
+from lra.models.kernels.softmax.dropout import kept
+from lra.models.kernels.softmax.gpu_walk import ROWS, Size, Walk
+
+HIDDEN = -1e30  # logit of a pair that is not seen
+FLOOR = -1e20  # no maximum is lower, so that exp(HIDDEN - maximum) is 0 in a row which sees nothing
+ROW, COLUMN = LAYOUT.reduce(1), LAYOUT.reduce(0)  # one number for each
+
+
+class Inputs(NamedTuple):
+    """Padded: lengths to the tile, heads to one of WIDTHS."""
+
+    q: Float[Array, "batch queries heads head_dim"]
+    k: Float[Array, "batch keys heads head_dim"]
+    v: Float[Array, "batch keys heads value_dim"]
+    mask: Float[Array, "batch #heads keys"] | None  # added to the logits: 0 or HIDDEN
+    allowed: Int8[Array, "batch #heads rows across"] | None  # of logits as the kernel has them, maybe transposed
+    seeds: Int[Array, "batch heads"] | None
+
+
+class Setting(NamedTuple):
+    size: Size
+    scale: float
+    rate: float  # of dropout
+    interpret: bool
+
+
+class Block:
+    """One line of tiles of logits, of one head of one example. A warpgroup has `rows` of the line."""
+
+    def __init__(self, setting: Setting, x: Inputs, walk: Walk, ready: Any, free: Any):
+        self.setting, self.x, self.walk, self.ready, self.free = setting, x, walk, ready, free
+        self.registers = Registers(setting.interpret)
+        self.example, self.head, self.line, self.group = map(lax.axis_index, ("example", "head", "line", "group"))
+        self.count = walk.counts[self.example, self.line]
+        self.tile = ROWS, setting.size.across
+        self.start = self.line * setting.size.rows + self.group * ROWS
+        self.rows = pl.ds(self.start, ROWS)
+
+    def run(self, copy: Callable[[Any, Any, Any], None], compute: Callable[[], None]) -> None:
+        """copy(tokens, slot, barrier) of what a tile needs, in one warpgroup; compute() in each other."""
+        groups = self.setting.size.groups
+
+        @pl.when(self.group == groups)
+        def _() -> None:
+            if groups == 2:  # three warpgroups begin with 168 registers a thread
+                plgpu.set_max_registers(40, action="decrease")
+            self.feed(copy)
+
+        @pl.when(self.group < groups)
+        def _() -> None:
+            if groups == 2:
+                plgpu.set_max_registers(232, action="increase")
+            compute()
+
+    def feed(self, copy: Callable[[Any, Any, Any], None]) -> None:
+        """Fills the ring, a slot when its last reader has left it."""
+        steps = self.setting.size.steps
+
+        @pl.loop(0, self.count)
+        def _(t: Any) -> None:
+            slot = lax.rem(t, jnp.int32(steps))
+
+            @pl.when(t >= steps)
+            def _() -> None:
+                plgpu.barrier_wait(self.free.at[slot])
+
+            copy(pl.ds(self.first(t), self.tile[1]), slot, self.ready.at[slot])
+
+        @pl.loop(jnp.maximum(self.count - steps, 0), self.count)
+        def _(t: Any) -> None:  # no arrival is left unseen
+            plgpu.barrier_wait(self.free.at[lax.rem(t, jnp.int32(steps))])
+
+    def over_tiles(self, step: Callable[[Any, Any, Any], Any], carry: Any) -> Any:
+        """carry = step(t, slot, carry), tile t of the line being in that slot of the ring."""
+
+        def body(t: Any, carry: Any) -> Any:
+            slot = lax.rem(t, jnp.int32(self.setting.size.steps))
+            plgpu.barrier_wait(self.ready.at[slot])
+            carry = step(t, slot, carry)
+            plgpu.barrier_arrive(self.free.at[slot])
+            return carry
+
+        return lax.fori_loop(0, self.count, body, carry)
+
+    def first(self, t: Any) -> Any:
+        """The first column of tile t."""
+        return self.walk.tile(self.line, t) * self.tile[1]
+
+    def tokens(self, x: Any, span: Any) -> Any:
+        """Of [batch, length, heads, width]."""
+        return x.at[self.example, span, self.head]
+
+    def of_head(self, x: Any, *spans: Any) -> Any:
+        """Of [batch, heads, ...], where all heads may share one."""
+        return x.at[self.example, self.head if x.shape[1] > 1 else 0, *spans]
+
+    def seen(self, t: Any, logits: jax.Array) -> jax.Array:
+        """HIDDEN where the pattern or `allowed` says so; the mask's part is the kernel's."""
+        if self.walk.kind is not None:
+            kind = self.walk.kind[self.walk.starts[self.line] + t]
+            mine = pl.ds(self.group * ROWS, ROWS)
+            some = lambda x: self.where(self.walk.masks.at[kind - 1, mine], x)
+            logits = lax.cond(kind > 0, some, lambda x: x, logits)
+        if self.x.allowed is not None:
+            pairs = self.of_head(self.x.allowed, self.rows, pl.ds(self.first(t), self.tile[1]))
+            logits = self.where(pairs, logits)
+        return logits
+
+    def where(self, seen: Any, logits: jax.Array) -> jax.Array:
+        return jnp.where(self.registers.load(seen, optimized=False) != 0, logits, HIDDEN)
+
+    def kept(self, t: Any, queries: int = 0) -> jax.Array:
+        """What dropout leaves of tile t; `queries` is their axis."""
+        at = [self.registers.iota(self.tile, 0) + self.start, self.registers.iota(self.tile, 1) + self.first(t)]
+        return kept(self.x.seeds[self.example, self.head], at[queries], at[1 - queries], self.setting.rate)
+
+
+def ring(size: Size, arrivals: int) -> dict[str, Any]:
+    """Barriers of `size.steps` slots, each filled by so many copies."""
+    return dict(
+        ready=plgpu.Barrier(num_arrivals=arrivals, num_barriers=size.steps),
+        free=plgpu.Barrier(num_arrivals=size.groups, num_barriers=size.steps),
+    )
+
+
+def shared(size: Size, count: int, length: int, x: Array) -> Any:
+    """Shared memory for so many tiles of x's tokens, swizzled no wider than a product over `size.across` can take."""
+    width = x.shape[-1]
+    return swizzled((count, length, width), x.dtype, min(128, 2 * size.across, 2 * width))
+
+
+def launch(kernel: Callable, setting: Setting, like: Array, out: Any, scratch: dict[str, Any], operands: Any) -> Any:
+    """For each line of `like`, [batch, length, heads, width]; neighbours of a head together, which share the cache."""
+    batch, length, heads, _ = like.shape
+    return plgpu.kernel(
+        kernel,
+        out_type=out,
+        scratch_types=scratch,
+        grid=(batch, heads, length // setting.size.rows),
+        grid_names=("example", "head", "line"),
+        num_threads=setting.size.groups + 1,
+        thread_name="group",
+        interpret=interpreted() if setting.interpret else None,
+        compiler_params=plgpu.CompilerParams(approx_math=True, lowering_semantics=LANE),
+    )(*operands)

@@ -1,0 +1,74 @@
+"""Which tiles a Hopper kernel of softmax attention walks, and of what size."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Int8
+
+from lra.models.kernels.softmax.pattern import Pattern, Tiles, tiles
+
+ROWS = 64  # of a warpgroup, as its tensor core takes them
+WIDTHS = (16, 32, 64, 128, 256)  # of heads, as tensor cores and swizzles take them; others are padded
+
+
+class Size(NamedTuple):
+    """A block of threads has tiles [64 groups, across], a warpgroup 64 rows of them; `steps` are on their way to it."""
+
+    groups: int
+    across: int
+    steps: int
+
+    @property
+    def rows(self) -> int:
+        return self.groups * ROWS
+
+
+def size(pattern: Pattern, queries: int, keys: int, widest: int, dropped: bool, backward: bool) -> Size:
+    """With no register spilled; `widest` is that of the heads of keys and of values, one of WIDTHS."""
+    across = max(128 >> (backward + (widest > 128) + (dropped and widest > 64)), 32)
+    steps = 4 if widest <= 64 and not backward else 2
+    if queries <= ROWS or (backward and widest > 128):  # a second warpgroup would find no row, or no registers
+        return Size(1, across, steps)
+    coarse = tiles(pattern, queries, keys, 2 * ROWS, 2 * ROWS).kind
+    if 2 * np.count_nonzero(coarse) >= len(coarse):  # small tiles may save much
+        fine = tiles(pattern, queries, keys, ROWS, ROWS).kind
+        # two warpgroups load half as much each: as much work again would be no gain, half as much may be, not measured
+        if 3 * len(fine) < 2 * 4 * len(coarse):
+            return Size(1, min(across, ROWS), steps)
+    return Size(2, across, steps)
+
+
+def width(dim: int) -> int:
+    return next(w for w in WIDTHS if w >= dim)
+
+
+class Walk(NamedTuple):
+    """The tiles of each line, a row of the matrix of logits or, transposed, a column: arrays in global memory."""
+
+    counts: Int[Array, "batch lines"]
+    starts: Int[Array, " lines"]  # a line's first entry
+    first: Int[Array, " lines"]  # and the tile that it is
+    index: Int[Array, " entries"] | None  # tiles; None if those of each line are neighbours
+    kind: Int[Array, " entries"] | None  # 0: all of it is seen, n: what masks[n - 1] says; None if all are 0
+    masks: Int8[Array, "kinds rows across"] | None
+
+    def tile(self, line: Any, t: Any) -> Any:
+        """The line's tile t."""
+        return self.first[line] + t if self.index is None else self.index[self.starts[line] + t]
+
+
+def walk(lines: Tiles, counts: Int[Array, "batch lines"], transposed: bool = False) -> Walk:
+    """`counts`: how many of the first tiles of each line, in each example, are not all padding."""
+    starts = lines.starts[:-1]
+    first = np.append(lines.index, 0)[starts]  # a last line may be empty
+    follow = np.repeat(first - starts, lines.counts) + np.arange(len(lines.index))
+    masks = lines.masks.swapaxes(1, 2) if transposed else lines.masks
+    return Walk(
+        counts,
+        jnp.asarray(starts),
+        jnp.asarray(first, jnp.int32),
+        None if np.array_equal(follow, lines.index) else jnp.asarray(lines.index),
+        jnp.asarray(lines.kind) if len(masks) else None,
+        jnp.asarray(masks, jnp.int8) if len(masks) else None,
+    )
