@@ -7,12 +7,12 @@ from jaxtyping import Array
 def into_blocks(x: Array, block: int) -> Array:
     """[batch, length, ...] to [batch, blocks, block, ...], zeros (False) filling the last block."""
     x = pad_to_multiple(x, block)
-    return x.reshape(x.shape[0], -1, block, *x.shape[2:])
+    return x.reshape(x.shape[0], x.shape[1] // block, block, *x.shape[2:])
 
 
 def from_blocks(x: Array, length: int) -> Array:
     """[batch, blocks, block, ...] back to [batch, length, ...]."""
-    return x.reshape(x.shape[0], -1, *x.shape[3:])[:, :length]
+    return x.reshape(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:])[:, :length]
 
 
 def with_neighbours(x: Array) -> Array:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from lra.models.kernels.backends import Backend, choose, folds_vmap
+from lra.models.kernels.backends import choose, folds_vmap
 from lra.models.kernels.softmax import gpu, tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
 from lra.models.kernels.softmax.pattern import FULL, Pattern

@@ -152,7 +152,7 @@ class Blocks(Pattern):
     @cached_property
     def table(self) -> Bool[np.ndarray, "rows columns"]:
         """Which blocks see which."""
-        table = np.zeros((len(self.rows), 1 + max((n for row in self.rows for n in row), default=0)), bool)
+        table = np.zeros((max(len(self.rows), 1), 1 + max((n for row in self.rows for n in row), default=0)), bool)
         for m, row in enumerate(self.rows):
             table[m, list(row)] = True
         return table

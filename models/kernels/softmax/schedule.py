@@ -10,7 +10,8 @@ from jaxtyping import Bool, Int
 from lra.models.kernels.softmax.pattern import FULL, Pattern, tiles
 
 SCORES = 512  # alive at once, at most, for each token of the longer side and each head
-GATHER = 16  # scores that take as long as bringing a key to its queries
+# how many scores take as long, on a CPU, as to bring a key to a line, and as a line
+GATHER, LINE = 16, 512
 NOTHING = -1  # the kind of a tile that only fills up a line
 
 Lists = Sequence[Sequence[Int[np.ndarray, " entries"]]]
@@ -56,11 +57,14 @@ def schedule(pattern: Pattern, queries: int, keys: int, whole: bool) -> Schedule
     block_q, block_k = widest if whole or pattern == FULL else cheapest(pattern, queries, keys, widest)
     found = tiles(pattern, queries, keys, block_q, block_k)
     index, kind = np.append(found.index, 0), np.append(found.kind, NOTHING)
-    most = SCORES * max(queries, keys) // (block_q * block_k)  # tiles in a part
+    tables = by_width([np.split(np.arange(len(found.index)), found.starts[1:-1])])
+    scores = sum(table.size for _, table in tables) * block_q * block_k
+    most = -(-scores // (SCORES * max(queries, keys)))
     groups, order = [], []
-    for members, table in by_width([np.split(np.arange(len(found.index)), found.starts[1:-1])]):
-        parts = -(-table.size // max(most, table.shape[2]))
+    for members, table in tables:
+        parts = min(most, len(members))
         size = -(-len(members) // parts)
+        parts = -(-len(members) // size)
         fill = parts * size - len(members)
         members = np.pad(members, (0, fill), constant_values=-1).reshape(parts, size)
         table = np.pad(table[0], ((0, fill), (0, 0)), constant_values=-1).reshape(parts, size, -1)
@@ -77,11 +81,12 @@ def cheapest(pattern: Pattern, queries: int, keys: int, widest: tuple[int, int])
     """The sizes of tiles with the least work, found on a shorter problem of that shape."""
     longest = max(queries, keys)
     short_q, short_k = (-(-n * min(longest, 2048) // longest) for n in (queries, keys))
-    costs = {widest: 2.0 * queries * keys}  # its masks count too
+    costs = {widest: 1.5 * queries * keys}  # it has masks to read, but gathers nothing
     for size_q, size_k in (*pattern.sizes(), (16, 16)):
         while max(size_q, size_k) <= min(512, longest):
-            visited = len(tiles(pattern, short_q, short_k, size_q, size_k).index)
-            costs[size_q, size_k] = visited * size_k * (size_q + GATHER) * queries / short_q
+            found = tiles(pattern, short_q, short_k, size_q, size_k)
+            cost = len(found.index) * size_k * (size_q + GATHER) + len(found.counts) * LINE
+            costs[size_q, size_k] = cost * queries / short_q
             size_q, size_k = 2 * size_q, 2 * size_k
     return min(costs, key=lambda sizes: costs[sizes])
 

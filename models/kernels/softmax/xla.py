@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from lra.models.kernels.blocks import into_blocks
+from lra.models.kernels.blocks import from_blocks, into_blocks
 from lra.models.kernels.softmax.dropout import kept
 from lra.models.kernels.softmax.pattern import Pattern
 from lra.models.kernels.softmax.schedule import Part, Schedule, schedule
@@ -83,9 +83,7 @@ def backward(
         sums, lines = over_parts(lambda *args, place=group.place: part(place, *args), sums, group.parts)
         results.append(lines)
     d_q, *d_bias = (in_order(lines, plan, x.q.shape[1]) for lines in zip(*results))
-    d_k, d_v = (
-        y.reshape(len(y), -1, *y.shape[3:])[:, : x.k.shape[1]].astype(of.dtype) for y, of in zip(sums, (x.k, x.v))
-    )
+    d_k, d_v = (from_blocks(y, x.k.shape[1]).astype(of.dtype) for y, of in zip(sums, (x.k, x.v)))
     return d_q, d_k, d_v, jnp.swapaxes(d_bias[0], 1, 2).astype(x.bias.dtype) if x.bias is not None else None
 
 
@@ -106,7 +104,7 @@ def scores(
 ) -> tuple[Array, Array, Array, Float[Array, "batch lines heads queries keys"], Callable[[Array], Array]]:
     """A part's queries, keys and values, [batch, lines, ..., heads, width]; its logits; and what drops of such."""
     q = take(x.q, part.lines)
-    beside = lambda y: take(y, part.index).reshape(len(y), len(part.lines), -1, *y.shape[3:])
+    beside = lambda y: joined(take(y, part.index), 2)
     k, v = beside(x.k), beside(x.v)
     logits = product("bnqhd,bnkhd->bnhqk", q, k) * scale_of(q)
     if x.bias is not None:
@@ -121,7 +119,7 @@ def scores(
     if x.seeds is None:
         return q, k, v, logits, lambda y: y
     row = positions(part.lines, plan.block_q)
-    column = positions(part.index, plan.block_k).reshape(len(row), -1)
+    column = joined(positions(part.index, plan.block_k), 1)
     keep = kept(x.seeds[:, None, :, None, None], row[:, None, :, None], column[:, None, None, :], static.rate)
     return q, k, v, logits, lambda y: jnp.where(keep, y / (1 - static.rate), 0)
 
@@ -148,7 +146,7 @@ def fold(
     """The sums of all that belongs to one key tile: the transpose of `take`."""
     if len(place) == 1:
         return x.sum(1, keepdims=True)
-    x = x.reshape(len(x), -1, block, *x.shape[3:])
+    x = into_blocks(joined(x, 1), block)
     sums = [x.at[:, table].get(mode="fill", fill_value=0).sum(2) for table in folds]
     return take(jnp.concatenate(sums, 1), place)
 
@@ -158,13 +156,17 @@ def over_parts(f: Callable[[Any, Part], tuple[Any, Any]], carry: Any, parts: Par
     if len(parts.lines) == 1:
         return f(carry, jax.tree.map(lambda table: table[0], parts))
     carry, results = lax.scan(f, carry, jax.tree.map(jnp.asarray, parts))
-    return carry, jax.tree.map(lambda y: jnp.moveaxis(y, 0, 1).reshape(y.shape[1], -1, *y.shape[3:]), results)
+    return carry, jax.tree.map(lambda y: joined(jnp.moveaxis(y, 0, 1), 1), results)
 
 
 def in_order(lines: Sequence[Array], plan: Schedule, length: int) -> Array:
     """The lines of all groups, [batch, lines, block, ...], as [batch, length, ...]."""
-    y = take(jnp.concatenate(lines, 1), plan.place)
-    return y.reshape(len(y), -1, *y.shape[3:])[:, :length]
+    return from_blocks(take(jnp.concatenate(lines, 1), plan.place), length)
+
+
+def joined(x: Array, axis: int) -> Array:
+    """This axis and the next as one."""
+    return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
 
 
 def positions(tiles: Int[Array, "*shape"], block: int) -> Int[Array, "*shape block"]:

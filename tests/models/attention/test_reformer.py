@@ -44,7 +44,7 @@ def test_one_chunk_is_attention_to_all_others_with_unit_keys():
     qk, v = (np.asarray(project(X)).reshape(6, 24, 3, 4) for project in (module.qk, module.v))
     unit = qk / np.linalg.norm(qk, axis=-1, keepdims=True)
     allowed = MASK[:, None, None, :] & ~np.eye(24, dtype=bool)
-    out = attend(2 * qk, unit, v, allowed)[0]  # 2 = sqrt(head_dim), by which attend divides
+    out = attend(2 * qk, unit, v, allowed=allowed)[0]  # 2 = sqrt(head_dim), by which attend divides
     out = jnp.where(allowed.any(-1)[:, 0, :, None, None], out, v)
     expected = np.asarray(module.out(out.reshape(6, 24, 12)))
     np.testing.assert_allclose(s(X, MASK)[MASK], expected[MASK], rtol=1e-4, atol=1e-5)

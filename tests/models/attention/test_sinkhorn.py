@@ -44,7 +44,7 @@ def test_one_block_is_softmax_attention():
     """Each key is there twice, and so has the same share."""
     core = subject("sinkhorn", block=24).module.core
     q, k, v = normal(3, 6, 24, 3, 4)
-    expected = attend(q, k, v, MASK[:, None, None, :])[0]
+    expected = attend(q, k, v, mask=MASK[..., None])[0]
     np.testing.assert_allclose(core(q, k, v, MASK)[MASK], expected[MASK], rtol=1e-5, atol=1e-5)
 
 
