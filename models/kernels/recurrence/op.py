@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from lra.models.kernels.backends import choose
-from lra.models.kernels.recurrence import xla
+from lra.models.kernels.recurrence import gpu, tpu, xla
 from lra.models.kernels.recurrence.static import DIRECTIONS, Static
 
-BACKENDS = {"xla": xla}
+BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def diagonal_recurrence(

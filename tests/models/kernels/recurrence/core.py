@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lra.check.subject import quick_jit
@@ -96,3 +97,22 @@ def assert_agrees(case: Case, backend: str = "xla", interpret: bool = False) -> 
     exact = expected(case, log_a, x, dh)
     for name, y, z in zip(("h", "log_a", "x"), found, exact):
         assert_close(y, z.reshape(y.shape), case.tolerance, f"{case} {name}")
+
+
+def assert_maps(backend: str, interpret: bool) -> None:
+    """Under vmap, also of the gradient, each is as it is alone on XLA: with an a of its own, and with one of all."""
+    rng = np.random.default_rng(0)
+    log_a, x = -np.exp(draw(rng, 3, 5)).astype(np.float32), draw(rng, 3, 2, 9, 5).astype(np.float32)
+
+    def slopes(log_a, x):
+        total = lambda *y: jnp.sin(diagonal_recurrence(*y, direction="both")).sum()
+        return jax.grad(total, (0, 1))(log_a, x)
+
+    for axes in ((0, 0), (None, 0)):
+        own = log_a if axes[0] == 0 else log_a[0]
+        with use(backend, interpret):
+            found = quick_jit(jax.vmap(lambda *y: slopes(*y), axes))(own, x)
+        alone = quick_jit(slopes)
+        for i, y in enumerate(x):
+            for name, one, exact in zip(("log_a", "x"), found, alone(own[i] if axes[0] == 0 else own, y)):
+                assert_close(one[i], np.asarray(exact), 1e-5, f"{axes} {name}")

@@ -1,0 +1,24 @@
+"""The kernel for Hopper, interpreted."""
+
+import jax.numpy as jnp
+import pytest
+
+from .core import Case, assert_agrees, assert_maps
+
+CASES = [
+    Case(1, 3, constant=True, direction="both"),
+    Case(45, 130, constant=True, complex_=True, direction="both", batch=1),
+    Case(40, 3, complex_=True, direction="both", batch=1),
+    Case(33, 3, dtype=jnp.bfloat16, direction="backward"),
+    Case(200, 5, constant=True, dtype=jnp.bfloat16, batch=1),
+    Case(150, 5, direction="both", batch=1),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_equals_the_formula(case):
+    assert_agrees(case, "mosaic_gpu", interpret=True)
+
+
+def test_maps():
+    assert_maps("mosaic_gpu", interpret=True)

@@ -1,0 +1,25 @@
+"""The TPU kernel, interpreted: uninitialised memory is NaN there, and races are found."""
+
+import jax.numpy as jnp
+import pytest
+
+from .core import Case, assert_agrees, assert_maps
+
+CASES = [
+    Case(1, 3, constant=True, direction="both"),
+    Case(45, 130, constant=True, complex_=True, direction="both"),
+    Case(40, 300, complex_=True, direction="both", batch=1),
+    Case(33, 3, dtype=jnp.bfloat16, direction="backward"),
+    Case(600, 5, constant=True, dtype=jnp.bfloat16, batch=1),  # two blocks
+    Case(600, 5, direction="both", batch=1),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_equals_the_formula(case, capfd):
+    assert_agrees(case, "mosaic_tpu", interpret=True)
+    assert "RACE" not in capfd.readouterr().out
+
+
+def test_maps():
+    assert_maps("mosaic_tpu", interpret=True)
