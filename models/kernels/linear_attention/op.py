@@ -69,14 +69,15 @@ def linear_attention(
     if normaliser is not None:  # the weights are what values of 1 add up to
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], -1)
     if log_decay is not None:
-        log_decay = jnp.broadcast_to(log_decay.astype(jnp.float32), (len(v), *log_decay.shape[1:]))
+        log_decay = log_decay.astype(jnp.float32)
     admits = {name: partial(module.admits, q, v) for name, module in {"xla": xla, **KERNELS}.items()}
     chosen = choose("linear attention", backend, admits)
 
     def one_way(reverse: bool) -> Array:
         if chosen.name == "xla":
             return xla.forward(q, k, v, log_decay, reverse=reverse)
-        return fused(q, k, v, log_decay, reverse, chosen).astype(jnp.float32)
+        decay = None if log_decay is None else jnp.broadcast_to(log_decay, (len(v), *log_decay.shape[1:]))
+        return fused(q, k, v, decay, reverse, chosen).astype(jnp.float32)
 
     y = one_way(False)
     if not causal:
