@@ -83,8 +83,8 @@ class BigBird(nnx.Module):
 
         drawn = real[row, index] & (index > 0)[..., None]
         drawn = drawn.reshape(batch, blocks, self.heads, self.random * self.block).swapaxes(2, 3)
-        parts = attend(queries, gather(keys), gather(values), mask=drawn, dropout=dropout.fold_in(3))
-        others = tuple(from_blocks(x, q.shape[1]) for x in parts)
+        out, lse = attend(queries, gather(keys), gather(values), mask=drawn, dropout=dropout.fold_in(3))
+        others = from_blocks(out, q.shape[1]), from_blocks(lse, q.shape[1])
 
         out = into_blocks(merge([to_ends, window, others]), self.block)
         first, final = jnp.split(of_ends[:, None], 2, 2)

@@ -79,7 +79,8 @@ class Transnormer(nnx.Module):
             own = SameBlock(block, block)
             return attend(q, k, v, mask=mask[..., None], pattern=own, dropout=dropout)[0]
         relu = lambda products: jax.nn.relu(products * q.shape[-1] ** -0.5)
-        out = attend_pointwise(relu, *(into_blocks(x, block) for x in (q, k, v, mask)), dropout)
+        q, k, v, mask = (into_blocks(x, block) for x in (q, k, v, mask))
+        out = attend_pointwise(relu, q, k, v, mask, dropout)
         return self.rms_norm(from_blocks(out, length)).astype(v.dtype)
 
     def rms_norm(self, x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Array, Bool, Int
 
 from lra.models.kernels.softmax.pattern import FULL, Pattern, tiles
 
@@ -14,6 +14,7 @@ SCORES = 512  # alive at once, at most, for each token of the longer side and ea
 GATHER, LINE = 16, 512
 NOTHING = -1  # the kind of a tile that only fills up a line
 
+Table = np.ndarray | Array  # known when a program is traced, or a part's when it is one of several
 Lists = Sequence[Sequence[Int[np.ndarray, " entries"]]]
 
 
@@ -22,14 +23,14 @@ class Part(NamedTuple):
 
     Attributes:
       lines: which; -1 is none.
-      index, kind: of their key tiles, as in `Tiles`; no kind if all of all tiles is seen.
+      tiles, kind: their key tiles, and how much of each is seen, as in `Tiles`; None if all is.
       folds: for groups of key tiles, the tiles of this part that belong to each; a number past them is none.
     """
 
-    lines: Int[np.ndarray, "*parts lines"]
-    index: Int[np.ndarray, "*parts lines width"]
-    kind: Int[np.ndarray, "*parts lines width"] | None
-    folds: tuple[Int[np.ndarray, "*parts columns most"], ...]
+    lines: Int[Table, "*parts lines"]
+    tiles: Int[Table, "*parts lines width"]
+    kind: Int[Table, "*parts lines width"] | None
+    folds: tuple[Int[Table, "*parts columns most"], ...]
 
 
 class Group(NamedTuple):
@@ -101,7 +102,7 @@ def by_width(lists: Lists) -> list[tuple[Int[np.ndarray, " lines"], Int[np.ndarr
         lines = np.flatnonzero(widths == width)
         table = np.full((len(lists), len(lines), width), -1)
         for part, rows in zip(lists, table):
-            for line, row in zip(lines, rows):
+            for line, row in zip(lines.tolist(), rows):
                 row[: len(part[line])] = part[line]
         found.append((lines, table))
     return found

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from lra.models.kernels.blocks import from_blocks, into_blocks
 from lra.models.kernels.softmax.dropout import kept
 from lra.models.kernels.softmax.pattern import Pattern
-from lra.models.kernels.softmax.schedule import Part, Schedule, schedule
+from lra.models.kernels.softmax.schedule import Part, Schedule, Table, schedule
 
 if TYPE_CHECKING:
     from lra.models.kernels.softmax.op import Operands, Static
@@ -33,7 +33,7 @@ def forward(
 ) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch queries heads"]]:
     plan, tiled = prepared(static, x)
 
-    def part(_: None, which: Part) -> tuple[None, tuple[Array, Array]]:
+    def part(carry: None, which: Part) -> tuple[None, tuple[Array, Array]]:
         _, _, v, logits, drop = scores(static, plan, tiled, which)
         top = logits.max(-1, keepdims=True)
         top = jnp.where(jnp.isfinite(top), top, 0)  # -inf - -inf is NaN
@@ -43,7 +43,7 @@ def forward(
         total = jnp.where(seen, total, 1)
         out = product("bnhqk,bnkhe->bnqhe", drop(weights).astype(v.dtype), v) / jnp.swapaxes(total, 2, 3)
         lse = jnp.where(seen, jnp.log(total) + top, -jnp.inf)[..., 0]
-        return None, (out.astype(v.dtype), jnp.swapaxes(lse, 2, 3))
+        return carry, (out.astype(v.dtype), jnp.swapaxes(lse, 2, 3))
 
     results = [over_parts(part, None, group.parts)[1] for group in plan.groups]
     out, lse = (in_order(lines, plan, x.q.shape[1]) for lines in zip(*results))
@@ -62,7 +62,7 @@ def backward(
     by_row = lambda y: jnp.swapaxes(y, 2, 3)[..., None]
     scale = scale_of(x.q)
 
-    def part(place: Array, sums: Any, which: Part) -> tuple[Any, list[Array]]:
+    def part(place: Table, sums: Any, which: Part) -> tuple[Any, list[Array]]:
         q, k, v, logits, drop = scores(static, plan, tiled, which)
         lse, delta, d_out = (take(y, which.lines) for y in rows)
         p = jnp.exp(logits - by_row(lse))
@@ -92,9 +92,9 @@ def prepared(static: Static, x: Operands) -> tuple[Schedule, Operands]:
     whole = x.allowed is not None or x.bias is not None
     plan = schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole)
     lines = lambda y: y if y is None else jnp.swapaxes(into_blocks(jnp.swapaxes(y, 1, 2), plan.block_q), 2, 3)
-    keys = lambda y: y if y is None else into_blocks(y, plan.block_k)
+    keys = lambda y: into_blocks(y, plan.block_k)
     return plan, x._replace(
-        q=into_blocks(x.q, plan.block_q), k=keys(x.k), v=keys(x.v), mask=keys(x.mask),
+        q=into_blocks(x.q, plan.block_q), k=keys(x.k), v=keys(x.v), mask=None if x.mask is None else keys(x.mask),
         allowed=lines(x.allowed), bias=lines(x.bias),
     )  # fmt: skip
 
@@ -104,7 +104,7 @@ def scores(
 ) -> tuple[Array, Array, Array, Float[Array, "batch lines heads queries keys"], Callable[[Array], Array]]:
     """A part's queries, keys and values, [batch, lines, ..., heads, width]; its logits; and what drops of such."""
     q = take(x.q, part.lines)
-    beside = lambda y: joined(take(y, part.index), 2)
+    beside = lambda y: joined(take(y, part.tiles), 2)
     k, v = beside(x.k), beside(x.v)
     logits = product("bnqhd,bnkhd->bnhqk", q, k) * scale_of(q)
     if x.bias is not None:
@@ -119,12 +119,12 @@ def scores(
     if x.seeds is None:
         return q, k, v, logits, lambda y: y
     row = positions(part.lines, plan.block_q)
-    column = joined(positions(part.index, plan.block_k), 1)
+    column = joined(positions(part.tiles, plan.block_k), 1)
     keep = kept(x.seeds[:, None, :, None, None], row[:, None, :, None], column[:, None, None, :], static.rate)
     return q, k, v, logits, lambda y: jnp.where(keep, y / (1 - static.rate), 0)
 
 
-def seen_by_pattern(masks: np.ndarray, kind: Int[Array, "lines width"]) -> Array:
+def seen_by_pattern(masks: np.ndarray, kind: Int[Table, "lines width"]) -> Array:
     """[lines or 1, 1, queries, keys of all tiles of a line]"""
     if isinstance(kind, np.ndarray) and (kind == kind[0]).all():
         kind = kind[:1]
@@ -132,7 +132,7 @@ def seen_by_pattern(masks: np.ndarray, kind: Int[Array, "lines width"]) -> Array
     return jnp.asarray(seen).swapaxes(1, 2).reshape(len(kind), 1, masks.shape[1], -1)
 
 
-def take(x: Array, table: Int[Array, "*shape"]) -> Array:
+def take(x: Array, table: Int[Table, "*shape"]) -> Array:
     """The tiles of a table: [batch, tiles, ...] to [batch, *shape, ...]."""
     tiles = x.shape[1]
     if tiles == table.size == 1 or (isinstance(table, np.ndarray) and np.array_equal(table.ravel(), np.arange(tiles))):
@@ -141,7 +141,7 @@ def take(x: Array, table: Int[Array, "*shape"]) -> Array:
 
 
 def fold(
-    x: Float[Array, "batch lines keys heads width"], folds: Sequence[Array], place: Array, block: int
+    x: Float[Array, "batch lines keys heads width"], folds: Sequence[Table], place: Table, block: int
 ) -> Float[Array, "batch tiles block heads width"]:
     """The sums of all that belongs to one key tile: the transpose of `take`."""
     if len(place) == 1:
@@ -169,7 +169,7 @@ def joined(x: Array, axis: int) -> Array:
     return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
 
 
-def positions(tiles: Int[Array, "*shape"], block: int) -> Int[Array, "*shape block"]:
+def positions(tiles: Int[Table, "*shape"], block: int) -> Int[Array, "*shape block"]:
     return jnp.asarray(tiles, jnp.int32)[..., None] * block + jnp.arange(block, dtype=jnp.int32)
 
 
