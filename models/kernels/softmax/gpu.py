@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from lra.models.kernels.softmax.gpu_backward import Given, gradient_of_queries, gradients_of_keys
 from lra.models.kernels.softmax.gpu_block import HIDDEN, Inputs, Setting
 from lra.models.kernels.softmax.gpu_forward import attend
 from lra.models.kernels.softmax.gpu_walk import WIDTHS, size, walk, width
-from lra.models.kernels.softmax.pattern import Pattern, Tiles, tiles
+from lra.models.kernels.softmax.pattern import Pattern, tiles
 
 if TYPE_CHECKING:
     from lra.models.kernels.softmax.op import Operands, Static
@@ -43,10 +43,9 @@ def forward(
 ) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch queries heads"]]:
     queries, keys, value_dim = x.q.shape[1], x.k.shape[1], x.v.shape[-1]
     s = setting(static, x, backward=False)
-    lines = tiles(static.pattern, queries, keys, s.size.rows, s.size.across)
-    out, lse = attend(
-        inputs(x, s.size.rows, s.size.across), walk(lines, counts(lines, x.mask, len(x.q), s.size.across)), s
-    )
+    rows, across = s.size.rows, s.size.across
+    lines = tiles(static.pattern, queries, keys, rows, across)
+    out, lse = attend(inputs(x, rows, across), walk(lines, len(x.q), ends(x), across), s)
     return out[:, :queries, :, :value_dim], lse[:, :, :queries].swapaxes(1, 2)
 
 
@@ -68,14 +67,15 @@ def backward(
         pad(d_out, {1: rows}, {3: padded.v.shape[-1]}),
     )
     lines = tiles(static.pattern, queries, keys, rows, across)
-    d_q = gradient_of_queries(padded, walk(lines, counts(lines, x.mask, len(x.q), across)), given, s)
+    d_q = gradient_of_queries(padded, walk(lines, len(x.q), ends(x), across), given, s)
     lines = tiles(static.pattern, queries, keys, across, rows).transposed(-(-keys // rows))
-    visits = jnp.broadcast_to(jnp.asarray(lines.counts), (len(x.q), len(lines.counts)))
-    if x.mask is not None:
-        visits = jnp.where(jnp.arange(len(lines.counts)) * rows < end(x.mask), visits, 0)
+    columns = walk(lines, len(x.q), None, across, transposed=True)
+    if x.mask is not None:  # there is nothing to walk for keys that are all padding
+        real = jnp.arange(len(lines.counts)) * rows < ends(x)
+        columns = columns._replace(counts=jnp.where(real, columns.counts, 0))
     if padded.allowed is not None:
         padded = padded._replace(allowed=padded.allowed.swapaxes(2, 3))
-    d_k, d_v = gradients_of_keys(padded, walk(lines, visits, transposed=True), given, s)
+    d_k, d_v = gradients_of_keys(padded, columns, given, s)
     return d_q[:, :queries, :, :head_dim], d_k[:, :keys, :, :head_dim], d_v[:, :keys, :, :value_dim], None
 
 
@@ -104,17 +104,8 @@ def pad(x: Array, multiples: dict[int, int], sizes: dict[int, int] | None = None
     return jnp.pad(x, [(0, to.get(axis, n) - n) for axis, n in enumerate(x.shape)])
 
 
-def counts(
-    lines: Tiles, mask: Bool[Array, "batch keys heads"] | None, batch: int, block_k: int
-) -> Int[Array, "batch lines"]:
-    """How many of the first tiles of each line of queries begin before the example's last real key."""
-    if mask is None:
-        return jnp.broadcast_to(jnp.asarray(lines.counts), (batch, len(lines.counts)))
-    before = jnp.cumsum(jnp.asarray(lines.index) * block_k < end(mask), axis=1)
-    before = jnp.pad(before, ((0, 0), (1, 0)))[:, lines.starts]
-    return jnp.diff(before, axis=1)
-
-
-def end(mask: Bool[Array, "batch keys heads"]) -> Int[Array, "batch 1"]:
-    """Where an example's keys that some head may see end."""
-    return jnp.where(mask.any(2), jnp.arange(1, mask.shape[1] + 1), 0).max(1, keepdims=True)
+def ends(x: Operands) -> Int[Array, "batch 1"] | None:
+    """Where each example's keys that some head may see end; None if there is no mask."""
+    if x.mask is None:
+        return None
+    return jnp.where(x.mask.any(2), jnp.arange(1, x.mask.shape[1] + 1), 0).max(1, keepdims=True)

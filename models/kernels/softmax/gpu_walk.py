@@ -58,17 +58,24 @@ class Walk(NamedTuple):
         return self.first[line] + t if self.index is None else self.index[self.starts[line] + t]
 
 
-def walk(lines: Tiles, counts: Int[Array, "batch lines"], transposed: bool = False) -> Walk:
-    """`counts`: how many of the first tiles of each line, in each example, are not all padding."""
-    starts = lines.starts[:-1]
-    first = np.append(lines.index, 0)[starts]  # a last line may be empty
-    follow = np.repeat(first - starts, lines.counts) + np.arange(len(lines.index))
+def walk(lines: Tiles, batch: int, ends: Int[Array, "batch 1"] | None, across: int, transposed: bool = False) -> Walk:
+    """Over what is not padding: real tokens, lines being `across` wide, end at `ends` in each example."""
+    starts, index = lines.starts[:-1], lines.index
+    first = np.append(index, 0)[starts].astype(np.int32)  # a last line may be empty
+    neighbours = np.array_equal(index, np.repeat(first - starts, lines.counts) + np.arange(len(index)))
+    if ends is None:
+        counts = jnp.broadcast_to(jnp.asarray(lines.counts), (batch, len(starts)))
+    elif neighbours:
+        counts = jnp.clip((ends + across - 1) // across - first, 0, lines.counts)
+    else:
+        before = jnp.cumsum(jnp.asarray(index) * across < ends, axis=1)
+        counts = jnp.diff(jnp.pad(before, ((0, 0), (1, 0)))[:, lines.starts], axis=1)
     masks = lines.masks.swapaxes(1, 2) if transposed else lines.masks
     return Walk(
         counts,
         jnp.asarray(starts),
-        jnp.asarray(first, jnp.int32),
-        None if np.array_equal(follow, lines.index) else jnp.asarray(lines.index),
+        jnp.asarray(first),
+        None if neighbours else jnp.asarray(index),
         jnp.asarray(lines.kind) if len(masks) else None,
         jnp.asarray(masks, jnp.int8) if len(masks) else None,
     )
