@@ -23,7 +23,7 @@ def diagonal_recurrence(
     """h_i = a_i h_{i-1} + x_i with a = exp(log_a) and h_{-1} = 0, elementwise, in float32 or complex64.
 
     It is the recurrence of S5 (Smith et al. 2022, 2208.04933, section 2.2) and, with an `a` for each token, that of
-    gated ones (HGRN, Qin et al. 2023, 2311.04823, equation 1). The work and the memory are linear in the length, of
+    gated ones (HGRN, Qin et al. 2023, 2311.04823). The work and the memory are linear in the length, of
     the gradient too: it is a recurrence in the other direction.
 
     Args:
