@@ -22,7 +22,6 @@ from lra.models.kernels.recurrence.xla import before, each_way, powers
 
 TILE = 16  # the sublanes of bfloat16; of float32 they are two registers
 DOUBLINGS = (1, 2, 4, 8)
-AXES = ("parallel", "parallel", "parallel", "arbitrary")  # which the interpreter forgets to extend under vmap
 BLOCK, LANES = 512, 256  # tokens and channels that are copied at once: ten arrays, at most, take 10 of 16 MiB
 
 
@@ -116,7 +115,9 @@ class Kernel(NamedTuple):
             out_specs=[spec(kind) for kind, _ in each_output],
             out_shape=[jax.ShapeDtypeStruct((*kinds[kind][0], channels), dtype) for kind, dtype in each_output],
             scratch_shapes=[pltpu.VMEM((1, lanes), jnp.float32)] * n,
-            compiler_params=pltpu.CompilerParams(dimension_semantics=None if self.interpret else AXES),
+            compiler_params=pltpu.CompilerParams(  # the interpreter forgets to extend them under vmap
+                dimension_semantics=None if self.interpret else ("parallel", "parallel", "parallel", "arbitrary")
+            ),
             interpret=pltpu.InterpretParams(detect_races=True) if self.interpret else False,
         )(*[x for _, x in each_input])
         return [tuple(out[i : i + n]) for i in range(0, len(out), n)]
