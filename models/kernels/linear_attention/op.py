@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from lra.models.kernels.backends import Backend, choose, folds_vmap
-from lra.models.kernels.linear_attention import tpu, xla
+from lra.models.kernels.linear_attention import gpu, tpu, xla
 
-KERNELS = {"mosaic_tpu": tpu}
+KERNELS = {"mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def linear_attention(
