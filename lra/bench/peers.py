@@ -33,7 +33,10 @@ def splash(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
 
     length, heads = q.shape[1:3]
     block = next(size for size in (512, 256, 128) if length % size == 0)
-    blocks = splash_.BlockSizes(*[block] * 3, *[block] * 3, block, block)
+    blocks = splash_.BlockSizes(
+        block_q=block, block_kv=block, block_kv_compute=block, block_q_dkv=block, block_kv_dkv=block,
+        block_kv_dkv_compute=block, block_q_dq=block, block_kv_dq=block,
+    )  # fmt: skip
     mask = splash_.MultiHeadMask([splash_.FullMask((length, length))] * heads)
     kernel = splash_.make_splash_mha(mask, head_shards=1, q_seq_shards=1, block_sizes=blocks)
     by_heads = lambda x: x.transpose(0, 2, 1, 3)

@@ -1,5 +1,6 @@
 """Training steps of the variants at several lengths, each beside the Transformer (LRA's table 2)."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -82,9 +83,8 @@ class Steps:
         batch, functions = plan.train.batch_size, machine(plan)
         rng = np.random.default_rng(0)
         rows = rng.integers(1, plan.task.vocab_size, (batch, length)).astype(np.uint8)
-        split = Split(
-            jnp.asarray(rows), jnp.full(batch, length), jnp.asarray(rng.integers(0, plan.task.num_classes, batch))
-        )
+        labels = rng.integers(0, plan.task.num_classes, batch)
+        split = jax.tree.map(jnp.asarray, Split(rows, np.full(batch, length), labels))
         self.arguments = (jax.random.key(0)[None], jnp.int32(0), jnp.arange(batch)[None, None], split)
         self.state = functions.init([0])
         keys, first, index, split = self.arguments
@@ -93,7 +93,7 @@ class Steps:
         )
         self.compiled = self.run.lower(self.state, jnp.int32(1)).compile()
         memory = self.compiled.memory_analysis()
-        self.bytes = memory.temp_size_in_bytes + memory.argument_size_in_bytes
+        self.bytes = memory.temp_size_in_bytes + memory.argument_size_in_bytes if memory else math.nan
 
     def __call__(self, count: int) -> jax.Array:
         return self.compiled(self.state, jnp.int32(count)).loss

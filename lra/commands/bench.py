@@ -1,5 +1,6 @@
 """The command that times kernels and variants."""
 
+import importlib
 from argparse import Namespace
 
 from lra.commands.output import print_json, print_table
@@ -17,25 +18,19 @@ def bench(options: Namespace) -> int:
     extension.load_all(options.imports)
     lengths = lengths_of(options.lengths) if options.lengths else LENGTHS[options.what]
     path = options.results / f"bench-{options.what}.json"
+    what = importlib.import_module(f"lra.bench.{options.what}")
+    report = Report(path, what.KEYS, options.minutes, options.again)
     if options.what == "kernels":
-        from lra.bench import kernels
-
-        report = Report(path, kernels.KEYS, options.minutes, options.again)
-        rows = kernels.bench(lengths, report)
-        header, cells = kernels.HEADER, kernels.cells
+        rows = what.bench(lengths, report)
     else:
-        from lra.bench import variants
-
-        report = Report(path, variants.KEYS, options.minutes, options.again)
-        rows = variants.bench(variants.named(options.variant), lengths, options.gin, report)
-        header, cells = variants.HEADER, variants.cells
+        rows = what.bench(what.named(options.variant), lengths, options.gin, report)
     for row in rows:
         if not options.json:
-            print("  ".join(cells(row)), flush=True)
+            print("".join(f"{cell:>12}  " for cell in what.cells(row)).rstrip(), flush=True)
     found = list(report.rows.values())
     if options.json:
         return print_json({"machine": report.machine, "rows": found})
-    print_table(header, [cells(row) for row in found], numbers=True)
+    print_table(what.HEADER, [what.cells(row) for row in found], numbers=True)
     print(f"on {report.machine['device']}; written to {path}")
     return 0
 

@@ -1,7 +1,7 @@
 """Pallas's Mosaic GPU in one spelling for JAX 0.10 to 0.12, on the device and in the interpreter.
 
-In the interpreter a kernel's matrix products are plain ones and layouts are nothing; barriers, copies and warpgroups are
-the kernel's own.
+In the interpreter a kernel's matrix products are plain ones and layouts are nothing; barriers, copies and warpgroups
+are the kernel's own.
 """
 
 import inspect
@@ -21,12 +21,9 @@ MAX_SMEM = 232_448  # bytes that a block of Hopper can have
 
 def interpreted() -> Any:
     """Parameters of the interpreter, for `interpret=`."""
-    try:
-        return plgpu.InterpretGPUParams()
-    except AttributeError:
-        from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams  # JAX 0.10 does not export it
+    from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams  # JAX 0.10 does not export it
 
-        return InterpretGPUParams()
+    return InterpretGPUParams()
 
 
 def swizzled(shape: tuple[int, ...], dtype: Any, swizzle: int | None = None) -> Any:
@@ -63,7 +60,7 @@ class Registers:
         return plgpu.broadcasted_iota(jnp.int32, shape, axis, layout=layout)
 
     def dot(
-        self, a: Any, b: Any, shape: tuple[int, int], add_to: jax.Array | None = None, a_t: bool = False,
+        self, a: Any, b: Any, shape: tuple[int, ...], add_to: jax.Array | None = None, a_t: bool = False,
         b_t: bool = False,
     ) -> jax.Array:  # fmt: skip
         """a b (+ add_to) of `shape` in float32. a: shared memory or 16-bit registers, b: shared memory; rows of the
@@ -87,11 +84,11 @@ class Registers:
         return pl.run_scoped(product, plgpu.ACC(shape, jnp.float32))
 
 
-def rows(x: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def rows(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """One number a row, for a matrix of `shape`."""
     return lax.broadcast_in_dim(x, shape, [0])
 
 
-def columns(x: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def columns(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """One number a column, for a matrix of `shape`."""
     return lax.broadcast_in_dim(x, shape, [1])
