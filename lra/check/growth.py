@@ -52,6 +52,8 @@ def operations(jaxpr: Any) -> float:
             total += 2 * sizes[-1] * sizes[1] / max(equation.outvars[0].aval.shape[1], 1)
         elif name in ("fft", "sort"):
             total += 5 * max(sizes) * math.log2(max(*equation.invars[0].aval.shape, 2))
+        elif name in ("gather", "dynamic_slice"):
+            total += sizes[-1]  # what is taken, not all that it is taken from
         else:
             total += max(sizes)
     return total

@@ -287,10 +287,11 @@ def tiles(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int)
                 mask[: len(rows), : len(inside)] = pattern.allowed(np.array(rows)[:, None], np.array(inside))
                 content = mask.tobytes()
                 if content not in known:
-                    masks.append(mask)
-                    known[content] = len(masks) if mask.any() else -1
+                    if mask.any():
+                        masks.append(mask)
+                    known[content] = len(masks) if mask.any() else 0
                 known[place] = known[content]
-            if known[place] > 0:
+            if known[place]:
                 index.append(n)
                 kind.append(known[place])
         starts.append(len(index))

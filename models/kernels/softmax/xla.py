@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from lra.models.kernels.blocks import from_blocks, into_blocks
+from lra.models.kernels.blocks import from_blocks, into_blocks, pad_to_multiple
 from lra.models.kernels.softmax.dropout import kept
 from lra.models.kernels.softmax.pattern import Pattern
 from lra.models.kernels.softmax.schedule import Part, Schedule, Table, schedule
@@ -46,8 +46,8 @@ def forward(
         return carry, (out.astype(v.dtype), jnp.swapaxes(lse, 2, 3))
 
     results = [over_parts(part, None, group.parts)[1] for group in plan.groups]
-    out, lse = (in_order(lines, plan, x.q.shape[1]) for lines in zip(*results))
-    return out, lse
+    out, lse = (take(jnp.concatenate(lines, 1), plan.place) for lines in zip(*results))
+    return from_blocks(out, x.q.shape[1]), from_blocks(lse, x.q.shape[1])
 
 
 def backward(
@@ -75,24 +75,33 @@ def backward(
         lines = [(product("bnhqk,bnkhd->bnqhd", d_products, k) * scale).astype(q.dtype)]
         if x.bias is not None:
             one = [axis for axis, size in ((0, x.bias.shape[0]), (2, x.bias.shape[1])) if size == 1]
-            lines.append(jnp.swapaxes(d_logits.sum(one, keepdims=True), 2, 3))
+            lines.append(d_logits.sum(one, keepdims=True))
         return sums, lines
 
     sums, results = [jnp.zeros(y.shape, jnp.float32) for y in (tiled.k, tiled.v)], []
     for group in plan.groups:
         sums, lines = over_parts(lambda *args, place=group.place: part(place, *args), sums, group.parts)
         results.append(lines)
-    d_q, *d_bias = (in_order(lines, plan, x.q.shape[1]) for lines in zip(*results))
+    d_q, *d_pairs = (take(jnp.concatenate(lines, 1), plan.place) for lines in zip(*results))
+    d_bias = None
+    if x.bias is not None:
+        d_bias = joined(jnp.moveaxis(d_pairs[0], 1, 2), 2)[:, :, : x.q.shape[1]].astype(x.bias.dtype)
     d_k, d_v = (from_blocks(y, x.k.shape[1]).astype(of.dtype) for y, of in zip(sums, (x.k, x.v)))
-    return d_q, d_k, d_v, jnp.swapaxes(d_bias[0], 1, 2).astype(x.bias.dtype) if x.bias is not None else None
+    return from_blocks(d_q, x.q.shape[1]), d_k, d_v, d_bias
 
 
 def prepared(static: Static, x: Operands) -> tuple[Schedule, Operands]:
     """What is to be done, and the operands in tiles: [batch, tiles, block, ...], pairs [batch, lines, ..., keys]."""
     whole = x.allowed is not None or x.bias is not None
     plan = schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole)
-    lines = lambda y: y if y is None else jnp.swapaxes(into_blocks(jnp.swapaxes(y, 1, 2), plan.block_q), 2, 3)
     keys = lambda y: into_blocks(y, plan.block_k)
+
+    def lines(pairs: Array | None) -> Array | None:
+        if pairs is None:
+            return None
+        y = pad_to_multiple(pairs, plan.block_q, 2)
+        return jnp.moveaxis(y.reshape(*y.shape[:2], -1, plan.block_q, y.shape[3]), 2, 1)
+
     return plan, x._replace(
         q=into_blocks(x.q, plan.block_q), k=keys(x.k), v=keys(x.v), mask=None if x.mask is None else keys(x.mask),
         allowed=lines(x.allowed), bias=lines(x.bias),
@@ -157,11 +166,6 @@ def over_parts(f: Callable[[Any, Part], tuple[Any, Any]], carry: Any, parts: Par
         return f(carry, jax.tree.map(lambda table: table[0], parts))
     carry, results = lax.scan(f, carry, jax.tree.map(jnp.asarray, parts))
     return carry, jax.tree.map(lambda y: joined(jnp.moveaxis(y, 0, 1), 1), results)
-
-
-def in_order(lines: Sequence[Array], plan: Schedule, length: int) -> Array:
-    """The lines of all groups, [batch, lines, block, ...], as [batch, length, ...]."""
-    return from_blocks(take(jnp.concatenate(lines, 1), plan.place), length)
 
 
 def joined(x: Array, axis: int) -> Array:

@@ -33,6 +33,7 @@ def painted(found: Tiles, queries: int, keys: int, block_q: int, block_k: int, b
 
 @settings(deadline=None, max_examples=300)
 @given(PATTERNS, LENGTHS, LENGTHS, BLOCKS, BLOCKS)
+@example(~(Window(0, None) | First(1)), 2, 2, 1, 3)  # a tile that only its mask shows to be empty
 @example(Window(2, None) & ~Window(None, 5) | First(0), 9, 40, 3, 8)
 def test_tiles_are_the_pattern(pattern, queries, keys, block_q, block_k):
     """Each pair once, in the right tile, row by row and column by column; and no tile for nothing."""
