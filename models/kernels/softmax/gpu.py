@@ -81,19 +81,22 @@ def backward(
 
 def setting(static: Static, x: Operands, backward: bool) -> Setting:
     head_dim, widest = x.q.shape[-1], width(max(x.q.shape[-1], x.v.shape[-1]))
-    chosen = size(static.pattern, x.q.shape[1], x.k.shape[1], widest, static.rate > 0, backward)
+    crowded = x.allowed is not None or x.seeds is not None
+    chosen = size(static.pattern, x.q.shape[1], x.k.shape[1], widest, crowded, backward)
     return Setting(chosen, head_dim**-0.5, static.rate, static.interpret)
 
 
 def inputs(x: Operands, block_q: int, block_k: int) -> Inputs:
     head_dim, value_dim = width(x.q.shape[-1]), width(x.v.shape[-1])
-    mask = None if x.mask is None else jnp.where(x.mask.swapaxes(1, 2), 0.0, HIDDEN)
+    mask, allowed = None if x.mask is None else x.mask.swapaxes(1, 2), x.allowed
+    if mask is not None and allowed is not None:  # one of them is enough
+        mask, allowed = None, allowed & mask[:, :, None]
     return Inputs(
         pad(x.q, {1: block_q}, {3: head_dim}),
         pad(x.k, {1: block_k}, {3: head_dim}),
         pad(x.v, {1: block_k}, {3: value_dim}),
-        None if mask is None else pad(mask, {2: block_k}),  # the pattern leaves no key past the end
-        None if x.allowed is None else pad(x.allowed.astype(jnp.int8), {2: block_q, 3: block_k}),
+        None if mask is None else pad(jnp.where(mask, 0.0, HIDDEN), {2: block_k}),  # the pattern hides what pads
+        None if allowed is None else pad(allowed.astype(jnp.int8), {2: block_q, 3: block_k}),
         x.seeds,
     )
 

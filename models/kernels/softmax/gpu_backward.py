@@ -31,11 +31,12 @@ class Given(NamedTuple):
 def gradient_of_queries(
     x: Inputs, walk: Walk, given: Given, setting: Setting
 ) -> Float[Array, "batch queries heads head_dim"]:
-    dtype, size, to_log2 = x.q.dtype, setting.size, setting.scale * math.log2(math.e)
+    head_dim, value_dim, dtype = x.q.shape[-1], x.v.shape[-1], x.q.dtype
+    size, to_log2 = setting.size, setting.scale * math.log2(math.e)
 
     def attention_dq(x, walk, given, d_q, *, q, d_out, k, v, mask, loaded, ready, free):  # type: ignore[no-untyped-def]
         block = Block(setting, x, walk, ready, free)
-        r, tile, group = block.registers, block.tile, block.group
+        r, tile, group = block.registers, block.tile, block.place
 
         def copy(keys: Any, slot: Any, barrier: Any) -> None:
             plgpu.copy_gmem_to_smem(block.tokens(x.k, keys), k.at[slot], barrier)
@@ -61,16 +62,16 @@ def gradient_of_queries(
                 d_s = p * (d_p - rows(delta, tile))
                 return r.dot(d_s.astype(dtype), k.at[slot], acc.shape, acc)
 
-            acc = block.over_tiles(step, r.full((ROWS, x.q.shape[-1]), 0))
-            d_q[block.example, block.rows, block.head] = (acc * setting.scale).astype(dtype)
+            acc = block.over_tiles(step, r.full((ROWS, head_dim), 0))
+            block.store(acc * setting.scale, q, d_q)
 
         block.run(copy, compute)
 
     scratch = dict(
-        q=shared(size, size.groups, ROWS, x.q),
-        d_out=shared(size, size.groups, ROWS, x.v),
-        k=shared(size, size.steps, size.across, x.k),
-        v=shared(size, size.steps, size.across, x.v),
+        q=shared(size, size.groups, ROWS, head_dim, dtype),
+        d_out=shared(size, size.groups, ROWS, value_dim, dtype),
+        k=shared(size, size.steps, size.across, head_dim, dtype),
+        v=shared(size, size.steps, size.across, value_dim, dtype),
         mask=None if x.mask is None else plgpu.SMEM((size.steps, size.across), jnp.float32),
         loaded=plgpu.Barrier(num_arrivals=2, num_barriers=size.groups),
         **ring(size, 2 if x.mask is None else 3),
@@ -92,14 +93,15 @@ def some_columns(
     x: Inputs, walk: Walk, given: Given, setting: Setting, start: int
 ) -> dict[str, Float[Array, "batch keys heads columns"]]:
     """The columns of dk, by the name of "k", and dv from `start` on, at most COLUMNS of each."""
-    batch, keys, heads, _ = x.k.shape
-    dtype, size, to_log2 = x.q.dtype, setting.size, setting.scale * math.log2(math.e)
-    left = dict(k=x.k.shape[-1] - start, v=x.v.shape[-1] - start)
+    batch, keys, heads, head_dim = x.k.shape
+    value_dim, dtype = x.v.shape[-1], x.q.dtype
+    size, to_log2 = setting.size, setting.scale * math.log2(math.e)
+    left = dict(k=head_dim - start, v=value_dim - start)
     widths = {name: min(n, COLUMNS) for name, n in left.items() if n > 0}
 
-    def attention_dk_dv(x, walk, given, *outs, k, v, q, d_out, lse, delta, loaded, ready, free):  # type: ignore[no-untyped-def]
+    def attention_dk_dv(x, walk, given, *outs, k, v, q, d_out, lse, delta, buffers, loaded, ready, free):  # type: ignore[no-untyped-def]
         block = Block(setting, x, walk, ready, free)
-        r, tile, group = block.registers, block.tile, block.group
+        r, tile, group = block.registers, block.tile, block.place
 
         def copy(queries: Any, slot: Any, barrier: Any) -> None:
             plgpu.copy_gmem_to_smem(block.tokens(x.q, queries), q.at[slot], barrier)
@@ -119,7 +121,9 @@ def some_columns(
                 if x.mask is not None:
                     s = s + rows(mask, tile)
                 p = jnp.exp2(block.seen(t, s) * to_log2 - columns(r.load(lse.at[slot], COLUMN), tile))
-                signed = p if x.seeds is None else jnp.where(block.kept(t, queries=1), p, -p)  # fewer registers
+                if x.seeds is not None:
+                    signed = jnp.where(block.kept(t, queries=1), p, -p)  # one matrix in registers, not two
+                    p = jnp.abs(signed)
 
                 def dropped(y: jax.Array) -> jax.Array:
                     return y if x.seeds is None else jnp.where(signed > 0, y * (1 / (1 - setting.rate)), 0)
@@ -130,27 +134,27 @@ def some_columns(
 
                 new = {}
                 if "v" in sums:
-                    new["v"] = add("v", dropped(jnp.abs(signed)), d_out)
+                    new["v"] = add("v", dropped(p), d_out)
                 if "k" in sums:
                     d_p = dropped(r.dot(v.at[group], d_out.at[slot], tile, b_t=True))
-                    d_s = jnp.abs(signed) * (d_p - columns(r.load(delta.at[slot], COLUMN), tile))
+                    d_s = p * (d_p - columns(r.load(delta.at[slot], COLUMN), tile))
                     new["k"] = add("k", d_s, q)
                 return new
 
             sums = block.over_tiles(step, {name: r.full((ROWS, n), 0) for name, n in widths.items()})
             for name, out in zip(widths, outs):
-                gradient = sums[name] * setting.scale if name == "k" else sums[name]
-                out[block.example, block.rows, block.head] = gradient.astype(dtype)
+                block.store(sums[name] * setting.scale if name == "k" else sums[name], buffers[name], out)
 
         block.run(copy, compute)
 
     scratch = dict(
-        k=shared(size, size.groups, ROWS, x.k),
-        v=shared(size, size.groups, ROWS, x.v),
-        q=shared(size, size.steps, size.across, x.q),
-        d_out=shared(size, size.steps, size.across, x.v),
+        k=shared(size, size.groups, ROWS, head_dim, dtype),
+        v=shared(size, size.groups, ROWS, value_dim, dtype),
+        q=shared(size, size.steps, size.across, head_dim, dtype),
+        d_out=shared(size, size.steps, size.across, value_dim, dtype),
         lse=plgpu.SMEM((size.steps, size.across), jnp.float32),
         delta=plgpu.SMEM((size.steps, size.across), jnp.float32),
+        buffers={name: shared(size, size.groups, ROWS, n, dtype) for name, n in widths.items()},
         loaded=plgpu.Barrier(num_arrivals=2, num_barriers=size.groups),
         **ring(size, 4),
     )

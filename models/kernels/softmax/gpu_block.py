@@ -44,9 +44,10 @@ class Block:
         self.setting, self.x, self.walk, self.ready, self.free = setting, x, walk, ready, free
         self.registers = Registers(setting.interpret)
         self.example, self.head, self.line, self.group = map(lax.axis_index, ("example", "head", "line", "group"))
+        self.place = self.group if setting.size.groups > 1 else 0  # a constant takes no registers
+        self.start = self.line * setting.size.rows + self.place * ROWS
         self.count = walk.counts[self.example, self.line]
         self.tile = ROWS, setting.size.across
-        self.start = self.line * setting.size.rows + self.group * ROWS
         self.rows = pl.ds(self.start, ROWS)
 
     def run(self, copy: Callable[[Any, Any, Any], None], compute: Callable[[], None]) -> None:
@@ -95,6 +96,14 @@ class Block:
 
         return lax.fori_loop(0, self.count, body, carry)
 
+    def store(self, x: jax.Array, buffer: Any, out: Any) -> None:
+        """Of this warpgroup's tokens, by way of shared memory: registers do not have them in order."""
+        mine = buffer.at[self.place]
+        mine[...] = x.astype(out.dtype)
+        plgpu.commit_smem()
+        plgpu.copy_smem_to_gmem(mine, self.tokens(out, self.rows))
+        plgpu.wait_smem_to_gmem(0)
+
     def first(self, t: Any) -> Any:
         """The first column of tile t."""
         return self.walk.tile(self.line, t) * self.tile[1]
@@ -111,7 +120,7 @@ class Block:
         """HIDDEN where the pattern or `allowed` says so; the mask's part is the kernel's."""
         if self.walk.kind is not None:
             kind = self.walk.kind[self.walk.starts[self.line] + t]
-            mine = pl.ds(self.group * ROWS, ROWS)
+            mine = pl.ds(self.place * ROWS, ROWS)
             some = lambda x: self.where(self.walk.masks.at[kind - 1, mine], x)
             logits = lax.cond(kind > 0, some, lambda x: x, logits)
         if self.x.allowed is not None:
@@ -136,10 +145,9 @@ def ring(size: Size, arrivals: int) -> dict[str, Any]:
     )
 
 
-def shared(size: Size, count: int, length: int, x: Array) -> Any:
-    """Shared memory for so many tiles of x's tokens, swizzled no wider than a product over `size.across` can take."""
-    width = x.shape[-1]
-    return swizzled((count, length, width), x.dtype, min(128, 2 * size.across, 2 * width))
+def shared(size: Size, count: int, length: int, width: int, dtype: Any) -> Any:
+    """Shared memory for so many tiles of tokens, swizzled no wider than a product over `size.across` can take."""
+    return swizzled((count, length, width), dtype, min(128, 2 * size.across, 2 * width))
 
 
 def launch(kernel: Callable, setting: Setting, like: Array, out: Any, scratch: dict[str, Any], operands: Any) -> Any:

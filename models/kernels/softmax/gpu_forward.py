@@ -17,13 +17,13 @@ def attend(
     x: Inputs, walk: Walk, setting: Setting
 ) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch heads queries"]]:
     """The output and, of each query, the logarithm of the softmax's denominator: -inf if it sees no key."""
-    batch, queries, heads, _ = x.q.shape
+    batch, queries, heads, head_dim = x.q.shape
     value_dim, dtype = x.v.shape[-1], x.q.dtype
     size, to_log2 = setting.size, setting.scale * math.log2(math.e)
 
-    def attention_forward(x, walk, out, lse, *, q, k, v, mask, q_ready, ready, free):  # type: ignore[no-untyped-def]
+    def attention_forward(x, walk, out, lse, *, q, k, v, mask, buffer, q_ready, ready, free):  # type: ignore[no-untyped-def]
         block = Block(setting, x, walk, ready, free)
-        r, tile, group = block.registers, block.tile, block.group
+        r, tile, group = block.registers, block.tile, block.place
 
         def copy(keys: Any, slot: Any, barrier: Any) -> None:
             plgpu.copy_gmem_to_smem(block.tokens(x.k, keys), k.at[slot], barrier)
@@ -52,16 +52,17 @@ def attend(
             nothing = r.full((ROWS,), FLOOR, ROW), r.full((ROWS,), 0, ROW), r.full((ROWS, value_dim), 0)
             top, total, acc = block.over_tiles(step, nothing)
             share = jnp.where(total > 0, 1 / (total * (1 - setting.rate)), 0)
-            out[block.example, block.rows, block.head] = (acc * rows(share, acc.shape)).astype(dtype)
+            block.store(acc * rows(share, acc.shape), q if buffer is None else buffer, out)
             log = jnp.where(total > 0, top * math.log(2) + jnp.log(total), -jnp.inf)
             lse[block.example, block.head, block.rows] = log
 
         block.run(copy, compute)
 
     scratch = dict(
-        q=shared(size, size.groups, ROWS, x.q),
-        k=shared(size, size.steps, size.across, x.k),
-        v=shared(size, size.steps, size.across, x.v),
+        q=shared(size, size.groups, ROWS, head_dim, dtype),
+        k=shared(size, size.steps, size.across, head_dim, dtype),
+        v=shared(size, size.steps, size.across, value_dim, dtype),
+        buffer=None if value_dim == head_dim else shared(size, size.groups, ROWS, value_dim, dtype),
         mask=None if x.mask is None else plgpu.SMEM((size.steps, size.across), jnp.float32),
         q_ready=plgpu.Barrier(num_barriers=size.groups),
         **ring(size, 2 if x.mask is None else 3),

@@ -24,9 +24,9 @@ class Size(NamedTuple):
         return self.groups * ROWS
 
 
-def size(pattern: Pattern, queries: int, keys: int, widest: int, dropped: bool, backward: bool) -> Size:
-    """With no register spilled; `widest` is that of the heads of keys and of values, one of WIDTHS."""
-    across = max(128 >> (backward + (widest > 128) + (dropped and widest > 64)), 32)
+def size(pattern: Pattern, queries: int, keys: int, widest: int, crowded: bool, backward: bool) -> Size:
+    """With no register spilled; `widest`: of all heads, one of WIDTHS; `crowded`: pairs or dropout take registers."""
+    across = max(128 >> (backward + (widest > 128) + (crowded and widest > 64)), 32)
     steps = 4 if widest <= 64 and not backward else 2
     if queries <= ROWS or (backward and widest > 128):  # a second warpgroup would find no row, or no registers
         return Size(1, across, steps)

@@ -100,7 +100,7 @@ def test_a_mapped_axis_joins_the_batch():
     ids=str,
 )
 def test_size_of_tiles(pattern, expected):
-    assert size(pattern, 1024, 1024, 64, dropped=False, backward=False) == expected
+    assert size(pattern, 1024, 1024, 64, crowded=False, backward=False) == expected
 
 
 @pytest.mark.parametrize(
