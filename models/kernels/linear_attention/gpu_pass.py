@@ -33,7 +33,7 @@ from lra.models.kernels.linear_attention.gpu_chunk import (
 )
 from lra.models.kernels.mosaic_gpu import LANE, Registers, swizzled
 
-MAX_DECAYED = 128  # channels of keys with decays of their own: shared memory has no room for more
+MAX_DECAYED = 2  # pieces of keys with decays of their own: shared memory has no room for more
 BLOCKS = 132  # that run at the same time, one on each of Hopper's multiprocessors
 
 
@@ -48,6 +48,7 @@ def run(
     dtype: Any = None,
     keep_states: bool = False,
     other_states: Array | None = None,
+    first: int | None = None,
     interpret: bool = False,
 ) -> tuple[Array, Array | None]:
     """sum_j w_ij (q_i . k_j) v_j over the tokens j that i sees, of `dtype`: [batch, length, heads, value_dim].
@@ -57,17 +58,17 @@ def run(
       keep_states: also the state after each chunk, in bfloat16.
       other_states: those of a pass the other way; also their inner products with this one's states before each chunk:
         [batch, chunks, heads, value_dim].
+      first: where the keys' channels begin of which the sum is taken, in pieces; None is of all channels.
     """
-    if by is by_key_channel and q.shape[-1] > MAX_DECAYED:  # sums over channels add up
-        part = partial(run, by=by, way=way, dtype=jnp.float32, interpret=interpret)
-        few, rest = (
-            part(q[..., some], k[..., some], v, log_decay[..., some])[0]
-            for some in (slice(MAX_DECAYED), slice(MAX_DECAYED, None))
-        )
-        return (few + rest).astype(dtype or v.dtype), None
     batch, length, heads, key_dim = q.shape
     value_dim = v.shape[-1]
     pieces, chunks = -(-key_dim // PIECE), -(-length // CHUNK)
+    if by is by_key_channel and pieces > MAX_DECAYED and first is None:  # sums over channels add up
+        part = partial(run, q, k, v, log_decay, by, way, dtype=jnp.float32, interpret=interpret)
+        y = sum(part(first=p)[0] for p in range(0, pieces, MAX_DECAYED))
+        return y.astype(dtype or v.dtype), None
+    if first is not None:
+        pieces = min(MAX_DECAYED, pieces - first)
     width, blocks = columns_of_blocks(value_dim, most_columns(pieces, by), batch * heads)
     tiles = tiles_of(pieces, width, by, log_decay, v.dtype, dtype or v.dtype, other_states)
 
@@ -90,7 +91,7 @@ def run(
 
     def linear_attention(*refs: Any) -> None:
         given, made = dict(zip(inputs, refs)), dict(zip(outputs, refs[len(inputs) :]))
-        Block(by, way, chunks, Registers(interpret), refs[-1], given, made).walk()
+        Block(by, way, chunks, Registers(interpret), refs[-1], given, made, first or 0).walk()
 
     out, *more = plgpu.kernel(
         linear_attention,
@@ -117,6 +118,7 @@ class Block(NamedTuple):
     tiles: Tiles
     given: dict[str, Any]  # global memory
     made: dict[str, Any]
+    first: int  # piece of the keys
 
     def walk(self) -> None:
         t = self.tiles
@@ -198,7 +200,7 @@ class Block(NamedTuple):
 
     def piece(self, p: jax.Array | int) -> Any:
         """Channels of q, k and decays; of a start that is not static, so that there may be fewer."""
-        return pl.ds(lax.axis_index("head") * 0 + p * PIECE, PIECE)
+        return pl.ds(lax.axis_index("head") * 0 + (self.first + p) * PIECE, PIECE)
 
 
 def rows_of(p: int) -> Any:
@@ -250,7 +252,8 @@ def columns_of_blocks(value_dim: int, most: int, heads: int) -> tuple[int, int]:
     blocks = -(-value_dim // most)
     while heads * blocks < BLOCKS and value_dim > 16 * blocks:
         blocks += 1
-    return -(-value_dim // (16 * blocks)) * 16, blocks
+    width = -(-value_dim // (16 * blocks)) * 16
+    return width, -(-value_dim // width)
 
 
 def sums_within_chunks(log_decay: Array, reverse: bool) -> Array:
