@@ -16,7 +16,8 @@ from lra.models.kernels.linear_attention.tpu_chunk import NT, TN, ChannelDecay, 
 CHUNK = 128
 LANES = 128  # a tile's last axis
 MAX_DIM = 256
-MAX_LANES, MAX_HEADS = 512, 8  # of one step, where they can be that few
+MAX_HEADS = 8  # of one step
+MAX_LANES, ROOM = 512, 768  # of one step, where they can be that few, and where not
 
 
 def admits(q: Array, v: Array) -> None:
@@ -27,7 +28,7 @@ def admits(q: Array, v: Array) -> None:
     if dim > MAX_DIM:
         raise NotImplementedError(f"a head has {dim} dimensions, more than {MAX_DIM}")
     together = heads_together(heads, padded(q.shape[3]), padded(v.shape[3]))
-    if together * padded(dim) > MAX_LANES:
+    if together > MAX_HEADS or together * padded(dim) > ROOM:
         raise NotImplementedError(f"{heads} heads of {dim} dimensions do not divide into groups of whole tiles")
 
 
@@ -43,7 +44,7 @@ def forward(
     """`xla.forward` in the type of v."""
     plan = Plan.of(q, v, log_decay, reverse, interpret)
     y = plan.run(forward_chunk, plan.inputs(q, k, v), log_decay, [plan.tokens(plan.value_dim, v.dtype)])
-    return plan.cut(y[0], v)
+    return plan.cut(y[0], v.shape)
 
 
 def backward(
@@ -69,8 +70,8 @@ def backward(
     if log_decay is not None:
         outputs.append(plan.decay_gradient)
     d_q, d_k, d_v, *d_decay = plan.run(backward_chunk, [q_, k_, v_, dy_, *states], log_decay, outputs, from_end=True)
-    d_log_decay = None if log_decay is None else plan.cut_decay(d_decay[0], log_decay)
-    return plan.cut(d_q, q), plan.cut(d_k, k), plan.cut(d_v, v), d_log_decay
+    d_log_decay = None if log_decay is None else plan.cut_decay(d_decay[0], log_decay.shape)
+    return plan.cut(d_q, q.shape), plan.cut(d_k, k.shape), plan.cut(d_v, v.shape), d_log_decay
 
 
 class Plan(NamedTuple):
@@ -82,7 +83,7 @@ class Plan(NamedTuple):
     together: int  # heads of a step
     dim: int
     value_dim: int
-    decay: type | None  # of a chunk
+    decay: Any  # TokenDecay, ChannelDecay or None
     reverse: bool
     interpret: bool
 
@@ -105,10 +106,10 @@ class Plan(NamedTuple):
 
         return [flat(x) for x in arrays]
 
-    def cut(self, x: Array, like: Array) -> Array:
-        """The reverse, for an array like `like`."""
+    def cut(self, x: Array, shape: tuple[int, ...]) -> Array:
+        """The reverse, to an array of this shape."""
         x = x.reshape(self.batch, -1, self.heads, x.shape[-1] // self.heads)
-        return x[:, : like.shape[1], :, : like.shape[3]]
+        return x[:, : shape[1], :, : shape[3]]
 
     def decay_input(self, log_decay: Array) -> Array:
         """As `inputs`; one a token to [batch, groups, chunks chunk, heads together]."""
@@ -119,13 +120,14 @@ class Plan(NamedTuple):
         x = pad_to_multiple(x[..., 0], CHUNK)
         return x.reshape(*x.shape[:2], -1, self.together).swapaxes(1, 2)
 
-    def cut_decay(self, x: Array, log_decay: Array) -> Array:
-        length = log_decay.shape[1] if log_decay.shape[1] > 1 else self.length
+    def cut_decay(self, x: Array, shape: tuple[int, ...]) -> Array:
+        """The reverse, for a gradient."""
+        length = shape[1] if shape[1] > 1 else self.length
         if self.decay is TokenDecay:
-            x = x.swapaxes(1, 2).reshape(*x.shape[:1], -1, self.heads, 1)[:, :length]
+            x = x.swapaxes(1, 2).reshape(len(x), -1, self.heads, 1)[:, :length]
         else:
-            x = self.cut(x, jax.ShapeDtypeStruct((self.batch, length, *log_decay.shape[2:]), x.dtype))
-        return x if log_decay.shape[1] == length else x.sum(1, keepdims=True)
+            x = self.cut(x, (self.batch, length, *shape[2:]))
+        return x if shape[1] == length else x.sum(1, keepdims=True)
 
     @property
     def length(self) -> int:
@@ -150,8 +152,8 @@ class Plan(NamedTuple):
     def spec(self, x: Any, at: Callable) -> pl.BlockSpec:
         """The block of a step of an array of one of these shapes; `at` gives the chunk."""
         if len(x.shape) == 3:
-            block = (None, CHUNK, x.shape[2] // self.heads * self.together)
-            return pl.BlockSpec(block, lambda b, h, c: (b, at(c), h))
+            width = x.shape[2] // self.heads * self.together
+            return pl.BlockSpec((None, CHUNK, width), lambda b, h, c: (b, at(c), h))
         if len(x.shape) == 4:
             return pl.BlockSpec((None, None, CHUNK, self.together), lambda b, h, c: (b, h, at(c), 0))
         block = (None, None, self.together, self.value_dim, self.dim)
@@ -188,33 +190,52 @@ class Plan(NamedTuple):
             interpret=pltpu.InterpretParams(detect_races=True) if self.interpret else False,
         )(*inputs)
 
+    def each_head(self, head: Callable[[int], None]) -> None:
+        """With a decay a channel, each in a branch, though always taken: else the compiler mixes the heads, and vector
+        memory has no room for what all of them compute.
+        """
+        always = pl.program_id(2) >= 0
+        for h in range(self.together):
+            one = partial(head, h)
+            if self.decay is ChannelDecay:
+                pl.when(always)(one)
+            else:
+                one()
+
     def columns(self, h: int, *refs: Any) -> list[Any]:
         """Those of head h."""
         widths = [ref.shape[1] // self.together for ref in refs]
         return [ref.at[:, h * width : (h + 1) * width] for ref, width in zip(refs, widths)]
 
 
-def forward_chunk(plan: Plan, decays: list, ins: tuple, outs: tuple, state_ref: Any) -> None:
-    for h, decay in enumerate(decays):
+def forward_chunk(plan: Plan, decays: Callable, ins: tuple, outs: tuple, state_ref: Any) -> None:
+    def head(h: int) -> None:
+        decay = decays(h)
         q_ref, k_ref, v_ref, y_ref = plan.columns(h, *ins, *outs)
         q, k, v, state = q_ref[...], k_ref[...], v_ref[...], state_ref[h]
         y = dot(decay.scores(q, k), v, dtype=v.dtype) + dot(wide(q) * decay.come, state, NT, v.dtype)
         y_ref[...] = y.astype(y_ref.dtype)
         state_ref[h] = state * decay.kept + dot(v, wide(k) * decay.go, TN, v.dtype)
 
+    plan.each_head(head)
 
-def states_chunk(plan: Plan, decays: list, ins: tuple, outs: tuple, state_ref: Any) -> None:
-    outs[0][...] = state_ref[...]
-    for h, decay in enumerate(decays):
+
+def states_chunk(plan: Plan, decays: Callable, ins: tuple, outs: tuple, state_ref: Any) -> None:
+    def head(h: int) -> None:
+        decay, state = decays(h), state_ref[h]
         k_ref, v_ref = plan.columns(h, *ins)
         v = v_ref[...]
-        state_ref[h] = state_ref[h] * decay.kept + dot(v, wide(k_ref[...]) * decay.go, TN, v.dtype)
+        outs[0][h] = state
+        state_ref[h] = state * decay.kept + dot(v, wide(k_ref[...]) * decay.go, TN, v.dtype)
+
+    plan.each_head(head)
 
 
-def backward_chunk(plan: Plan, decays: list, ins: tuple, outs: tuple, d_state_ref: Any) -> None:
+def backward_chunk(plan: Plan, decays: Callable, ins: tuple, outs: tuple, d_state_ref: Any) -> None:
     *tokens, states_ref = ins
-    passing = []
-    for h, decay in enumerate(decays):
+
+    def head(h: int) -> None:
+        decay = decays(h)
         q, k, v, dy = (ref[...] for ref in plan.columns(h, *tokens))
         narrow = partial(dot, dtype=v.dtype)
         state, d_state = states_ref[h], d_state_ref[h]
@@ -222,20 +243,23 @@ def backward_chunk(plan: Plan, decays: list, ins: tuple, outs: tuple, d_state_re
         seen, left = wide(q) * decay.come, wide(k) * decay.go
         d_seen, d_left = narrow(dy, state), narrow(v, d_state)
         kept = decay.kept * (state * d_state).sum(0, keepdims=True)
-        d_q, d_k, passed = decay.backward(q, k, scores, d_scores, seen * d_seen, left * d_left, kept)
+        d_q, d_k, d_decay = decay.backward(q, k, scores, d_scores, seen * d_seen, left * d_left, kept)
         d_q, d_k = d_q + d_seen * decay.come, d_k + d_left * decay.go
         d_v = narrow(scores, dy, TN) + narrow(left, d_state, NT)
         for ref, x in zip(plan.columns(h, *outs[:3]), (d_q, d_k, d_v)):
             ref[...] = x.astype(ref.dtype)
         d_state_ref[h] = d_state * decay.kept + narrow(dy, seen, TN)
-        passing.append(passed)
+        if plan.decay:
+            plan.decay.store(outs[3], h, d_decay)
+
+    plan.each_head(head)
     if plan.decay:
-        plan.decay.store(outs[3], passing, plan.reverse)
+        plan.decay.finish(outs[3], plan.reverse)
 
 
 def padded(dim: int) -> int:
-    """The width at which a head does not lie across tiles: a power of two, or whole tiles."""
-    return max(8, 1 << (dim - 1).bit_length()) if dim <= LANES else -(-dim // LANES) * LANES
+    """The width at which a head does not lie across tiles, and few fill whole ones."""
+    return max(32, 1 << (dim - 1).bit_length()) if dim <= LANES else -(-dim // LANES) * LANES
 
 
 def heads_together(heads: int, dim: int, value_dim: int) -> int:

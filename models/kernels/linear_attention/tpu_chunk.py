@@ -5,6 +5,7 @@ decay from where the chunk begins up to and with a token, `go` that after a toke
 all.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +28,8 @@ def dot(a: jax.Array, b: jax.Array, axes: Any = NN, dtype: Any = jnp.float32) ->
 
 
 def places(rows: int, columns: int) -> tuple[jax.Array, jax.Array]:
-    return tuple(lax.broadcasted_iota(jnp.int32, (rows, columns), axis) for axis in (0, 1))
+    """The row and the column of each entry."""
+    return lax.broadcasted_iota(jnp.int32, (rows, columns), 0), lax.broadcasted_iota(jnp.int32, (rows, columns), 1)
 
 
 def up_to(chunk: int, reverse: bool) -> jax.Array:
@@ -43,17 +45,18 @@ class TokenDecay(NamedTuple):
     come: jax.Array | float = 1.0  # [chunk, 1]
     go: jax.Array | float = 1.0  # [chunk, 1]
     kept: jax.Array | float = 1.0  # [1, 1]
+    reverse: bool = False
 
     @staticmethod
-    def of_heads(ref: Any, chunk: int, heads: int, reverse: bool) -> list["TokenDecay"]:
-        """From log-decays [chunk, heads], or None.
+    def of_heads(ref: Any, chunk: int, heads: int, reverse: bool) -> Callable[[int], "TokenDecay"]:
+        """Of each head, from log-decays [chunk, heads], or None.
 
         The exponents are differences of sums of multiples of 2^-10, which are exact, and of the small rest.
         """
         seen = up_to(chunk, reverse)
         ones = jnp.where(seen, 1.0, 0.0)
         if ref is None:
-            return [TokenDecay(ones)] * heads
+            return lambda h: TokenDecay(ones)
         decay = ref[...]
         clipped = jnp.maximum(decay, LEAST)
         coarse = jnp.round(clipped * 1024) * 2.0**-10
@@ -67,9 +70,9 @@ class TokenDecay(NamedTuple):
             one = slice(h, h + 1)
             between = sum(c[:, one] - r[one] for c, r in zip(columns, rows))
             weights = jnp.where(seen, jnp.exp(jnp.minimum(between, 0.0)), 0.0)
-            return TokenDecay(weights, come[:, one], go[:, one], kept[:, one])
+            return TokenDecay(weights, come[:, one], go[:, one], kept[:, one], reverse)
 
-        return [of_head(h) for h in range(heads)]
+        return of_head
 
     def scores(self, q: jax.Array, k: jax.Array) -> jax.Array:
         """[chunk, chunk] from q and k [chunk, dim]."""
@@ -78,26 +81,27 @@ class TokenDecay(NamedTuple):
     def backward(
         self, q: jax.Array, k: jax.Array, scores: jax.Array, d_scores: jax.Array, come: jax.Array, go: jax.Array,
         kept: jax.Array,
-    ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...]]:  # fmt: skip
-        """Gradients of q and k through the scores, and for `store` what passes through: each token from the state to
-        it (`come`, [chunk, dim]) and from it to the state (`go`), and the state (`kept`, [1, dim]).
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+        """Gradients of q and k through the scores, and, for `store`, of the log-decays, to which what passes is added:
+        from the state to each token (`come`, [chunk, dim]), from each token to the state (`go`), and all the way
+        (`kept`, [1, dim]).
         """
         d = d_scores * self.weights
         i, j = places(*d.shape)
         pairs = jnp.where(i == j, 0.0, scores * d_scores)
-        into = (pairs - pairs.T).sum(1, keepdims=True) + come.sum(1, keepdims=True)
-        passing = into, go.sum(1, keepdims=True), kept.sum(1, keepdims=True)
-        return dot(d, k, dtype=k.dtype), dot(d, q, TN, q.dtype), passing
+        change = (pairs - pairs.T).sum(1, keepdims=True) + (come - go).sum(1, keepdims=True)
+        last = places(*change.shape)[0] == (0 if self.reverse else len(change) - 1)
+        through = kept.sum(1, keepdims=True) + go.sum(keepdims=True)
+        return dot(d, k, dtype=k.dtype), dot(d, q, TN, q.dtype), change + jnp.where(last, through, 0.0)
 
     @staticmethod
-    def store(ref: Any, passing: list[tuple[jax.Array, ...]], reverse: bool) -> None:
-        """The gradient of each token's log-decay: the sum of all that passes it."""
-        chunk, heads = ref.shape
-        seen = jnp.where(up_to(chunk, reverse), 1.0, 0.0)
-        head = places(chunk, heads)[1]
-        into, out, through = (sum(jnp.where(head == h, x, 0.0) for h, x in enumerate(part)) for part in zip(*passing))
-        # what came in to tokens from here on, of tokens before this one; what left tokens before this one
-        ref[...] = dot(seen, into, TN) + dot(1 - seen, out, TN) + through
+    def store(ref: Any, h: int, change: jax.Array) -> None:
+        ref[:, h : h + 1] = change
+
+    @staticmethod
+    def finish(ref: Any, reverse: bool) -> None:
+        """What passes a token is what comes in from there on, less what goes out from there on but to the end."""
+        ref[...] = dot(jnp.where(up_to(len(ref), reverse), 1.0, 0.0), ref[...], TN)
 
 
 class ChannelDecay(NamedTuple):
@@ -116,8 +120,8 @@ class ChannelDecay(NamedTuple):
     reverse: bool
 
     @staticmethod
-    def of_heads(ref: Any, chunk: int, heads: int, reverse: bool) -> list["ChannelDecay"]:
-        """From log-decays [chunk, heads dim]."""
+    def of_heads(ref: Any, chunk: int, heads: int, reverse: bool) -> Callable[[int], "ChannelDecay"]:
+        """Of each head, from log-decays [chunk, heads dim]."""
         dim = ref.shape[1] // heads
 
         def of_head(h: int) -> ChannelDecay:
@@ -135,7 +139,7 @@ class ChannelDecay(NamedTuple):
                 [x for x, _ in levels], [x for _, x in levels], jnp.exp(come), jnp.exp(go), jnp.exp(total[:1]), reverse
             )
 
-        return [of_head(h) for h in range(heads)]
+        return of_head
 
     def scores(self, q: jax.Array, k: jax.Array) -> jax.Array:
         (i, j), chunk = places(len(q), len(q)), len(q)
@@ -169,10 +173,13 @@ class ChannelDecay(NamedTuple):
         return d_q, d_k, come + total
 
     @staticmethod
-    def store(ref: Any, gradients: list[jax.Array], reverse: bool) -> None:
-        dim = gradients[0].shape[1]
-        for h, x in enumerate(gradients):
-            ref[:, h * dim : (h + 1) * dim] = x
+    def store(ref: Any, h: int, gradient: jax.Array) -> None:
+        dim = gradient.shape[1]
+        ref[:, h * dim : (h + 1) * dim] = gradient
+
+    @staticmethod
+    def finish(ref: Any, reverse: bool) -> None:
+        """Nothing is left to do."""
 
 
 def swap(x: jax.Array, level: int) -> jax.Array:

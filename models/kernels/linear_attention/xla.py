@@ -1,5 +1,7 @@
 """Linear attention with decay by XLA, on any device: the reference of the kernels."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,7 +105,7 @@ def channel_decay_within(
     size = q.shape[2] // 2
     while size:
 
-        def halves(x: Array, size: int = size) -> list[Array]:  # the half seen, and the half that sees it
+        def halves(x: Array, size: int = size) -> Sequence[Array]:  # the half seen, and the half that sees it
             both = jnp.unstack(x.reshape(*x.shape[:2], -1, 2, size, x.shape[-1]), axis=3)
             return both[::-1] if reverse else both
 
