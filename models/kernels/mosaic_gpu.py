@@ -81,7 +81,7 @@ class Registers:
             plgpu.wgmma(acc, a, b)
             return acc[...]
 
-        return pl.run_scoped(product, plgpu.ACC(shape, jnp.float32))
+        return pl.run_scoped(product, plgpu.ACC((shape[0], shape[1]), jnp.float32))
 
 
 def rows(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -3,6 +3,7 @@
 import inspect
 
 import jax
+import pytest
 from jax._src.pallas.mosaic.interpret import thread_map
 
 
@@ -16,3 +17,13 @@ def run_jaxpr(jaxpr, consts, *args):
 
 if "def _run(" in inspect.getsource(thread_map._run_jaxpr):  # a new function each time: no cache knows it
     thread_map._run_jaxpr = run_jaxpr
+
+
+@pytest.fixture(autouse=True)
+def _exact_products(request):
+    """XLA on an accelerator rounds what float32 products read, unless asked not to; kernels do as they do."""
+    if jax.default_backend() == "cpu" or "_tpu" in request.node.nodeid or "_gpu" in request.node.nodeid:
+        yield
+    else:
+        with jax.default_matmul_precision("highest"):
+            yield

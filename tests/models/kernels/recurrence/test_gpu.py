@@ -8,6 +8,7 @@ import pytest
 from lra.models.kernels.mosaic_gpu import interpreted
 from lra.models.kernels.recurrence import gpu
 
+from ..where import interpret
 from .core import Case, assert_agrees, assert_maps
 
 CASES = [
@@ -27,8 +28,8 @@ def _races(monkeypatch):
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_equals_the_formula(case):
-    assert_agrees(case, "mosaic_gpu", interpret=True)
+    assert_agrees(case, "mosaic_gpu", interpret("mosaic_gpu"))
 
 
 def test_maps():
-    assert_maps("mosaic_gpu", interpret=True)
+    assert_maps("mosaic_gpu", interpret("mosaic_gpu"))

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import pytest
 
+from ..where import interpret
 from .core import Case, assert_agrees, assert_maps
 
 CASES = [
@@ -17,9 +18,9 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_equals_the_formula(case, capfd):
-    assert_agrees(case, "mosaic_tpu", interpret=True)
+    assert_agrees(case, "mosaic_tpu", interpret("mosaic_tpu"))
     assert "RACE" not in capfd.readouterr().out
 
 
 def test_maps():
-    assert_maps("mosaic_tpu", interpret=True)
+    assert_maps("mosaic_tpu", interpret("mosaic_tpu"))

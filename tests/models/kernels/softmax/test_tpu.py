@@ -13,6 +13,7 @@ from lra.models.kernels.softmax.op import Operands, Static, attend
 from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Blocks, First, SameBlock, Window
 from lra.models.kernels.softmax.tpu_plan import Schedule, plan
 
+from ..where import interpret
 from .oracle import assert_close, oracle, problem
 
 RNG = np.random.default_rng(0)
@@ -23,7 +24,7 @@ RANDOM_BLOCKS = Blocks(
 
 @pytest.fixture(autouse=True)
 def _interpreted():
-    with backends.use("mosaic_tpu", interpret=True):
+    with backends.use("mosaic_tpu", interpret("mosaic_tpu")):
         yield
 
 

@@ -1,0 +1,18 @@
+"""Where a kernel's tests run: interpreted on a CPU, and as they are on its own device."""
+
+import jax
+import pytest
+
+PLATFORMS = {"mosaic_tpu": "tpu", "mosaic_gpu": "gpu"}
+
+
+def interpret(backend: str) -> bool:
+    """Whether a kernel has to be interpreted here; skips the test on an accelerator that is not the kernel's."""
+    here = jax.devices()[0]
+    if here.platform == "cpu":
+        return True
+    if here.platform != PLATFORMS[backend]:
+        pytest.skip(f"{backend} does not run on {here.device_kind}")
+    if here.platform == "gpu" and not str(here.compute_capability).startswith("9."):
+        pytest.skip(f"{backend} is for Hopper, not {here.device_kind}")
+    return False
