@@ -26,15 +26,18 @@ def results(q, k, v, d_out, d_lse, bias=None, dtype=jnp.float32, **options):
     return quick_jit(f)(*(x.astype(dtype) for x in (q, k, v)), bias)
 
 
-@pytest.fixture(params=[512, 20], ids=["at once", "in parts"])
-def _scores(request, monkeypatch):
-    monkeypatch.setattr(schedules, "SCORES", request.param)
+@pytest.fixture(params=["at once", "in parts"])
+def _cut(request, monkeypatch):
+    """In one part with the tiles that are cheapest, or in many parts with many small ones."""
+    if request.param == "in parts":
+        monkeypatch.setattr(schedules, "SCORES", 20)
+        monkeypatch.setattr(schedules, "cheapest", lambda *_: (8, 4))
     schedules.schedule.cache_clear()
     yield
     schedules.schedule.cache_clear()
 
 
-@pytest.mark.usefixtures("_scores")
+@pytest.mark.usefixtures("_cut")
 @pytest.mark.parametrize(
     ("pattern", "queries", "keys"),
     [
@@ -53,7 +56,7 @@ def test_patterns(pattern, queries, keys):
     assert_close(results(*x, pattern=pattern, mask=mask), oracle(*x, pattern=pattern, mask=mask))
 
 
-@pytest.mark.usefixtures("_scores")
+@pytest.mark.usefixtures("_cut")
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3)], ids=["of all", "of each"])
 def test_data_of_pairs(shape):
     """What is allowed and a bias, under a pattern, one for all or of each example and head."""
@@ -64,7 +67,7 @@ def test_data_of_pairs(shape):
     assert_close(results(*x, **options), oracle(*x, **options))
 
 
-@pytest.mark.usefixtures("_scores")
+@pytest.mark.usefixtures("_cut")
 @pytest.mark.parametrize("pattern", [FULL, Window(3, 4)], ids=str)
 def test_dropout(pattern):
     """What is dropped depends on the place in the matrix alone, however it is cut."""
