@@ -97,11 +97,12 @@ def of_all_keys(
     normaliser: Callable | None,
 ) -> Float[Array, "batch queries heads value_dim"]:
     """Two matrix products, in which XLA reads and writes little more than it must."""
-    state = jnp.einsum("bkhd,bkhe->bhde", k, v)
-    above = jnp.einsum("bqhd,bhde->bqhe", q, state).astype(jnp.float32)
+    product = partial(jnp.einsum, preferred_element_type=jnp.float32)
+    state = product("bkhd,bkhe->bhde", k, v).astype(q.dtype)  # summed in float32, multiplied in the type of q
+    above = product("bqhd,bhde->bqhe", q, state)
     if normaliser is None:
         return above
-    below = jnp.einsum("bqhd,bhd->bqh", q, k.sum(1)).astype(jnp.float32)
+    below = product("bqhd,bhd->bqh", q, k.sum(1))
     return above / normaliser(below)[..., None]
 
 

@@ -22,6 +22,8 @@ from lra.models.kernels.softmax.pattern import Pattern, tiles
 if TYPE_CHECKING:
     from lra.models.kernels.softmax.op import Operands, Static
 
+MAX_BATCH = 65_535  # of blocks, along any axis of a CUDA grid but the first
+
 
 def admits(x: Operands, pattern: Pattern) -> None:
     """Raises NotImplementedError, with the reason, if the kernels cannot."""
@@ -34,6 +36,8 @@ def admits(x: Operands, pattern: Pattern) -> None:
     widest = max(x.q.shape[-1], x.v.shape[-1])
     if widest > WIDTHS[-1]:
         raise NotImplementedError(f"heads {widest} wide: registers hold no more than {WIDTHS[-1]}")
+    if len(x.q) > MAX_BATCH:
+        raise NotImplementedError(f"{len(x.q)} examples: a CUDA grid has at most {MAX_BATCH} along such an axis")
     if x.bias is not None:
         raise NotImplementedError("bias: its gradient is a matrix of all pairs, which the kernels never hold")
 
@@ -70,8 +74,9 @@ def backward(
     d_q = gradient_of_queries(padded, walk(lines, len(x.q), ends(x), across), given, s)
     lines = tiles(static.pattern, queries, keys, across, rows).transposed(-(-keys // rows))
     columns = walk(lines, len(x.q), None, across, transposed=True)
-    if x.mask is not None:  # there is nothing to walk for keys that are all padding
-        real = jnp.arange(len(lines.counts)) * rows < ends(x)
+    real_keys = ends(x)
+    if real_keys is not None:  # there is nothing to walk for keys that are all padding
+        real = jnp.arange(len(lines.counts)) * rows < real_keys
         columns = columns._replace(counts=jnp.where(real, columns.counts, 0))
     if padded.allowed is not None:
         padded = padded._replace(allowed=padded.allowed.swapaxes(2, 3))
@@ -90,7 +95,7 @@ def inputs(x: Operands, block_q: int, block_k: int) -> Inputs:
     head_dim, value_dim = width(x.q.shape[-1]), width(x.v.shape[-1])
     mask, allowed = None if x.mask is None else x.mask.swapaxes(1, 2), x.allowed
     if mask is not None and allowed is not None:  # one of them is enough
-        mask, allowed = None, allowed & mask[:, :, None]
+        allowed, mask = allowed & mask[:, :, None], None
     return Inputs(
         pad(x.q, {1: block_q}, {3: head_dim}),
         pad(x.k, {1: block_k}, {3: head_dim}),

@@ -118,10 +118,11 @@ class Block:
 
     def seen(self, t: Any, logits: jax.Array) -> jax.Array:
         """HIDDEN where the pattern or `allowed` says so; the mask's part is the kernel's."""
-        if self.walk.kind is not None:
+        masks = self.walk.masks
+        if self.walk.kind is not None and masks is not None:
             kind = self.walk.kind[self.walk.starts[self.line] + t]
             mine = pl.ds(self.place * ROWS, ROWS)
-            some = lambda x: self.where(self.walk.masks.at[kind - 1, mine], x)
+            some = lambda x: self.where(masks.at[kind - 1, mine], x)
             logits = lax.cond(kind > 0, some, lambda x: x, logits)
         if self.x.allowed is not None:
             pairs = self.of_head(self.x.allowed, self.rows, pl.ds(self.first(t), self.tile[1]))
@@ -134,6 +135,7 @@ class Block:
     def kept(self, t: Any, queries: int = 0) -> jax.Array:
         """What dropout leaves of tile t; `queries` is their axis."""
         at = [self.registers.iota(self.tile, 0) + self.start, self.registers.iota(self.tile, 1) + self.first(t)]
+        assert self.x.seeds is not None
         return kept(self.x.seeds[self.example, self.head], at[queries], at[1 - queries], self.setting.rate)
 
 

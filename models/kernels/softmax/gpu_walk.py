@@ -49,13 +49,13 @@ class Walk(NamedTuple):
     counts: Int[Array, "batch lines"]
     starts: Int[Array, " lines"]  # a line's first entry
     first: Int[Array, " lines"]  # and the tile that it is
-    index: Int[Array, " entries"] | None  # tiles; None if those of each line are neighbours
+    tiles: Int[Array, " entries"] | None  # None if those of each line are neighbours
     kind: Int[Array, " entries"] | None  # 0: all of it is seen, n: what masks[n - 1] says; None if all are 0
     masks: Int8[Array, "kinds rows across"] | None
 
     def tile(self, line: Any, t: Any) -> Any:
         """The line's tile t."""
-        return self.first[line] + t if self.index is None else self.index[self.starts[line] + t]
+        return self.first[line] + t if self.tiles is None else self.tiles[self.starts[line] + t]
 
 
 def walk(lines: Tiles, batch: int, ends: Int[Array, "batch 1"] | None, across: int, transposed: bool = False) -> Walk:
