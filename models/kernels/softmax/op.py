@@ -67,7 +67,7 @@ def attend(
     Raises NotImplementedError: `backend` cannot do it.
     """
     batch, (queries, heads, _), keys = q.shape[:-3], q.shape[-3:], k.shape[-3]
-    if not keys:
+    if not queries or not keys:
         return jnp.zeros((*q.shape[:-1], v.shape[-1]), v.dtype), jnp.full(q.shape[:-1], -jnp.inf)
     size = math.prod(batch)
     fold = lambda x: x.reshape(size, *x.shape[len(batch) :])

@@ -71,11 +71,12 @@ def test_sums_are_in_float32():
     np.testing.assert_allclose(attend(ones[:, :1], ones, ones)[1][0, 0, 0], 1 + np.log(259), rtol=1e-6)
 
 
-def test_without_keys_or_width():
+def test_without_keys_queries_or_width():
     q, k, v = problem(2, 5, 7)[:3]
     out, lse = attend(q, k[:, :0], v[:, :0])
     assert not out.any()
     assert np.isneginf(lse).all()
+    assert attend(q[:, :0], k, v)[0].shape == (2, 0, 2, 8)
     np.testing.assert_allclose(
         attend(q[..., :0], k[..., :0], v)[0], np.repeat(v.mean(1, keepdims=True), 5, 1), rtol=1e-5
     )
