@@ -71,10 +71,8 @@ class Tiles(NamedTuple):
 def by_token(r: Registers, way: Way, t: Tiles, state: State, _: Any) -> tuple[jax.Array, State]:
     """No decay, or one for all channels. The state stays in registers."""
     dtype, shape = t.v.dtype, t.v.shape
-    values, out, scores = t.v, None, None
-    for p in range(len(state)):
-        out = r.dot(t.q.at[p], t.state.at[p], shape, out)
-        scores = r.dot(t.q.at[p], t.k.at[p], SCORES, scores, b_t=True)
+    values = t.v
+    out, scores = products(r, t)
     if t.sums is not None:
         sums, total = r.load(t.sums, LAYOUT.reduce(1)), t.sums[0 if way.reverse else CHUNK - 1]
         between = rows(sums, SCORES) - columns(r.load(t.sums, LAYOUT.reduce(0)), SCORES)
@@ -140,14 +138,7 @@ def by_value_channel(r: Registers, way: Way, t: Tiles, state: State, split: Call
     dtype, width = t.v.dtype, t.v.shape[-1]
     i, j = places(r)
     split(0)
-
-    def products(p: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        out, scores = carry
-        out = r.dot(t.q.at[p], t.state.at[p], out.shape, out)
-        return out, r.dot(t.q.at[p], t.k.at[p], SCORES, scores, b_t=True)
-
-    start = r.full((CHUNK, width), 0.0), r.full(SCORES, 0.0)
-    out, scores = lax.fori_loop(0, t.k.shape[0], products, start)
+    out, scores = products(r, t)
     out = out * decays(r, t, 0, come(way, i, j))
     out = r.dot(jnp.where(i == j, scores, 0.0).astype(dtype), t.v, out.shape, out)
 
@@ -171,6 +162,16 @@ def by_value_channel(r: Registers, way: Way, t: Tiles, state: State, split: Call
     return out, state
 
 
+def products(r: Registers, t: Tiles) -> tuple[jax.Array, jax.Array]:
+    """Of queries with the state, and with keys, without decays or masks."""
+
+    def piece(p: jax.Array, sums: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        out = r.dot(t.q.at[p], t.state.at[p], t.v.shape, sums[0])
+        return out, r.dot(t.q.at[p], t.k.at[p], SCORES, sums[1], b_t=True)
+
+    return lax.fori_loop(0, t.k.shape[0], piece, (r.full(t.v.shape, 0.0), r.full(SCORES, 0.0)))
+
+
 def keep(t: Tiles, p: jax.Array | int, state: jax.Array) -> None:
     if t.kept is not None:
         t.kept[p] = state
@@ -180,12 +181,12 @@ def keep(t: Tiles, p: jax.Array | int, state: jax.Array) -> None:
 
 def meet_states(r: Registers, t: Tiles, state: State) -> None:
     """Each column's inner product of the state with that of the pass the other way."""
-    products = 0.0
+    met = r.full(t.products.shape, 0.0, LAYOUT.reduce(0))
     for p in range(t.state.shape[0]):
         own = r.load(t.kept.at[p]) if t.kept is not None else state[p]
-        products = products + (r.load(t.met.at[p]).astype(jnp.float32) * own).sum(0)
+        met = met + (r.load(t.met.at[p]).astype(jnp.float32) * own).sum(0)
     plgpu.wait_smem_to_gmem(0)
-    t.products[...] = products
+    t.products[...] = met
 
 
 def split_decays(r: Registers, t: Tiles, p: jax.Array | int) -> None:

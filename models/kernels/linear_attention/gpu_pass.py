@@ -50,7 +50,7 @@ def run(
     other_states: Array | None = None,
     first: int | None = None,
     interpret: bool = False,
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Any]:
     """sum_j w_ij (q_i . k_j) v_j over the tokens j that i sees, of `dtype`: [batch, length, heads, value_dim].
 
     Args:
@@ -65,8 +65,8 @@ def run(
     pieces, chunks = -(-key_dim // PIECE), -(-length // CHUNK)
     if by is by_key_channel and pieces > MAX_DECAYED and first is None:  # sums over channels add up
         part = partial(run, q, k, v, log_decay, by, way, dtype=jnp.float32, interpret=interpret)
-        y = sum(part(first=p)[0] for p in range(0, pieces, MAX_DECAYED))
-        return y.astype(dtype or v.dtype), None
+        few, rest = (part(first=p)[0] for p in (0, MAX_DECAYED))
+        return (few + rest).astype(dtype or v.dtype), None
     if first is not None:
         pieces = min(MAX_DECAYED, pieces - first)
     width, blocks = columns_of_blocks(value_dim, most_columns(pieces, by), batch * heads)
@@ -75,7 +75,7 @@ def run(
     inputs = {name: fit(x, getattr(tiles, name), interpret) for name, x in (("q", q), ("k", k), ("v", v))}
     shape = (*inputs["v"].shape[:3], whole(value_dim, tiles.out, interpret))
     outputs = {"out": jax.ShapeDtypeStruct(shape, dtype or v.dtype)}
-    if tiles.sums is not None:
+    if log_decay is not None and by is by_token:
         inputs["decay"] = sums_within_chunks(log_decay, way.reverse)
     elif log_decay is not None:
         decay = log_decay.astype(jnp.float32)
