@@ -96,13 +96,12 @@ def of_all_keys(
     v: Float[Array, "batch keys heads value_dim"],
     normaliser: Callable | None,
 ) -> Float[Array, "batch queries heads value_dim"]:
-    """Two matrix products, in which XLA reads and writes little more than it must."""
-    product = partial(jnp.einsum, preferred_element_type=jnp.float32)
-    state = product("bkhd,bkhe->bhde", k, v).astype(q.dtype)  # summed in float32, multiplied in the type of q
-    above = product("bqhd,bhde->bqhe", q, state)
+    """Two matrix products, in which XLA reads and writes little more than it must; sums in float32, rounded after."""
+    state = jnp.einsum("bkhd,bkhe->bhde", k, v)
+    above = jnp.einsum("bqhd,bhde->bqhe", q, state).astype(jnp.float32)
     if normaliser is None:
         return above
-    below = product("bqhd,bhd->bqh", q, k.sum(1))
+    below = jnp.einsum("bqhd,bhd->bqh", q, k.sum(1)).astype(jnp.float32)
     return above / normaliser(below)[..., None]
 
 
