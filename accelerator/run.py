@@ -109,7 +109,9 @@ def environment() -> dict[str, str]:
         (package / room).symlink_to(ROOT / room)
     paths = [str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     home = os.environ.get("LRA_HOME", str(WORK / "home"))
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "LRA_HOME": home, "PYTHONUNBUFFERED": "1"}
+    # safe: the folder `lra` of the checkout, which has not all of the package, must not come first
+    python = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    return os.environ | python | {"LRA_HOME": home}
 
 
 def ask(words: list[str]) -> str:

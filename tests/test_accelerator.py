@@ -90,6 +90,9 @@ def test_without_an_accelerator_it_says_so(tmp_path):
         module.main(1)
 
 
-def test_every_step_of_the_house_exists(runner):
-    for family in runner.kernel_tests(Path()):
-        assert (ROOT / family.command[-3]).is_dir(), family.command
+def test_the_package_is_found_without_being_installed(runner):
+    where = runner.ask(["-c", "import lra.models.kernels as found; print(found.__file__)"])
+    assert str(runner.WORK / "package") in where
+    assert "lra" in runner.ask(["-m", "lra", "--version"])
+    for step in runner.kernel_tests(Path()):
+        assert " tests collected" in runner.ask([*step.command, "--collect-only"]), step.command
