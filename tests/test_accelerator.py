@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,13 +51,27 @@ def test_what_has_ended_is_not_done_again_and_what_has_changed_is(runner, tmp_pa
 
 
 def test_a_step_that_lasts_too_long_is_interrupted_like_ctrl_c_and_goes_on_later(runner, tmp_path, monkeypatch):
-    saved = tmp_path / "saved"
+    started, saved = tmp_path / "started", tmp_path / "saved"
     script = (
-        "import time, pathlib\ntry:\n    time.sleep(60)\n"
+        f"import time, pathlib\ntry:\n    pathlib.Path({str(started)!r}).touch()\n    time.sleep(600)\n"
         f"except KeyboardInterrupt:\n    pathlib.Path({str(saved)!r}).touch()"
     )
-    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("slow", ["-c", script], 1 / 30)],))
-    runner.main(5)
+
+    class Slow(subprocess.Popen):
+        """Its time is over as soon as it has started, however long that takes."""
+
+        def wait(self, timeout=None):
+            if saved.exists() or timeout == runner.GRACE:
+                return super().wait(timeout)
+            while not started.exists():
+                time.sleep(0.01)
+            raise subprocess.TimeoutExpired(self.args, timeout)
+
+    monkeypatch.setattr(runner, "GRACE", 60)
+    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("slow", ["-c", script], 1)],))
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.subprocess, "Popen", Slow)
+        runner.main(5)
     assert outcomes(runner) == {"slow": "interrupted"}
     assert saved.exists()
     monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("slow", ["-c", "1"], 1)],))
