@@ -140,6 +140,8 @@ def state_of(sources: tuple[str, ...]) -> str:
 
 def perform(command: list[str], seconds: float, log: Path) -> str:
     """Runs a command: "passed", "failed (code N)" or, after so many seconds, "interrupted"."""
+    # a shell that runs this in the background ignores Ctrl-C, and what is ignored is inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as file:
         process = subprocess.Popen(
             [sys.executable, *command], cwd=ROOT, env=environment(), stdout=file, stderr=subprocess.STDOUT

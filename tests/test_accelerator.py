@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -50,7 +51,9 @@ def test_what_has_ended_is_not_done_again_and_what_has_changed_is(runner, tmp_pa
     assert seen.read_text() == "xxagain"
 
 
-def test_a_step_that_lasts_too_long_is_interrupted_like_ctrl_c_and_goes_on_later(runner, tmp_path, monkeypatch):
+def test_a_step_that_lasts_too_long_is_interrupted_like_ctrl_c_and_goes_on_later(
+    runner, tmp_path, monkeypatch, request
+):
     started, saved = tmp_path / "started", tmp_path / "saved"
     script = (
         f"import time, pathlib\ntry:\n    pathlib.Path({str(started)!r}).touch()\n    time.sleep(600)\n"
@@ -68,6 +71,8 @@ def test_a_step_that_lasts_too_long_is_interrupted_like_ctrl_c_and_goes_on_later
             raise subprocess.TimeoutExpired(self.args, timeout)
 
     monkeypatch.setattr(runner, "GRACE", 60)
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, old))
     monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("slow", ["-c", script], 1)],))
     with monkeypatch.context() as patch:
         patch.setattr(runner.subprocess, "Popen", Slow)
