@@ -70,7 +70,7 @@ def test_a_step_that_lasts_too_long_is_interrupted_like_ctrl_c_and_goes_on_later
                 time.sleep(0.01)
             raise subprocess.TimeoutExpired(self.args, timeout)
 
-    monkeypatch.setattr(runner, "GRACE", 60)
+    monkeypatch.setattr(runner, "GRACE", 50)  # and not the 60 seconds of the step
     old = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, old))
     monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("slow", ["-c", script], 1)],))
