@@ -1,6 +1,10 @@
-"""The interpreter of GPU kernels in JAX 0.10 compiles a kernel for each thread of each block; here, as later, once."""
+"""What the tests of all kernels need.
+
+The interpreter of GPU kernels in JAX 0.10 compiles a kernel for each thread of each block; here, as later, once.
+"""
 
 import inspect
+import re
 
 import jax
 import pytest
@@ -27,3 +31,10 @@ def _exact_products(request):
     else:
         with jax.default_matmul_precision("highest"):
             yield
+
+
+@pytest.fixture
+def spilled(monkeypatch, capfd):
+    """Of each kernel assembled since, the bytes of registers that had no room."""
+    monkeypatch.setenv("MOSAIC_GPU_DUMP_PTXAS", "1")
+    return lambda: [int(x) for x in re.findall(r"(\d+) bytes spill stores", "".join(capfd.readouterr()))]

@@ -25,13 +25,6 @@ def _needs_the_compiler():
         pytest.skip(str(error))
 
 
-@pytest.fixture
-def spilled(monkeypatch, capfd):
-    """Of each kernel assembled since, the bytes of registers that had no room."""
-    monkeypatch.setenv("MOSAIC_GPU_DUMP_PTXAS", "1")
-    return lambda: [int(x) for x in re.findall(r"(\d+) bytes spill stores", "".join(capfd.readouterr()))]
-
-
 def gradients(q, k, v, log_decay):
     def total(q, k, v, log_decay):
         y = linear_attention(q, k, v, causal=True, log_decay=log_decay, backend="mosaic_gpu")

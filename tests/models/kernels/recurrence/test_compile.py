@@ -66,10 +66,11 @@ def test_memory_is_linear_in_the_length(target, length):
 @pytest.mark.parametrize(
     ("target", "constant"), [*((target, False) for target in TARGETS), ("v4", True), ("hopper", True)]
 )
-def test_complex_states_both_ways(target, constant):
+def test_complex_states_both_ways(target, constant, spilled):
     case = Case(2000, 300, constant=constant, complex_=True, direction="both")
     compiled = program(target, case)
     assert kernels(compiled) == 2
+    assert spilled() == ([0, 0] if target == "hopper" else [])
     arrays = 10  # of x's size: parts are arrays of their own, and 300 channels are 384 to a TPU
     assert compiled.memory_analysis().temp_size_in_bytes <= arrays * case.batch * case.length * case.channels * 8
 
