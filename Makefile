@@ -66,7 +66,7 @@ test-new: $(VENV)/dev
 	@rm -rf build/wheel && $(VENV)/bin/python -m build --wheel --outdir build/wheel . >/dev/null
 	@$(NEW)/bin/pip install --quiet pytest pytest-xdist hypothesis tensorboard build/wheel/*.whl
 	@$(NEW)/bin/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
-	$(NEW)/bin/pytest -n 2 --dist loadfile -m "not packaging" -k "not formula" tests/models tests/lra
+	$(NEW)/bin/pytest -n 2 --dist loadfile -m "not packaging and not compilers" -k "not formula" tests/models tests/lra
 
 # Whatever Python has JAX for the device: nothing is installed.
 ACCELERATED ?= python3
