@@ -59,9 +59,9 @@ def rows(case: Case, direction: str, others: dict[str, Timing]) -> Iterator[dict
     for name, function in functions.items():
         f = directed(function, direction)
         try:
-            error = math.nan if name == "copy" else distance(jax.jit(f)(*case.args), expected)
-            if error > TOLERANCE or (math.isnan(error) and name != "copy"):
-                notes[name] = f"wrong: off by {error:.1g} of the largest number"
+            off = math.nan if name == "copy" else distance(jax.jit(f)(*case.args), expected)
+            if off > TOLERANCE or (math.isnan(off) and name != "copy"):
+                notes[name] = f"wrong: off by {off:.1g} of the largest number"
             else:
                 timed[name] = repeated(f, case.args)
         except Exception as error:  # a kernel that is not for this device, or a library's refusal
