@@ -16,14 +16,13 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 LANE = plgpu.LoweringSemantics.Lane  # the default of JAX 0.10 only; layouts are written out
 LAYOUT = plgpu.Layout.WGMMA  # of a matrix in registers; .reduce(1) is one number a row, .reduce(0) one a column
 LOAD_TAKES_AN_INDEX = inspect.signature(plgpu.load).parameters.get("idx") is not None
-MAX_SMEM = 232_448  # bytes that a block of Hopper can have
 
 
-def interpreted() -> Any:
-    """Parameters of the interpreter, for `interpret=`."""
+def interpreted(interpret: bool) -> Any:
+    """For `interpret=`: the interpreter looks for races."""
     from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams  # JAX 0.10 does not export it
 
-    return InterpretGPUParams()
+    return InterpretGPUParams(detect_races=True) if interpret else None
 
 
 def swizzled(shape: tuple[int, ...], dtype: Any, swizzle: int | None = None) -> Any:

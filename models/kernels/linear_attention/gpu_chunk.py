@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
+from lra.models.kernels.linear_attention.xla import LEAST
 from lra.models.kernels.mosaic_gpu import LAYOUT, Registers, columns, rows
 
 CHUNK = 64
 PIECE = 64  # channels of the keys: the rows that tensor cores take at least
-LEAST = -104.0  # a log-decay below it is 0 as a decay in float32
 LEVELS = CHUNK.bit_length() - 1
 SCORES = (CHUNK, CHUNK)
 

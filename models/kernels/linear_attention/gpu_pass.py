@@ -15,11 +15,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array
 
-from lra.models.kernels import mosaic_gpu
 from lra.models.kernels.blocks import into_blocks, pad_to_multiple
 from lra.models.kernels.linear_attention.gpu_chunk import (
     CHUNK,
-    LEAST,
     PIECE,
     State,
     Tiles,
@@ -31,7 +29,8 @@ from lra.models.kernels.linear_attention.gpu_chunk import (
     meet_states,
     split_decays,
 )
-from lra.models.kernels.mosaic_gpu import LANE, Registers, swizzled
+from lra.models.kernels.linear_attention.xla import LEAST
+from lra.models.kernels.mosaic_gpu import LANE, Registers, interpreted, swizzled
 
 MAX_DECAYED = 2  # pieces of keys with decays of their own: shared memory has no room for more
 BLOCKS = 132  # that run at the same time, one on each of Hopper's multiprocessors
@@ -99,7 +98,7 @@ def run(
         scratch_types=[tiles],
         grid=(blocks, heads, batch),
         grid_names=("columns", "head", "batch"),
-        interpret=mosaic_gpu.interpreted() if interpret else None,
+        interpret=interpreted(interpret),
         compiler_params=plgpu.CompilerParams(approx_math=True, lowering_semantics=LANE),
     )(*inputs.values())
     out = out[:, :length, :, :value_dim]

@@ -11,7 +11,8 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 from lra.models.kernels.blocks import pad_to_multiple
-from lra.models.kernels.linear_attention.tpu_chunk import NT, TN, ChannelDecay, TokenDecay, dot, wide
+from lra.models.kernels.linear_attention.tpu_chunk import ChannelDecay, TokenDecay, wide
+from lra.models.kernels.mosaic_tpu import NT, TN, dot, interpreted
 
 CHUNK = 128
 LANES = 128  # a tile's last axis
@@ -187,7 +188,7 @@ class Plan(NamedTuple):
             out_shape=outputs,
             scratch_shapes=[scratch],
             compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "arbitrary")),
-            interpret=pltpu.InterpretParams(detect_races=True) if self.interpret else False,
+            interpret=interpreted(self.interpret),
         )(*inputs)
 
     def each_head(self, head: Callable[[int], None]) -> None:

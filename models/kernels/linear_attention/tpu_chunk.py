@@ -14,17 +14,7 @@ from jax import lax
 from jax.experimental.pallas import tpu as pltpu
 
 from lra.models.kernels.linear_attention.xla import LEAST
-
-NN, NT, TN = ((1,), (0,)), ((1,), (1,)), ((0,), (0,))  # the axes summed over, of a b, a b^T and a^T b
-
-
-def dot(a: jax.Array, b: jax.Array, axes: Any = NN, dtype: Any = jnp.float32) -> jax.Array:
-    """A product of what is rounded to `dtype`, in float32."""
-    exact = jnp.dtype(dtype) == jnp.float32
-    precision = lax.Precision.HIGHEST if exact else lax.Precision.DEFAULT
-    return lax.dot_general(
-        a.astype(dtype), b.astype(dtype), (axes, ((), ())), precision=precision, preferred_element_type=jnp.float32
-    )
+from lra.models.kernels.mosaic_tpu import NT, TN, dot
 
 
 def places(rows: int, columns: int) -> tuple[jax.Array, jax.Array]:

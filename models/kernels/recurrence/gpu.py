@@ -97,7 +97,7 @@ class Kernel(NamedTuple):
                 arrived=plgpu.Barrier(num_arrivals=len(coming), num_barriers=AHEAD),
             ),
             compiler_params=plgpu.CompilerParams(lowering_semantics=LANE),
-            interpret=interpreted() if self.interpret else None,
+            interpret=interpreted(self.interpret),
         )(gates, sources)
         targets = [y[..., :length, :channels] for y in targets]
         return grouped(targets, n), tuple(y[..., :channels] for y in totals)

@@ -16,6 +16,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array
 
+from lra.models.kernels.mosaic_tpu import interpreted
 from lra.models.kernels.recurrence.parts import Parts, joined, parts, plus, times
 from lra.models.kernels.recurrence.static import Static
 from lra.models.kernels.recurrence.xla import before, each_way, powers
@@ -118,7 +119,7 @@ class Kernel(NamedTuple):
             compiler_params=pltpu.CompilerParams(  # the interpreter forgets to extend them under vmap
                 dimension_semantics=None if self.interpret else ("parallel", "parallel", "parallel", "arbitrary")
             ),
-            interpret=pltpu.InterpretParams(detect_races=True) if self.interpret else False,
+            interpret=interpreted(self.interpret),
         )(*[x for _, x in each_input])
         return [tuple(out[i : i + n]) for i in range(0, len(out), n)]
 

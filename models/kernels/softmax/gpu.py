@@ -71,10 +71,10 @@ def backward(
         pad(d_out, {1: rows}, {3: padded.v.shape[-1]}),
     )
     lines = tiles(static.pattern, queries, keys, rows, across)
-    d_q = gradient_of_queries(padded, walk(lines, len(x.q), ends(x), across), given, s)
+    real_keys = ends(x)
+    d_q = gradient_of_queries(padded, walk(lines, len(x.q), real_keys, across), given, s)
     lines = tiles(static.pattern, queries, keys, across, rows).transposed(-(-keys // rows))
     columns = walk(lines, len(x.q), None, across, transposed=True)
-    real_keys = ends(x)
     if real_keys is not None:  # there is nothing to walk for keys that are all padding
         real = jnp.arange(len(lines.counts)) * rows < real_keys
         columns = columns._replace(counts=jnp.where(real, columns.counts, 0))

@@ -14,7 +14,17 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float
 
 from lra.models.kernels.mosaic_gpu import columns, rows
-from lra.models.kernels.softmax.gpu_block import COLUMN, ROW, Block, Inputs, Setting, launch, ring, shared
+from lra.models.kernels.softmax.gpu_block import (
+    COLUMN,
+    ROW,
+    Block,
+    Inputs,
+    Setting,
+    keys_in_rings,
+    launch,
+    ring,
+    shared,
+)
 from lra.models.kernels.softmax.gpu_walk import ROWS, Walk
 
 COLUMNS = 128  # of dk and of dv, for which a warpgroup has registers
@@ -38,12 +48,6 @@ def gradient_of_queries(
         block = Block(setting, x, walk, ready, free)
         r, tile, group = block.registers, block.tile, block.place
 
-        def copy(keys: Any, slot: Any, barrier: Any) -> None:
-            plgpu.copy_gmem_to_smem(block.tokens(x.k, keys), k.at[slot], barrier)
-            plgpu.copy_gmem_to_smem(block.tokens(x.v, keys), v.at[slot], barrier)
-            if x.mask is not None:
-                plgpu.copy_gmem_to_smem(block.of_head(x.mask, keys), mask.at[slot], barrier)
-
         def compute() -> None:
             plgpu.copy_gmem_to_smem(block.tokens(x.q, block.rows), q.at[group], loaded.at[group])
             plgpu.copy_gmem_to_smem(block.tokens(given.d_out, block.rows), d_out.at[group], loaded.at[group])
@@ -52,10 +56,8 @@ def gradient_of_queries(
             plgpu.barrier_wait(loaded.at[group])
 
             def step(t: Any, slot: Any, acc: jax.Array) -> jax.Array:
-                s = r.dot(q.at[group], k.at[slot], tile, b_t=True)
-                if x.mask is not None:
-                    s = s + columns(r.load(mask.at[slot], COLUMN), tile)
-                p = jnp.exp2(block.seen(t, s) * to_log2 - rows(lse, tile))
+                s = block.logits(t, q.at[group], k.at[slot], None if mask is None else mask.at[slot])
+                p = jnp.exp2(s * to_log2 - rows(lse, tile))
                 d_p = r.dot(d_out.at[group], v.at[slot], tile, b_t=True)
                 if x.seeds is not None:
                     d_p = jnp.where(block.kept(t), d_p * (1 / (1 - setting.rate)), 0)
@@ -65,16 +67,13 @@ def gradient_of_queries(
             acc = block.over_tiles(step, r.full((ROWS, head_dim), 0))
             block.store(acc * setting.scale, q, d_q)
 
-        block.run(copy, compute)
+        block.run(block.copy_keys(k, v, mask), compute)
 
     scratch = dict(
         q=shared(size, size.groups, ROWS, head_dim, dtype),
         d_out=shared(size, size.groups, ROWS, value_dim, dtype),
-        k=shared(size, size.steps, size.across, head_dim, dtype),
-        v=shared(size, size.steps, size.across, value_dim, dtype),
-        mask=None if x.mask is None else plgpu.SMEM((size.steps, size.across), jnp.float32),
         loaded=plgpu.Barrier(num_arrivals=2, num_barriers=size.groups),
-        **ring(size, 2 if x.mask is None else 3),
+        **keys_in_rings(x, size),
     )
     return launch(attention_dq, setting, x.q, jax.ShapeDtypeStruct(x.q.shape, dtype), scratch, (x, walk, given))
 

@@ -10,7 +10,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float, Int, Int8
 
-from lra.models.kernels.mosaic_gpu import LANE, LAYOUT, Registers, interpreted, swizzled
+from lra.models.kernels.mosaic_gpu import LANE, LAYOUT, Registers, columns, interpreted, swizzled
 from lra.models.kernels.softmax.dropout import kept
 from lra.models.kernels.softmax.gpu_walk import ROWS, Size, Walk
 
@@ -108,6 +108,24 @@ class Block:
         """The first column of tile t."""
         return self.walk.tile(self.line, t) * self.tile[1]
 
+    def copy_keys(self, k: Any, v: Any, mask: Any) -> Callable[[Any, Any, Any], None]:
+        """Into these rings, which `keys_in_rings` has made; for `run`."""
+
+        def copy(keys: Any, slot: Any, barrier: Any) -> None:
+            plgpu.copy_gmem_to_smem(self.tokens(self.x.k, keys), k.at[slot], barrier)
+            plgpu.copy_gmem_to_smem(self.tokens(self.x.v, keys), v.at[slot], barrier)
+            if self.x.mask is not None:
+                plgpu.copy_gmem_to_smem(self.of_head(self.x.mask, keys), mask.at[slot], barrier)
+
+        return copy
+
+    def logits(self, t: Any, q: Any, k: Any, mask: Any) -> jax.Array:
+        """Of a tile [queries, keys], without their scale; `mask` is that of its keys, or None."""
+        s = self.registers.dot(q, k, self.tile, b_t=True)
+        if mask is not None:
+            s = s + columns(self.registers.load(mask, COLUMN), self.tile)
+        return self.seen(t, s)
+
     def tokens(self, x: Any, span: Any) -> Any:
         """Of [batch, length, heads, width]."""
         return x.at[self.example, span, self.head]
@@ -147,6 +165,16 @@ def ring(size: Size, arrivals: int) -> dict[str, Any]:
     )
 
 
+def keys_in_rings(x: Inputs, size: Size) -> dict[str, Any]:
+    """Shared memory for tiles of keys on their way, and their barriers."""
+    return dict(
+        k=shared(size, size.steps, size.across, x.k.shape[-1], x.k.dtype),
+        v=shared(size, size.steps, size.across, x.v.shape[-1], x.v.dtype),
+        mask=None if x.mask is None else plgpu.SMEM((size.steps, size.across), jnp.float32),
+        **ring(size, 2 if x.mask is None else 3),
+    )
+
+
 def shared(size: Size, count: int, length: int, width: int, dtype: Any) -> Any:
     """Shared memory for so many tiles of tokens, swizzled no wider than a product over `size.across` can take."""
     return swizzled((count, length, width), dtype, min(128, 2 * size.across, 2 * width))
@@ -163,6 +191,6 @@ def launch(kernel: Callable, setting: Setting, like: Array, out: Any, scratch: d
         grid_names=("example", "head", "line"),
         num_threads=setting.size.groups + 1,
         thread_name="group",
-        interpret=interpreted() if setting.interpret else None,
+        interpret=interpreted(setting.interpret),
         compiler_params=plgpu.CompilerParams(approx_math=True, lowering_semantics=LANE),
     )(*operands)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float
 
-from lra.models.kernels.mosaic_gpu import columns, rows
-from lra.models.kernels.softmax.gpu_block import COLUMN, FLOOR, ROW, Block, Inputs, Setting, launch, ring, shared
+from lra.models.kernels.mosaic_gpu import rows
+from lra.models.kernels.softmax.gpu_block import FLOOR, ROW, Block, Inputs, Setting, keys_in_rings, launch, shared
 from lra.models.kernels.softmax.gpu_walk import ROWS, Walk
 
 
@@ -25,18 +25,9 @@ def attend(
         block = Block(setting, x, walk, ready, free)
         r, tile, group = block.registers, block.tile, block.place
 
-        def copy(keys: Any, slot: Any, barrier: Any) -> None:
-            plgpu.copy_gmem_to_smem(block.tokens(x.k, keys), k.at[slot], barrier)
-            plgpu.copy_gmem_to_smem(block.tokens(x.v, keys), v.at[slot], barrier)
-            if x.mask is not None:
-                plgpu.copy_gmem_to_smem(block.of_head(x.mask, keys), mask.at[slot], barrier)
-
         def step(t: Any, slot: Any, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
             top, total, acc = carry
-            s = r.dot(q.at[group], k.at[slot], tile, b_t=True)
-            if x.mask is not None:
-                s = s + columns(r.load(mask.at[slot], COLUMN), tile)
-            s = block.seen(t, s)
+            s = block.logits(t, q.at[group], k.at[slot], None if mask is None else mask.at[slot])
             higher = jnp.maximum(top, s.max(axis=1) * to_log2)
             p = jnp.exp2(s * to_log2 - rows(higher, tile))
             shrink = jnp.exp2(top - higher)
@@ -56,16 +47,13 @@ def attend(
             log = jnp.where(total > 0, top * math.log(2) + jnp.log(total), -jnp.inf)
             lse[block.example, block.head, block.rows] = log
 
-        block.run(copy, compute)
+        block.run(block.copy_keys(k, v, mask), compute)
 
     scratch = dict(
         q=shared(size, size.groups, ROWS, head_dim, dtype),
-        k=shared(size, size.steps, size.across, head_dim, dtype),
-        v=shared(size, size.steps, size.across, value_dim, dtype),
         buffer=None if value_dim == head_dim else shared(size, size.groups, ROWS, value_dim, dtype),
-        mask=None if x.mask is None else plgpu.SMEM((size.steps, size.across), jnp.float32),
         q_ready=plgpu.Barrier(num_barriers=size.groups),
-        **ring(size, 2 if x.mask is None else 3),
+        **keys_in_rings(x, size),
     )
     out = jax.ShapeDtypeStruct((batch, queries, heads, value_dim), dtype)
     lse = jax.ShapeDtypeStruct((batch, heads, queries), jnp.float32)

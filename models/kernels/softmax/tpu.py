@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lra.models.kernels.mosaic_tpu import NN, NT, TN, dot
 from lra.models.kernels.softmax.pattern import Pattern
-from lra.models.kernels.softmax.tpu_visit import FLOOR, Kernel, Refs, Visit, dot, plan_for, scale
+from lra.models.kernels.softmax.tpu_visit import FLOOR, Kernel, Refs, Visit, plan_for, scale
 
 if TYPE_CHECKING:
     from lra.models.kernels.softmax.op import Operands, Static
@@ -66,7 +67,7 @@ def attend(x: Refs, out: Any, lse: Any, top: Any, total: Any, acc: Any) -> Kerne
         p, fade = jnp.exp(s - new), jnp.exp(top[n] - new)
         top[n] = new
         total[n] = fade * total[n] + p.sum(0, keepdims=True)
-        acc[n] = fade * acc[n] + dot(x["v"][n], drop(p), 1, 0)
+        acc[n] = fade * acc[n] + dot(x["v"][n], drop(p), NN, x["v"].dtype)
 
     def finish() -> None:
         alone = total[...] == 0
@@ -80,7 +81,7 @@ def attend(x: Refs, out: Any, lse: Any, top: Any, total: Any, acc: Any) -> Kerne
 def gradient_of_queries(x: Refs, d_q: Any, acc: Any) -> Kernel:
     def add(n: int, s: Array, drop: Callable[[Array], Array]) -> None:
         _, d_s = probabilities(x, n, s, drop)
-        acc[n] += dot(x["k"][n], d_s, 1, 0)
+        acc[n] += dot(x["k"][n], d_s, NN, x["k"].dtype)
 
     def finish() -> None:
         d_q[...] = (acc[...] * scale(x)).astype(d_q.dtype)
@@ -91,8 +92,8 @@ def gradient_of_queries(x: Refs, d_q: Any, acc: Any) -> Kernel:
 def gradient_of_keys(x: Refs, d_k: Any, d_v: Any, acc_k: Any, acc_v: Any) -> Kernel:
     def add(n: int, s: Array, drop: Callable[[Array], Array]) -> None:
         p, d_s = probabilities(x, n, s, drop)
-        acc_v[n] += dot(x["d_out"][n], drop(p), 1, 1)
-        acc_k[n] += dot(x["q"][n], d_s, 1, 1)
+        acc_v[n] += dot(x["d_out"][n], drop(p), NT, x["d_out"].dtype)
+        acc_k[n] += dot(x["q"][n], d_s, NT, x["q"].dtype)
 
     def finish() -> None:
         d_k[...] = (acc_k[...] * scale(x)).astype(d_k.dtype)
@@ -104,7 +105,7 @@ def gradient_of_keys(x: Refs, d_k: Any, d_v: Any, acc_k: Any, acc_v: Any) -> Ker
 def probabilities(x: Refs, n: int, s: Array, drop: Callable[[Array], Array]) -> tuple[Array, Array]:
     """Those of head n, and the gradient of its logits."""
     p = jnp.exp(s - x["lse"][n])
-    return p, p * (drop(dot(x["v"][n], x["d_out"][n], 0, 0)) - x["delta"][n])
+    return p, p * (drop(dot(x["v"][n], x["d_out"][n], TN, x["v"].dtype)) - x["delta"][n])
 
 
 def clear(*refs: Any) -> None:

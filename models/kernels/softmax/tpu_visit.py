@@ -12,6 +12,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array
 
+from lra.models.kernels.mosaic_tpu import TN, dot, interpreted
 from lra.models.kernels.softmax.dropout import kept
 from lra.models.kernels.softmax.pattern import Pattern
 from lra.models.kernels.softmax.tpu_plan import Plan, plan
@@ -82,7 +83,7 @@ class Visit:
                 scratch_shapes=[pltpu.VMEM((p.heads, width, self.tokens[side]), jnp.float32) for width in scratch],
             ),
             compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "parallel", "parallel", "arbitrary")),
-            interpret=self.static.interpret,
+            interpret=interpreted(self.static.interpret),
         )(*self.tables(), arrays)
         return [y[..., :length].transpose(0, 3, 1, 2) for y in results]
 
@@ -188,7 +189,7 @@ def tokens_last(y: Array, block: int) -> Array:
 
 def logits(x: Refs, n: int, cut: bool) -> Array:
     """[keys, queries] of head n, in a tile of which the pattern leaves all or, cut, some."""
-    s = dot(x["k"][n], x["q"][n], 0, 0) * scale(x)
+    s = dot(x["k"][n], x["q"][n], TN, x["k"].dtype) * scale(x)
     if cut:
         s = jnp.where(x["cut"][...] != 0, s, UNSEEN)
     if "mask" in x:
@@ -200,10 +201,3 @@ def logits(x: Refs, n: int, cut: bool) -> Array:
 
 def scale(x: Refs) -> float:
     return x["q"].shape[1] ** -0.5
-
-
-def dot(a: Array, b: Array, axis_a: int, axis_b: int) -> Array:
-    """Of two matrices, along these axes, in float32; b, which may be an intermediate result, in the type of a."""
-    exact = lax.Precision.HIGHEST if a.dtype == jnp.float32 else lax.Precision.DEFAULT
-    axes = (((axis_a,), (axis_b,)), ((), ()))
-    return lax.dot_general(a, b.astype(a.dtype), axes, precision=exact, preferred_element_type=jnp.float32)

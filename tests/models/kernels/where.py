@@ -3,6 +3,10 @@
 import jax
 import pytest
 
+from lra.errors import UsageError
+from lra.models.kernels import backends
+from lra.targets import device
+
 PLATFORMS = {"mosaic_tpu": "tpu", "mosaic_gpu": "gpu"}
 
 
@@ -16,3 +20,16 @@ def interpret(backend: str) -> bool:
     if here.platform == "gpu" and not str(here.compute_capability).startswith("9."):
         pytest.skip(f"{backend} is for Hopper, not {here.device_kind}")
     return False
+
+
+def on(backend: str):
+    """All that is traced inside runs by the kernel."""
+    return backends.use(backend, interpret(backend))
+
+
+def needs_compiler(target: str) -> None:
+    """Skips the test where there is none."""
+    try:
+        device(target)
+    except UsageError as error:
+        pytest.skip(str(error))

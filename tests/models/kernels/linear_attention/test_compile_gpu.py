@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lra.errors import UsageError
 from lra.models.kernels.linear_attention import linear_attention
-from lra.targets import compile_for, device
+from lra.targets import compile_for
 
+from ..where import needs_compiler
 from .oracle import KINDS
 
 pytestmark = pytest.mark.compilers
@@ -17,12 +17,9 @@ MANY = 132  # heads, so that a block takes as many columns of the values as it c
 MIB = 2**20
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _needs_the_compiler():
-    try:
-        device("hopper")
-    except UsageError as error:
-        pytest.skip(str(error))
+    needs_compiler("hopper")
 
 
 def gradients(q, k, v, log_decay):

@@ -4,21 +4,18 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lra.errors import UsageError
 from lra.models.kernels.linear_attention import linear_attention
-from lra.targets import TPUS, compile_for, device
+from lra.targets import TPUS, compile_for
 
+from ..where import needs_compiler
 from .oracle import KINDS
 
 pytestmark = pytest.mark.compilers
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _needs_the_compiler():
-    try:
-        device("v5e")
-    except UsageError as error:
-        pytest.skip(str(error))
+    needs_compiler("v5e")
 
 
 def gradients(q, k, v, log_decay):

@@ -7,23 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax._src.pallas.mosaic.interpret import interpret_pallas_call
 
-from lra.models.kernels import backends
 from lra.models.kernels.linear_attention import linear_attention, tpu
 
-from ..where import interpret
+from ..where import on
 from .oracle import assert_close, oracle, problem
 
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @pytest.fixture(autouse=True)
-def _interpreted():
-    with backends.use("mosaic_tpu", interpret("mosaic_tpu")):
+def _on_its_backend():
+    with on("mosaic_tpu"):
         yield
-    if interpret("mosaic_tpu"):
-        assert not interpret_pallas_call.races.races_found
 
 
 class Case(NamedTuple):

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lra.errors import UsageError
 from lra.models.kernels.recurrence import diagonal_recurrence
-from lra.targets import TARGETS, compile_for, device
+from lra.targets import TARGETS, compile_for
 
+from ..where import needs_compiler
 from .core import Case
 
 pytestmark = pytest.mark.compilers
@@ -16,10 +16,7 @@ MIB = 2**20
 
 def program(target, case: Case, seeds=()):
     """Of h and of the gradients for h as a cotangent."""
-    try:
-        device(target)
-    except UsageError as error:
-        pytest.skip(str(error))
+    needs_compiler(target)
     shape = (case.batch, case.length, case.channels)
     wide = jnp.complex64 if case.complex_ else jnp.float32
     log_a = jax.ShapeDtypeStruct((*seeds, *shape[2 if case.constant else 0 :]), wide)

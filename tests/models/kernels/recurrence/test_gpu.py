@@ -1,12 +1,7 @@
 """The kernel for Hopper, interpreted; the interpreter of JAX 0.12 finds its races, that of 0.10 none."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import pytest
-
-from lra.models.kernels.mosaic_gpu import interpreted
-from lra.models.kernels.recurrence import gpu
 
 from ..where import interpret
 from .core import Case, assert_agrees, assert_maps
@@ -19,11 +14,6 @@ CASES = [
     Case(200, 5, constant=True, dtype=jnp.bfloat16, batch=1),
     Case(150, 5, direction="both", batch=1),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _races(monkeypatch):
-    monkeypatch.setattr(gpu, "interpreted", lambda: dataclasses.replace(interpreted(), detect_races=True))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

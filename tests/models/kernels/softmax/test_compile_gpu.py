@@ -6,24 +6,22 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lra.errors import UsageError
 from lra.models.kernels.softmax.dropout import Dropout
 from lra.models.kernels.softmax.gpu_walk import Size, size, width
 from lra.models.kernels.softmax.op import attend
 from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Window
-from lra.targets import compile_for, device
+from lra.targets import compile_for
+
+from ..where import needs_compiler
 
 pytestmark = pytest.mark.compilers
 WINDOW = Window(25, 25)
 MIB = 2**20
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _needs_the_compiler():
-    try:
-        device("hopper")
-    except UsageError as error:
-        pytest.skip(str(error))
+    needs_compiler("hopper")
 
 
 @pytest.fixture

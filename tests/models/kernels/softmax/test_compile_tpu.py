@@ -6,24 +6,22 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from lra.errors import UsageError
 from lra.models.kernels.softmax.dropout import Dropout
 from lra.models.kernels.softmax.op import attend
 from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Window
 from lra.models.kernels.softmax.tpu_plan import plan
-from lra.targets import compile_for, device
+from lra.targets import compile_for
+
+from ..where import needs_compiler
 
 pytestmark = pytest.mark.compilers
 WINDOW = Window(25, 25)
 MIB = 2**20
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def _needs_the_compiler():
-    try:
-        device("v5e")
-    except UsageError as error:
-        pytest.skip(str(error))
+    needs_compiler("v5e")
 
 
 def gradients(q, k, v, mask, rate=0.0, **more):

@@ -1,22 +1,16 @@
 """Softmax attention in Mosaic GPU kernels, run by Pallas's interpreter, against the oracle."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax._src.pallas.mosaic_gpu.interpret import gpu_callbacks
 
-from lra.models.kernels import backends
-from lra.models.kernels.mosaic_gpu import interpreted
-from lra.models.kernels.softmax import gpu_block
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout, kept
 from lra.models.kernels.softmax.gpu_walk import Size, size
 from lra.models.kernels.softmax.op import attend
 from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Blocks, SameBlock, Window
 
-from ..where import interpret
+from ..where import on
 from .oracle import assert_close, oracle, problem
 
 RNG = np.random.default_rng(0)
@@ -24,11 +18,8 @@ GAPS = Blocks(32, ((0, 1), (6,), (), (4, 1), (2,), (1, 2, 3), (0,)))  # some blo
 
 
 @pytest.fixture(autouse=True)
-def _interpreted(monkeypatch):
-    """With an eye on memory that is written while another warpgroup, or a copy, may read it."""
-    with_races = dataclasses.replace(interpreted(), detect_races=True)
-    monkeypatch.setattr(gpu_block, "interpreted", lambda: with_races)
-    with backends.use("mosaic_gpu", interpret("mosaic_gpu")):
+def _on_its_backend():
+    with on("mosaic_gpu"):
         yield
 
 
@@ -53,8 +44,6 @@ def compare(operands, pattern=FULL, rate=0.0, dtype=jnp.bfloat16, tolerance=2e-2
         k, v = (x.at[:, poisoned_from:].set(jnp.nan) for x in (k, v))
     run = jax.jit(lambda *x: results(*x, pattern=pattern, dropout=dropout, **options))
     assert_close([jnp.float32(x) for x in run(q, k, v, d_out, d_lse)], expected, tolerance)
-    if interpret("mosaic_gpu"):
-        assert not gpu_callbacks.get_races().races_found
 
 
 def padded(keys: int, heads: int, *lengths: int):
