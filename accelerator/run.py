@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,8 +99,9 @@ def is_prepared(task: str) -> bool:
     )
 
 
+@cache
 def environment() -> dict[str, str]:
-    """Of the steps: lra is found through links, so that nothing needs to be installed."""
+    """Of the steps: lra is found through links, made once, so that nothing needs to be installed."""
     package = WORK / "package" / "lra"
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir(parents=True)

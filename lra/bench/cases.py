@@ -27,7 +27,6 @@ class Case(NamedTuple):
       function: of the backend's name, giving a function of the arrays `args`.
       operations: of the forward pass: floating-point operations that pairs of tokens which see each other need.
       bytes: of the forward pass: every input read once, every output written once.
-      share: of the attention matrix that is computed.
     """
 
     name: str
@@ -37,7 +36,6 @@ class Case(NamedTuple):
     args: tuple[jax.Array, ...]
     operations: float
     bytes: float
-    share: float = 1.0
 
 
 NAMES = (
@@ -77,7 +75,7 @@ def softmax(name: str, length: int, head_dim: int) -> Case:
     function = lambda backend: lambda q, k, v: attend(q, k, v, pattern=pattern, backend=backend)[0]
     return Case(
         name, length, head_dim, function, args,
-        operations=4.0 * batch * heads * head_dim * seen, bytes=4 / 3 * size(args), share=seen / length**2,
+        operations=4.0 * batch * heads * head_dim * seen, bytes=4 / 3 * size(args),
     )  # fmt: skip
 
 

@@ -48,12 +48,13 @@ def bench(names: Sequence[str], lengths: Sequence[int], overrides: Sequence[str]
         wanted = [name for name in names if report.wants(variant=name, length=length)]
         if not wanted:
             continue
-        base = Steps(BASE, length, overrides)
+        base: Steps | None = None
         for name in wanted:
             if not report.wants(variant=name, length=length):
                 return
             row: dict[str, Any] = {"variant": name, "length": length}
             try:
+                base = base or Steps(BASE, length, overrides)
                 steps = base if name == BASE else Steps(name, length, overrides)
                 times = in_turns({BASE: base, name: steps})
                 of_base, own = times[BASE], times[name]
