@@ -1,14 +1,28 @@
 """The record of a run: one immutable JSON file, from which alone every table is made."""
 
 import json
+import re
 import sys
+import types
+import typing
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from lra.errors import UserError
-from lra.files import write_atomically
+from lra.files import sha256_text, write_atomically
+from lra.leaderboard.predictions import Packed
 
-SCHEMA = 1
+SCHEMA = 2
+LABELS = "test.labels.npy"  # the file of a prepared task
+MOST_BYTES = 32 << 20  # of a file
+# names become names of files and of columns
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+PATTERNS = {
+    "record.run": re.compile(r"[0-9a-f]{12}"),
+    **dict.fromkeys(("record.task.name", "record.variant.name", "record.protocol.name"), NAME),
+}
 Status = Literal["ok", "diverged", "failed", "out of memory"]
 
 
@@ -27,7 +41,9 @@ class TaskInfo(TypedDict):
     name: str
     version: str
     parameters: dict[str, Any]  # of the generator or loader
-    data_sha256: str
+    data_sha256: str  # of the lines "NAME SHA256" of `files`
+    files: dict[str, str] | None  # SHA-256 of each file of the prepared task; None before schema 2
+    test_labels: Packed | None  # None before schema 2
     examples: Sizes
     floor: Floors  # accuracy of always giving the training split's most frequent label
 
@@ -37,6 +53,7 @@ class VariantInfo(TypedDict):
     version: int
     paper: str
     source_sha256: str | None  # of the imported file; None for the project's own variants
+    source: str | None  # that file; None before schema 2
 
 
 class Protocol(TypedDict):
@@ -55,6 +72,15 @@ class SeedResult(TypedDict):
     step: int  # whose parameters were scored, or whose loss was not finite
     validation: Score | None  # None if it diverged or there is no such split
     test: Score | None  # None if it diverged
+    predictions: Packed | None  # on the test split; None if it diverged, and before schema 2
+
+
+class CurveLine(TypedDict):
+    step: int
+    split: Literal["train", "validation"]
+    loss: list[float | None]  # nats, of each seed; None once it has diverged
+    accuracy: list[float | None]
+    learning_rate: NotRequired[float | None]
 
 
 class Measured(TypedDict):
@@ -74,7 +100,7 @@ class Measured(TypedDict):
 
 class Record(TypedDict):
     schema: int
-    run: str  # hash of all that decides the outcome; the file's name ends with it
+    run: str  # hash of all that decides the outcome (`run_of`); the file's name ends with it
     status: Status  # "diverged" if all seeds did
     error: str | None
     task: TaskInfo
@@ -85,8 +111,22 @@ class Record(TypedDict):
     parameters: int  # trainable, of one seed
     selection: str  # which step's parameters were scored
     seeds: list[SeedResult]
-    curve: list[dict[str, Any]]  # the lines of metrics.jsonl
+    curve: list[CurveLine]  # the lines of metrics.jsonl
     measured: Measured
+
+
+def run_of(record: Any, seeds: Sequence[int]) -> str:
+    """The name of a run: twelve digits of the hash of all that decides its outcome.
+
+    Args:
+      record: a record, or as much of one: task, variant, protocol and config_sha256.
+    """
+    task, variant = record["task"], record["variant"]
+    identity = [
+        task["name"], task["version"], task["data_sha256"], variant["name"], variant["version"],
+        variant["source_sha256"], record["protocol"]["name"], record["config_sha256"], list(seeds),
+    ]  # fmt: skip
+    return sha256_text(json.dumps(identity))[:12]
 
 
 def file_name(record: Record) -> str:
@@ -105,22 +145,44 @@ def write(record: Record, folder: Path) -> Path:
 
 
 def read(path: Path) -> Record:
-    """Reads and checks a record.
+    """Reads and checks a record; one of an older schema becomes one of this.
 
     Raises:
-      UserError: it is not a record, or one of another schema version; names the file and what is wrong.
+      UserError: it is no record, one of a newer schema, or one that contradicts itself; names the file and what
+        is wrong.
     """
+    from lra.leaderboard.integrity import contradiction
+
     away = "move it out of the folder, or run it again"
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise UserError(f"{path} has {size >> 20} MiB, a record has at most {MOST_BYTES >> 20}; {away}")
         record = json.loads(path.read_bytes(), parse_constant=not_json)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a record ({error}); {away}") from error
     schema = record.get("schema") if isinstance(record, dict) else None
-    if schema != SCHEMA:
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise UserError(f"{path} has schema version {schema}, this lra reads up to {SCHEMA}; take a newer lra")
+    if type(schema) is not int or schema < 1:
         raise UserError(f"{path} has schema version {schema!r}, this version of lra reads {SCHEMA}; {away}")
-    if problem := misfit(record, Record, "record"):
+    if problem := (None if schema == SCHEMA else migrate(record)) or misfit(record, Record, "record"):
+        raise UserError(f"{path}: {problem}; {away}")
+    if problem := contradiction(record):
         raise UserError(f"{path}: {problem}; {away}")
     return record
+
+
+def migrate(record: dict[str, Any]) -> str | None:
+    """Makes a record of schema 1 one of schema 2, which also has predictions, labels and source; says what it lacks."""
+    try:
+        record["task"] |= {"files": None, "test_labels": None}
+        record["variant"] |= {"source": None}
+        for seed in record["seeds"]:
+            seed["predictions"] = None
+    except (KeyError, TypeError, AttributeError) as error:
+        return f"record of schema 1 without its parts ({error})"
+    record["schema"] = SCHEMA
+    return None
 
 
 def not_json(constant: str) -> float:
@@ -129,19 +191,17 @@ def not_json(constant: str) -> float:
 
 def misfit(value: Any, kind: Any, name: str) -> str | None:
     """Where a value does not have the shape of a type of this file; None if it does."""
-    import types
-    import typing
-
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return None
     if typing.is_typeddict(kind):
         if not isinstance(value, dict):
             return f"{name} is not an object"
-        hints = typing.get_type_hints(kind)
-        if missing := hints.keys() - value.keys():
+        if missing := kind.__required_keys__ - value.keys():
             return f"{name} lacks '{min(missing)}'"
-        return next(filter(None, (misfit(value[key], hint, f"{name}.{key}") for key, hint in hints.items())), None)
+        kinds = hints(kind)
+        own = ((value[key], kinds[key], f"{name}.{key}") for key in kinds if key in value)
+        return next(filter(None, (misfit(*item) for item in own)), None)
     if origin in (typing.Union, types.UnionType):
         problems = [misfit(value, argument, name) for argument in arguments]
         return None if None in problems else problems[0]
@@ -156,6 +216,13 @@ def misfit(value: Any, kind: Any, name: str) -> str | None:
         fits = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     elif kind is int:
         fits = isinstance(value, int) and not isinstance(value, bool)
+    elif name in PATTERNS:
+        fits = isinstance(value, str) and PATTERNS[name].fullmatch(value) is not None
     else:
         fits = isinstance(value, kind)
-    return None if fits else f"{name} is {value!r}, not {getattr(kind, '__name__', kind)}"
+    return None if fits else f"{name} is {value!r:.200}, not {getattr(kind, '__name__', kind)}"
+
+
+@cache
+def hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)

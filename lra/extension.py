@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lra.errors import UsageError, UserError
-from lra.files import sha256
 from lra.models.attention import VARIANTS
 
 GROUP = "lra.attention"  # of entry points; each names a module that registers variants
@@ -71,6 +70,16 @@ def load(path: Path) -> list[str]:
     return new
 
 
-def sha256_of(variant: str) -> str | None:
-    """The hash of the file that a variant came from; None for the project's own."""
-    return sha256(_file_of[variant]) if variant in _file_of else None
+def source_of(variant: str) -> str | None:
+    """The file that a variant came from; None for the project's own.
+
+    Raises:
+      UserError: it cannot be read as UTF-8 any more.
+    """
+    if variant not in _file_of:
+        return None
+    path = _file_of[variant]
+    try:
+        return path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}, from which '{variant}' came, cannot be read as UTF-8 ({error})") from error

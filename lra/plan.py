@@ -1,7 +1,6 @@
 """A plan is all that decides a run: task, variant, configuration and seeds, each of them checked, and their hash."""
 
 import dataclasses
-import json
 import re
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -17,6 +16,7 @@ from flax import nnx
 from lra import extension
 from lra.errors import UsageError, UserError, one_line, unknown
 from lra.files import sha256_text
+from lra.leaderboard.record import run_of
 from lra.models.attention import VARIANTS, Variant
 from lra.models.encoder import Classifier, EncoderConfig
 from lra.models.pair import PairClassifier, PairConfig
@@ -65,7 +65,7 @@ class Plan:
       config: the operative gin configuration.
       parameters: trainable ones of one seed.
       pair: how two documents meet; None for a task of single ones.
-      source_sha256: of the file of an imported variant.
+      variant_source: the file of an imported variant.
     """
 
     task: Task
@@ -81,19 +81,24 @@ class Plan:
     schedule: Schedule
     config: str
     parameters: int
-    source_sha256: str | None
+    variant_source: str | None
+
+    @property
+    def source_sha256(self) -> str | None:
+        return None if self.variant_source is None else sha256_text(self.variant_source)
 
     @property
     def config_sha256(self) -> str:
         return sha256_text(self.config)
 
     def run_id(self, data_sha256: str) -> str:
-        """The name of the run on given data: twelve digits of the hash of all that decides its outcome."""
-        identity = [
-            self.task.name, self.task.version, data_sha256, self.variant.name, self.variant.version,
-            self.source_sha256, self.protocol, self.config_sha256, self.seeds,
-        ]  # fmt: skip
-        return sha256_text(json.dumps(identity))[:12]
+        """The name of the run on given data."""
+        task = {"name": self.task.name, "version": self.task.version, "data_sha256": data_sha256}
+        variant = {
+            "name": self.variant.name, "version": self.variant.version, "source_sha256": self.source_sha256,
+        }  # fmt: skip
+        parts = {"task": task, "variant": variant, "protocol": {"name": self.protocol}}
+        return run_of(parts | {"config_sha256": self.config_sha256}, self.seeds)
 
     @property
     def prepare_command(self) -> str:
@@ -225,7 +230,7 @@ def draft_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], ove
         raise UsageError(f"{found.name} has no validation split here, so train.select = 'best' cannot be")
     return Plan(
         found, source, VARIANTS[variant], protocol, tuple(seeds), normalised, encoder, pair, train, optimizer, schedule,
-        config="", parameters=0, source_sha256=extension.sha256_of(variant),
+        config="", parameters=0, variant_source=extension.source_of(variant),
     )  # fmt: skip
 
 

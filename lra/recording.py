@@ -5,8 +5,10 @@ import datetime
 from typing import Any
 
 import jax
+import numpy as np
 
 from lra import environment
+from lra.leaderboard.predictions import pack
 from lra.leaderboard.record import SCHEMA, Measured, Record, SeedResult, Status
 from lra.plan import Plan
 from lra.tasks.prepared import Prepared
@@ -62,6 +64,8 @@ def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
             "version": plan.task.version,
             "parameters": manifest["parameters"],
             "data_sha256": data.data_sha256,
+            "files": manifest["sha256"],
+            "test_labels": pack(np.asarray(data.splits["test"].labels)),
             "examples": manifest["examples"],
             "floor": manifest["floor"],
         },
@@ -70,6 +74,7 @@ def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
             "version": plan.variant.version,
             "paper": plan.variant.paper,
             "source_sha256": plan.source_sha256,
+            "source": plan.variant_source,
         },
         "protocol": {"name": plan.protocol, "overrides": list(plan.overrides)},
         "config": plan.config,

@@ -5,17 +5,19 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Int
 
 from lra import feed
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
 from lra.files import locked
 from lra.interrupt import Interrupted
+from lra.leaderboard.predictions import pack
 from lra.leaderboard.record import Record, Score, SeedResult, Status, write
 from lra.leaderboard.store import folder_of
 from lra.metrics import MetricsLog
@@ -72,6 +74,14 @@ def execute(
         record = make_record(plan, data, outcome)
         write(record, folder_of(results))
     return record
+
+
+class Answers(NamedTuple):
+    """What the seeds make of a split: mean loss in nats, share of right answers, and all answers."""
+
+    loss: list[float]
+    accuracy: list[float]
+    prediction: Int[np.ndarray, "seeds examples"]
 
 
 class Trainer:
@@ -184,17 +194,15 @@ class Trainer:
         self.bar.note(f"loss {np.nanmean(loss):.3f}" if alive.any() else "diverged")
 
     def log_validation(self) -> None:
-        loss, accuracy = self.evaluate("validation", self.state.params, self.state.buffers)
+        answers = self.evaluate("validation", self.state.params, self.state.buffers)
         dead = np.asarray(self.state.diverged_at) >= 0
-        self.log.write(
-            self.step, split="validation",
-            loss=np.where(dead, np.nan, loss).tolist(), accuracy=np.where(dead, np.nan, accuracy).tolist(),
-        )  # fmt: skip
+        loss, accuracy = (np.where(dead, np.nan, values).tolist() for values in (answers.loss, answers.accuracy))
+        self.log.write(self.step, split="validation", loss=loss, accuracy=accuracy)
         if self.best is not None:
-            self.best = jax.jit(keep_best)(self.best, self.state, jnp.array(accuracy), jnp.int32(self.step))
+            self.best = jax.jit(keep_best)(self.best, self.state, jnp.array(answers.accuracy), jnp.int32(self.step))
 
-    def evaluate(self, split: str, params: Any, buffers: Any) -> tuple[list[float], list[float]]:
-        """Loss and accuracy of each seed on all examples of a split, a piece at a time."""
+    def evaluate(self, split: str, params: Any, buffers: Any) -> Answers:
+        """What each seed makes of all examples of a split, a piece at a time."""
         if not hasattr(self, "evaluator"):
             self.evaluator: Callable[..., Any] = jax.jit(self.machine.evaluate)
         examples = self.data.splits[split]
@@ -208,7 +216,8 @@ class Trainer:
             loss, prediction = (np.asarray(part)[:, : len(examples) - start] for part in found)
             losses.append(loss.astype(np.float64))
             predictions.append(prediction)
-        return np.concatenate(losses, 1).mean(1).tolist(), accuracy_of(np.concatenate(predictions, 1), examples.labels)
+        answered = np.concatenate(predictions, 1)
+        return Answers(np.concatenate(losses, 1).mean(1).tolist(), accuracy_of(answered, examples.labels), answered)
 
     def score(self) -> list[SeedResult]:
         """Validation and test scores of the selected parameters."""
@@ -216,21 +225,24 @@ class Trainer:
             self.state.params, self.state.buffers, jnp.zeros(0), jnp.full(len(self.plan.seeds), self.step)
         )
         self.bar.note("scoring")
-        scores = {
-            split: list(zip(*self.evaluate(split, chosen.params, chosen.buffers)))
+        answers = {
+            split: self.evaluate(split, chosen.params, chosen.buffers)
             for split in SPLITS[1:]
             if len(self.data.splits[split])
         }
         seeds: list[SeedResult] = []
         for place, (seed, diverged_at) in enumerate(zip(self.plan.seeds, np.asarray(self.state.diverged_at).tolist())):
             step = int(chosen.step[place]) if diverged_at < 0 else diverged_at
-            if diverged_at >= 0 or not all(np.isfinite(score[place][0]) for score in scores.values()):
-                seeds.append(SeedResult(seed=seed, status="diverged", step=step, validation=None, test=None))
-                continue
-            own = {split: Score(loss=score[place][0], accuracy=score[place][1]) for split, score in scores.items()}
-            seeds.append(
-                SeedResult(seed=seed, status="ok", step=step, validation=own.get("validation"), test=own["test"])
-            )
+            result: SeedResult = {
+                "seed": seed, "status": "diverged", "step": step, "validation": None, "test": None, "predictions": None
+            }  # fmt: skip
+            if diverged_at < 0 and all(np.isfinite(own.loss[place]) for own in answers.values()):
+                scores = {
+                    split: Score(loss=own.loss[place], accuracy=own.accuracy[place]) for split, own in answers.items()
+                }
+                result |= {"status": "ok", "validation": scores.get("validation"), "test": scores["test"]}
+                result["predictions"] = pack(answers["test"].prediction[place])
+            seeds.append(result)
         return seeds
 
     def save(self) -> None:
