@@ -1,0 +1,297 @@
+"""What tables say, as numbers: rows from records, one table for each task, data and protocol, and an overview of tasks.
+
+A pure function of the records, whatever order or folder they come from.
+"""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from lra.leaderboard import statistics
+from lra.leaderboard.predictions import unpack
+from lra.leaderboard.record import Record
+from lra.leaderboard.statistics import Interval
+from lra.leaderboard.tracks import FIVE, SIX, TRACKS, breaches
+
+REFERENCE = "transformer"
+
+
+class Comparison(NamedTuple):
+    """With the reference row, on the test examples and seeds that both have.
+
+    Attributes:
+      difference: of the accuracies, ours less theirs.
+      p: of `statistics.paired`, corrected for the number of rows of the table (Holm).
+    """
+
+    difference: float
+    p: float
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A variant in one table, all its records merged.
+
+    Attributes:
+      key: what tells it from others on other tasks: name, own bindings, version, hash of its source.
+      label: its name, with its own bindings.
+      accuracy: of each seed on the full test split, by seed.
+      learnt: how many seeds are better than the floor by more than luck.
+      above_floor: whether the mean is.
+      steps_per_second: steps of one seed; the seeds of a run train together and each one's steps count.
+      memory: bytes of a training step of all seeds together, at most.
+      breaches: rules of the track that it has not kept to; such a row is in no ranking.
+    """
+
+    key: tuple[str, ...]
+    label: str
+    records: tuple[Record, ...]
+    accuracy: Mapping[int, float]
+    diverged: int
+    learnt: int
+    above_floor: bool
+    parameters: int
+    steps_per_second: float | None
+    memory: int | None
+    hardware: str
+    breaches: tuple[str, ...]
+    note: str
+    comparison: Comparison | None = None
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        return statistics.interval([*self.accuracy.values()]) if self.accuracy else None
+
+    @property
+    def mean(self) -> float | None:
+        return self.interval.mean if self.interval else None
+
+    @property
+    def seeds(self) -> int:
+        return len(self.accuracy) + self.diverged
+
+    @property
+    def few(self) -> bool:
+        return self.seeds < statistics.FEW
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows that may be compared: one task, one set of data, one protocol; ranked ones first, best first."""
+
+    task: str
+    version: str
+    protocol: str
+    data: str
+    floor: float
+    examples: int
+    rows: tuple[Row, ...]
+    reference: str  # label of the row that the others are compared with, empty if there is none
+
+    @property
+    def title(self) -> str:
+        return f"{self.task} {self.version}, protocol {self.protocol}"
+
+
+class Line(NamedTuple):
+    """A variant in an overview.
+
+    Attributes:
+      cells: its rows by task.
+      five: mean accuracy of LRA's five tasks without Path-X; None if one is missing.
+      six: with Path-X, each of whose seeds that learnt nothing counts 50 %.
+      points, rank: Borda's, over the tasks of the overview; None if a task is missing.
+    """
+
+    key: tuple[str, ...]
+    label: str
+    cells: Mapping[str, Row]
+    five: float | None
+    six: float | None
+    points: float | None
+    rank: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Overview:
+    """All tasks of a protocol side by side, by average, then by Borda's points, then by name."""
+
+    protocol: str
+    tables: tuple[Table, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Board:
+    tables: tuple[Table, ...]
+    overviews: tuple[Overview, ...]
+
+
+def make_board(records: Iterable[Record], reference: str = REFERENCE) -> Board:
+    """The tables of some records, in a fixed order.
+
+    Bindings given by hand that touch the variant itself make a row of their own; others make the protocol another
+    one, and so a table of its own.
+
+    Args:
+      reference: the variant, or the label of the row, with which all others are compared.
+    """
+    groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in sorted(records, key=lambda record: record["run"]):
+        variant, task = record["variant"], record["task"]
+        _, other = bindings(record)
+        group = (task["name"], task["version"], ", ".join([record["protocol"]["name"], *other]), task["data_sha256"])
+        key = (label(record), str(variant["version"]), variant["source_sha256"] or "", record["config_sha256"])
+        groups[group][key].append(record)
+    tables = [table_of(group, rows, reference) for group, rows in sorted(groups.items())]
+    protocols = sorted({table.protocol for table in tables}, key=lambda name: (name not in TRACKS, name))
+    tables.sort(key=lambda table: (protocols.index(table.protocol), place(table.task), table.version, table.data))
+    overviews = [overview_of(name, [table for table in tables if table.protocol == name]) for name in protocols]
+    return Board(tuple(tables), tuple(overview for overview in overviews if len(overview.tables) > 1))
+
+
+def bindings(record: Record) -> tuple[list[str], list[str]]:
+    """Those given by hand: of the variant itself, without its name, and all others."""
+    prefix = f"{record['variant']['name']}."
+    lines = record["protocol"]["overrides"]
+    own = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+    return own, [line for line in lines if not line.startswith(prefix)]
+
+
+def label(record: Record) -> str:
+    own, _ = bindings(record)
+    return record["variant"]["name"] + (f" ({', '.join(own)})" if own else "")
+
+
+def place(task: str) -> tuple[int, str]:
+    """Of a task among LRA's, in their customary order; a stand-in stands with the task it is for."""
+    name = task.removeprefix("synthetic_")
+    return (SIX.index(name) if name in SIX else len(SIX), task)
+
+
+def table_of(group: tuple[str, ...], records: Mapping[tuple[str, ...], list[Record]], reference: str) -> Table:
+    name, version, protocol, data = group
+    rows = [row_of(key[:3], same) for key, same in sorted(records.items())]
+    rows.sort(key=lambda row: (bool(row.breaches), row.mean is None, -(row.mean or 0), row.key, row.records[0]["run"]))
+    base = next((row for row in rows if reference in (row.label, row.key[0])), None)
+    info = next(iter(records.values()))[0]["task"]
+    return Table(
+        name, version, protocol, data, info["floor"]["test"], info["examples"]["test"],
+        tuple(compared(rows, base)), base.label if base else "",
+    )  # fmt: skip
+
+
+def row_of(key: tuple[str, ...], records: Sequence[Record]) -> Row:
+    """One row from the records of one configuration with different seeds; a seed counts once."""
+    task = records[0]["task"]
+    accuracy: dict[int, float] = {}
+    diverged: set[int] = set()
+    for record in records:
+        for seed in record["seeds"]:
+            if seed["test"] is not None:
+                accuracy.setdefault(seed["seed"], seed["test"]["accuracy"])
+            else:
+                diverged.add(seed["seed"])
+    above = lambda share: statistics.above_floor(share, task["examples"]["test"], task["floor"]["test"])
+    rates = [
+        record["measured"]["steps_per_second"] * len(record["seeds"])
+        for record in records
+        if record["measured"]["steps_per_second"]
+    ]
+    notes = [status for status in ("failed", "out of memory") if any(record["status"] == status for record in records)]
+    return Row(
+        key=key,
+        label=key[0],
+        records=tuple(records),
+        accuracy=dict(sorted(accuracy.items())),
+        diverged=len(diverged - accuracy.keys()),
+        learnt=sum(map(above, accuracy.values())),
+        above_floor=bool(accuracy) and above(float(np.mean([*accuracy.values()]))),
+        parameters=records[0]["parameters"],
+        steps_per_second=float(np.mean(rates)) if rates else None,
+        memory=max((max(record["measured"]["memory_bytes"].values(), default=0) for record in records), default=0)
+        or None,
+        hardware=", ".join(sorted({hardware_of(record) for record in records})),
+        breaches=tuple(dict.fromkeys(breach for record in records for breach in breaches(record))),
+        note="; ".join(notes),
+    )
+
+
+def hardware_of(record: Record) -> str:
+    """A device's name; a CPU's has the number of cores behind it."""
+    found = record["measured"]["hardware"]
+    name = f"{found.get('cpu')}, {found.get('cores')} cores" if found.get("platform") == "cpu" else found.get("device")
+    return str(name)[:80]
+
+
+def right_answers(row: Row) -> dict[int, Bool[np.ndarray, " examples"]]:
+    """Of each seed, which test examples it got right; of those seeds whose predictions were kept."""
+    found: dict[int, np.ndarray] = {}
+    for record in row.records:
+        labels = record["task"]["test_labels"]
+        for seed in record["seeds"]:
+            if labels and seed["predictions"]:
+                found.setdefault(seed["seed"], unpack(seed["predictions"], "p") == unpack(labels, "l"))
+    return found
+
+
+def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
+    """The rows with their comparison with the base; p-values are corrected for the number of rows compared."""
+    if base is None:
+        return [*rows]
+    theirs = right_answers(base)
+    found: dict[int, Comparison] = {}
+    for number, row in enumerate(rows):
+        ours = {} if row is base else right_answers(row)
+        if both := sorted(ours.keys() & theirs.keys()):
+            a, b = (np.stack([right[seed] for seed in both]) for right in (ours, theirs))
+            found[number] = Comparison(float(a.mean() - b.mean()), statistics.paired(a, b), len(both))
+    corrected = statistics.holm([comparison.p for comparison in found.values()])
+    for number, p in zip(found, corrected):
+        found[number] = found[number]._replace(p=p)
+    return [dataclasses.replace(row, comparison=found.get(number)) for number, row in enumerate(rows)]
+
+
+def overview_of(protocol: str, tables: Sequence[Table]) -> Overview:
+    """Of several sets of data of one task, the one with the most rows is taken."""
+    chosen: dict[str, Table] = {}
+    for table in sorted(tables, key=lambda table: (-len(table.rows), table.version, table.data)):
+        chosen.setdefault(table.task, table)
+    columns = sorted(chosen.values(), key=lambda table: place(table.task))
+    cells: dict[tuple[str, ...], dict[str, Row]] = defaultdict(dict)
+    for table in columns:
+        for row in sorted(table.rows, key=lambda row: -row.seeds):
+            if not row.breaches:
+                cells[row.key].setdefault(table.task, row)
+    complete = [key for key in sorted(cells) if all(table.task in cells[key] for table in columns)]
+    means = [[score(cells[key][table.task]) for table in columns] for key in complete]
+    points = statistics.borda(np.array(means)).tolist() if len(complete) > 1 else []
+    ranked = dict(zip(complete, zip(points, statistics.ranks(points))))
+    lines = []
+    for key, found in cells.items():
+        own, rank = ranked.get(key, (None, None))
+        lines.append(Line(key, key[0], found, average(found, FIVE), average(found, SIX), own, rank))
+    lines.sort(key=lambda line: (-(line.five or -1), -(line.points if line.points is not None else -1), line.key))
+    return Overview(protocol, tuple(columns), tuple(lines))
+
+
+def score(row: Row) -> float:
+    """A row's mean as it counts in averages and ranks: a seed that diverged gave no better answers than the floor,
+    and one of Path-X that learnt nothing counts 50 %.
+    """
+    floor = row.records[0]["task"]["floor"]["test"]
+    if row.records[0]["task"]["name"] == "pathx":
+        examples = row.records[0]["task"]["examples"]["test"]
+        learnt = [share for share in row.accuracy.values() if statistics.above_floor(share, examples, floor)]
+        return (sum(learnt) + 0.5 * (row.seeds - len(learnt))) / row.seeds if row.seeds else 0.5
+    return (sum(row.accuracy.values()) + floor * row.diverged) / row.seeds if row.seeds else floor
+
+
+def average(cells: Mapping[str, Row], tasks: Sequence[str]) -> float | None:
+    return float(np.mean([score(cells[task]) for task in tasks])) if all(task in cells for task in tasks) else None

@@ -1,0 +1,250 @@
+"""Tables as they are read: the same cells in the terminal, in Markdown, in LaTeX and on the site."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from lra.leaderboard.board import Board, Line, Overview, Row, Table, score
+from lra.leaderboard.statistics import ALPHA, Interval
+from lra.leaderboard.tracks import FIVE, SIX, TRACKS
+
+FLOOR, FEW, DIFFERENT = "†", "‡", "*"
+MARKS = {
+    FLOOR: "not distinguishable from the floor (binomial test, p > 0.001)",
+    FEW: "fewer than three seeds",
+    DIFFERENT: "differs from the reference on the same test examples (p < 0.05, corrected for the number of rows)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """
+    Attributes:
+      number: whether it is aligned to the right.
+      extra: whether it is left out where there is little room; the site has it behind a switch.
+    """
+
+    name: str
+    number: bool = True
+    extra: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """
+    Attributes:
+      value: what a column is sorted by; None comes last.
+      marks: signs of `Sheet.notes`.
+      interval: in per cent, where there is a bar to draw.
+    """
+
+    text: str = ""
+    value: float | str | None = None
+    marks: tuple[str, ...] = ()
+    interval: Interval | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A row of a sheet.
+
+    Attributes:
+      runs: the records behind it.
+      ranked: False for a row that broke a rule of its track.
+    """
+
+    cells: tuple[Cell, ...]
+    runs: tuple[str, ...] = ()
+    ranked: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Sheet:
+    """
+    Attributes:
+      name: short, for addresses and file names: letters, digits and hyphens.
+      floor: of its task, in per cent; None where there are several tasks.
+      notes: what the marks mean, in the order in which they occur.
+    """
+
+    name: str
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    entries: tuple[Entry, ...]
+    notes: tuple[tuple[str, str], ...] = ()
+    floor: float | None = None
+
+
+def sheets(board: Board) -> list[Sheet]:
+    """All tables of a board: of each protocol the overview, if there are several tasks, then its tasks."""
+    found: list[Sheet] = []
+    overviews = {overview.protocol: overview for overview in board.overviews}
+    for table in board.tables:
+        if overview := overviews.pop(table.protocol, None):
+            found.append(overview_sheet(overview))
+        found.append(table_sheet(table))
+    return unique(found)
+
+
+def unique(found: Sequence[Sheet]) -> list[Sheet]:
+    """The sheets with names that differ."""
+    seen: Counter[str] = Counter()
+    result = []
+    for sheet in found:
+        seen[sheet.name] += 1
+        count = seen[sheet.name]
+        result.append(sheet if count == 1 else dataclasses.replace(sheet, name=f"{sheet.name}-{count}"))
+    return result
+
+
+def slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "table"
+
+
+def table_sheet(table: Table) -> Sheet:
+    """One task under one protocol."""
+    columns = [
+        Column("variant", number=False), Column("accuracy %"), Column("95 % interval"), Column("above floor", extra=True),
+        Column(f"vs {table.reference}" if table.reference else "difference"), Column("p"), Column("seeds"),
+        Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"), Column("steps/s"),
+        Column("MB"), Column("hardware", number=False, extra=True), Column("note", number=False),
+    ]  # fmt: skip
+    names = labels(table.rows)
+    entries = [Entry(row_cells(table, row, name), runs(row), not row.breaches) for row, name in zip(table.rows, names)]
+    track = TRACKS.get(table.protocol)
+    rules = f" {track.rules}" if track else " Settings of its own: in no ranking."
+    caption = f"Majority-class floor {100 * table.floor:.2f} %, {table.examples:,} test examples, data {table.data[:12]}.{rules}"
+    return tidy(
+        Sheet(slug(f"{table.protocol} {table.task}"), table.title, caption, tuple(columns), tuple(entries),
+              floor=100 * table.floor)
+    )  # fmt: skip
+
+
+def row_cells(table: Table, row: Row, name: str) -> tuple[Cell, ...]:
+    interval = percent(row.interval)
+    unlearnt = len(row.accuracy) - row.learnt
+    notes = [row.note] if row.note else []
+    if table.task == "pathx" and row.seeds:
+        notes.append(f"{row.learnt} of {row.seeds} seeds learnt")
+    else:
+        notes += [f"{row.diverged} of {row.seeds} seeds diverged"] if row.diverged else []
+        notes += [f"{unlearnt} of {row.seeds} seeds learnt nothing"] if unlearnt else []
+    notes += [f"not ranked: {breach}" for breach in row.breaches]
+    limits = interval and interval.low is not None and interval.high is not None
+    return (
+        Cell(name, name),
+        accuracy_cell(row),
+        Cell(f"{interval.low:.2f} to {interval.high:.2f}", interval.low) if limits and interval else Cell(),
+        number(None if row.mean is None else 100 * (row.mean - table.floor), "+.2f"),
+        number(row.comparison and 100 * row.comparison.difference, "+.2f"),
+        p_cell(row),
+        Cell(str(row.seeds), row.seeds, (FEW,) if row.few else ()),
+        Cell(str(row.diverged), row.diverged),
+        Cell(str(unlearnt), unlearnt),
+        number(row.parameters, ","),
+        number(row.steps_per_second, ".3g"),
+        number(row.memory and row.memory / 1e6, ",.0f"),
+        Cell(row.hardware, row.hardware),
+        Cell("; ".join(notes), "; ".join(notes)),
+    )
+
+
+def accuracy_cell(row: Row) -> Cell:
+    if row.mean is None:
+        return Cell()
+    return Cell(f"{100 * row.mean:.2f}", 100 * row.mean, () if row.above_floor else (FLOOR,), percent(row.interval))
+
+
+def p_cell(row: Row) -> Cell:
+    if row.comparison is None:
+        return Cell()
+    p = row.comparison.p
+    return Cell("< 0.001" if p < 0.001 else f"{p:.3f}", p, (DIFFERENT,) if p < ALPHA else ())
+
+
+def number(value: float | None, form: str) -> Cell:
+    return Cell() if value is None else Cell(format(value, form), value)
+
+
+def percent(interval: Interval | None) -> Interval | None:
+    return interval and Interval(*(None if x is None else 100 * x for x in interval))  # type: ignore[arg-type]
+
+
+def runs(row: Row) -> tuple[str, ...]:
+    return tuple(record["run"] for record in row.records)
+
+
+def labels(rows: Sequence[Row | Line]) -> list[str]:
+    """The names of rows; those that would have the same one are told apart by the configuration or the version."""
+    counts = Counter(row.label for row in rows)
+    found = []
+    for row in rows:
+        if counts[row.label] > 1:
+            first = row.records[0] if isinstance(row, Row) else next(iter(row.cells.values())).records[0]
+            version, source = row.key[1], row.key[2] or first["config_sha256"]
+            found.append(f"{row.label} [version {version}, {source[:6]}]")
+        else:
+            found.append(row.label)
+    return found
+
+
+def overview_sheet(overview: Overview) -> Sheet:
+    """All tasks of a protocol, with both averages of the literature where their tasks are there."""
+    tasks = [table.task for table in overview.tables]
+    columns = [Column("variant", number=False)]
+    columns += [Column(f"{table.task} (floor {100 * table.floor:.1f})") for table in overview.tables]
+    averages = {"average of five": "five", "average of six": "six"}
+    columns += [Column(name) for name in averages] + [Column("Borda points"), Column("Borda rank")]
+    entries = []
+    for line, name in zip(overview.lines, labels(overview.lines)):
+        cells = [Cell(name, name)]
+        cells += [overview_cell(line.cells.get(task)) for task in tasks]
+        for average in averages.values():
+            value = getattr(line, average)
+            cells.append(number(None if value is None else 100 * value, ".2f"))
+        cells += [number(line.points, "g"), number(line.rank, "d")]
+        entries.append(Entry(tuple(cells), tuple(run for row in line.cells.values() for run in runs(row))))
+    track = TRACKS.get(overview.protocol)
+    sentences = [
+        "Accuracy in per cent, mean over seeds.",
+        f"Average of five: {', '.join(FIVE)}.",
+        f"Average of six: with {SIX[-1]}, each seed of which that diverged or learnt nothing counts 50.",
+        "Borda: on each task a point for every row that is worse, half for one that is equal; rows that have all tasks.",
+        track.rules if track else "Settings of its own: in no ranking.",
+    ]
+    return tidy(
+        Sheet(
+            slug(f"{overview.protocol} overview"), f"All tasks, protocol {overview.protocol}", " ".join(sentences),
+            tuple(columns), tuple(entries),
+        )
+    )  # fmt: skip
+
+
+def overview_cell(row: Row | None) -> Cell:
+    if row is None:
+        return Cell()
+    if row.mean is None:
+        return Cell("diverged" if row.diverged else row.note, None)
+    marks = ((FLOOR,) if not row.above_floor else ()) + ((FEW,) if row.few else ())
+    pathx = row.records[0]["task"]["name"] == "pathx"
+    of = f" ({row.learnt} of {row.seeds})" if pathx else ""
+    return Cell(f"{100 * row.mean:.2f}{of}", 100 * (score(row) if pathx else row.mean), marks, percent(row.interval))
+
+
+def tidy(sheet: Sheet) -> Sheet:
+    """Without columns that are empty in every row, and with notes on the marks that occur."""
+    kept = [
+        place
+        for place in range(len(sheet.columns))
+        if place < 2 or any(entry.cells[place].text not in ("", "0") for entry in sheet.entries)
+    ]
+    entries = tuple(
+        dataclasses.replace(entry, cells=tuple(entry.cells[place] for place in kept)) for entry in sheet.entries
+    )
+    used = {mark for entry in entries for cell in entry.cells for mark in cell.marks}
+    return dataclasses.replace(
+        sheet, columns=tuple(sheet.columns[place] for place in kept), entries=entries,
+        notes=(*sheet.notes, *((mark, text) for mark, text in MARKS.items() if mark in used)),
+    )  # fmt: skip
