@@ -105,17 +105,19 @@ def slug(text: str) -> str:
 
 def table_sheet(table: Table) -> Sheet:
     """One task under one protocol."""
+    versus = f"vs {table.reference}" if table.reference else "difference"
     columns = [
-        Column("variant", number=False), Column("accuracy %"), Column("95 % interval"), Column("above floor", extra=True),
-        Column(f"vs {table.reference}" if table.reference else "difference"), Column("p"), Column("seeds"),
-        Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"), Column("steps/s"),
-        Column("MB"), Column("hardware", number=False, extra=True), Column("note", number=False),
+        Column("variant", number=False), Column("accuracy %"), Column("95 % interval"),
+        Column("above floor", extra=True), Column(versus), Column("p"), Column("seeds"),
+  Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"),
+        Column("steps/s"), Column("MB"), Column("hardware", number=False, extra=True), Column("note", number=False),
     ]  # fmt: skip
     names = labels(table.rows)
     entries = [Entry(row_cells(table, row, name), runs(row), not row.breaches) for row, name in zip(table.rows, names)]
     track = TRACKS.get(table.protocol)
     rules = f" {track.rules}" if track else " Settings of its own: in no ranking."
-    caption = f"Majority-class floor {100 * table.floor:.2f} %, {table.examples:,} test examples, data {table.data[:12]}.{rules}"
+    floor = f"Majority-class floor {100 * table.floor:.2f} %"
+    caption = f"{floor}, {table.examples:,} test examples, data {table.data[:12]}.{rules}"
     return tidy(
         Sheet(slug(f"{table.protocol} {table.task}"), table.title, caption, tuple(columns), tuple(entries),
               floor=100 * table.floor)
@@ -211,7 +213,7 @@ def overview_sheet(overview: Overview) -> Sheet:
         "Accuracy in per cent, mean over seeds.",
         f"Average of five: {', '.join(FIVE)}.",
         f"Average of six: with {SIX[-1]}, each seed of which that diverged or learnt nothing counts 50.",
-        "Borda: on each task a point for every row that is worse, half for one that is equal; rows that have all tasks.",
+        "Borda: on each task a point for every row that is worse, half for an equal one; rows that have all tasks.",
         track.rules if track else "Settings of its own: in no ranking.",
     ]
     return tidy(

@@ -1,9 +1,10 @@
-"""The records in a results folder."""
+"""The records in a folder."""
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from lra.errors import UserError
 from lra.leaderboard.record import Record, read
 
 
@@ -24,14 +25,25 @@ def find(results: Path, run: str) -> Record | None:
     return None
 
 
-def load(results: Iterable[Path]) -> list[Record]:
-    """All records of some results folders, in an order that does not depend on the file system.
+def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """All records of some folders, of results or of nothing but records, in an order that does not depend on the disk.
 
-    Raises:
-      UserError: a file is not a record.
+    Returns:
+      the records, each run once, and what was left out: a line for each file that is no record.
     """
-    records = [read(path) for folder in results for path in sorted(folder_of(folder).glob("*.json"))]
-    # of two records of one run, the first in an order of their own, whatever folder they came from
+    records, left_out = [], []
+    places = [folder_of(folder) if folder_of(folder).is_dir() else folder for folder in folders]
+    for path in sorted({path for place in places for path in place.glob("*.json")}):
+        try:
+            records.append(read(path))
+        except UserError as error:
+            left_out.append(str(error))
+    # of two records of one run the one with predictions, else the first in an order of their own
     records.sort(key=lambda record: json.dumps(record, sort_keys=True), reverse=True)
-    unique = {record["run"]: record for record in records}
-    return [unique[run] for run in sorted(unique)]
+    unique = {record["run"]: record for record in sorted(records, key=kept)}
+    return [unique[run] for run in sorted(unique)], left_out
+
+
+def kept(record: Record) -> bool:
+    """Whether the predictions are in it."""
+    return any(seed["predictions"] for seed in record["seeds"])

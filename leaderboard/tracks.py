@@ -43,8 +43,8 @@ TRACKS = {
     for track in (
         Track(
             "paper",
-            "LRA's published configurations. At most 10 % more parameters than the Transformer, no pretraining, nothing "
-            "changed but the variant's own parameters, the last step is scored.",
+            "LRA's published configurations. At most 10 % more parameters than the Transformer, no pretraining, "
+            "nothing changed but the variant's own parameters, the last step is scored.",
             {
                 "listops": 8_948_746, "text": 3_486_722, "retrieval": 1_087_618, "image": 248_458,
                 "pathfinder": 26_530, "pathx": 537_954, "pathfinder64": 153_186, "pathx256": 2_119_266,
@@ -54,8 +54,8 @@ TRACKS = {
         ),
         Track(
             "demo",
-            "Minutes on two cores, on small data: to try things, and compared with nothing else. No pretraining, the step "
-            "with the best validation accuracy is scored.",
+            "Minutes on two cores, on small data: to try things, and compared with nothing else. No pretraining, "
+            "the step with the best validation accuracy is scored.",
             {},
             "best",
             "best validation accuracy",

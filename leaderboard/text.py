@@ -1,0 +1,114 @@
+"""Tables as Markdown and as CSV."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+
+from lra.leaderboard.board import Board, Row, Table
+from lra.leaderboard.sheet import Cell, Entry, Sheet
+
+WIDE = ("hardware",)  # columns that are said below a table
+
+
+def markdown(ours: Sequence[Sheet], published: Sequence[Sheet]) -> str:
+    """All tables as a Markdown page."""
+    page = ["# Leaderboard", ""]
+    for sheet in ours:
+        page += section(sheet)
+    if published:
+        page += ["# From the literature", "", "As published, in no ranking with the tables above.", ""]
+        for sheet in published:
+            page += section(sheet)
+    return "\n".join(page)
+
+
+def section(sheet: Sheet) -> list[str]:
+    kept = [place for place, column in enumerate(sheet.columns) if not column.extra]
+    columns = [sheet.columns[place] for place in kept]
+    lines = [f"## {escaped(sheet.title)}", "", escaped(sheet.caption), ""]
+    lines.append("| " + " | ".join(escaped(column.name) for column in columns) + " |")
+    lines.append("|" + "|".join("---:" if column.number else "---" for column in columns) + "|")
+    for entry in sheet.entries:
+        lines.append("| " + " | ".join(marked(entry.cells[place]) for place in kept) + " |")
+    for mark, text in sheet.notes:
+        lines += ["", f"<sup>{mark}</sup> {escaped(text)}"]
+    if hardware := said_below(sheet):
+        lines += ["", f"Steps of one seed, all seeds of a run together, on: {escaped(hardware)}."]
+    return [*lines, ""]
+
+
+def marked(cell: Cell) -> str:
+    return escaped(cell.text) + (f"<sup>{' '.join(cell.marks)}</sup>" if cell.marks else "")
+
+
+def said_below(sheet: Sheet) -> str:
+    """The hardware of a table's rows."""
+    places = [place for place, column in enumerate(sheet.columns) if column.name in WIDE]
+    return "; ".join(sorted({entry.cells[place].text for entry in sheet.entries for place in places} - {""}))
+
+
+def escaped(text: str) -> str:
+    """A text from a record, which may hold anything, such that it stays in its cell or line and is no markup."""
+    plain = "".join(char if char.isprintable() else " " for char in text)
+    return re.sub(r"([\\|<>&*_`\[\]#~])", r"\\\1", " ".join(plain.split()))
+
+
+COLUMNS = (
+    "task", "version", "protocol", "data_sha256", "variant", "variant_version", "source_sha256", "ranked",
+    "accuracy_mean", "accuracy_low", "accuracy_high", "floor", "above_floor", "reference", "difference", "p", "seeds",
+    "diverged", "learnt", "parameters", "steps_per_second", "memory_bytes", "hardware", "note", "runs",
+)  # fmt: skip
+
+
+def as_csv(board: Board) -> str:
+    """The rows of all tables; shares, not per cent; numbers to ten digits."""
+    return written(COLUMNS, (csv_row(table, row) for table in board.tables for row in table.rows))
+
+
+def csv_row(table: Table, row: Row) -> list[object]:
+    low, high = (row.interval.low, row.interval.high) if row.interval else (None, None)
+    difference, p = (row.comparison.difference, row.comparison.p) if row.comparison else (None, None)
+    note = "; ".join([*([row.note] if row.note else []), *row.breaches])
+    return [
+        table.task, table.version, table.protocol, table.data, row.label, row.key[1], row.key[2], not row.breaches,
+        row.mean, low, high, table.floor, row.above_floor, table.reference, difference, p, row.seeds, row.diverged,
+        row.learnt, row.parameters, row.steps_per_second, row.memory, row.hardware,
+        note, " ".join(record["run"] for record in row.records),
+    ]  # fmt: skip
+
+
+def published_csv(published: Sequence[Sheet]) -> str:
+    """The cells of the literature's tables: a line for each number."""
+
+    def lines(sheet: Sheet, entry: Entry) -> list[list[object]]:
+        notes = dict(sheet.notes)
+        return [
+            [sheet.title, entry.cells[0].text, column.name, cell.value if cell.value is not None else cell.text,
+             " ".join(notes[mark] for mark in (*entry.cells[0].marks, *cell.marks))]
+            for column, cell in zip(sheet.columns[1:], entry.cells[1:])
+            if cell.text
+        ]  # fmt: skip
+
+    rows = (line for sheet in published for entry in sheet.entries for line in lines(sheet, entry))
+    return written(("table", "system", "column", "value", "notes"), rows)
+
+
+def written(header: Sequence[str], rows: object) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(header)
+    for row in rows:  # type: ignore[attr-defined]
+        writer.writerow([plain(value) for value in row])
+    return text.getvalue()
+
+
+def plain(value: object) -> object:
+    """What a machine's last bits or a spreadsheet's formulas cannot change."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return float(f"{value:.10g}")
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return value

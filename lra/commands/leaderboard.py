@@ -1,0 +1,155 @@
+"""The command that makes the leaderboard from files."""
+
+from argparse import Namespace
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lra.commands.output import print_json, print_table
+from lra.errors import UserError
+from lra.files import write_atomically
+
+if TYPE_CHECKING:
+    from lra.leaderboard.sheet import Sheet
+    from lra.leaderboard.view import View
+
+
+def build(options: Namespace) -> int:
+    """Writes, or with --check compares, everything that shows the records."""
+    view = view_of(options.folders or [options.results], options.reference)
+    if not view.records:
+        named = ", ".join(map(str, options.folders or [options.results]))
+        raise UserError(f"there are no records in {named}; 'lra run' makes them" + said(view.left_out))
+    out = options.out or options.results / "leaderboard"
+    made = outputs(view)
+    if options.check:
+        compare(made, out)
+        print(f"{out}: all {len(made)} files are what the records give")
+    else:
+        for name, text in made.items():
+            write_atomically(out / name, text)
+        remove_stale(made, out)
+        show(options, view)
+        if not options.json:
+            print(f"tables: {out / 'leaderboard.md'}, .csv and .tex\nopen {out.resolve() / 'index.html'}")
+    if view.left_out:
+        raise UserError(f"{len(view.left_out)} files were left out" + said(view.left_out))
+    return 0
+
+
+def view_of(folders: list[Path], reference: str) -> "View":
+    """Everything to be shown of the records in some folders."""
+    from lra.leaderboard import literature, store
+    from lra.leaderboard.board import make_board
+    from lra.leaderboard.sheet import sheets
+    from lra.leaderboard.view import View
+
+    records, left_out = store.load(folders)
+    board = make_board(records, reference)
+    measured = [scaling for folder in folders for scaling in benchmarks(folder)]
+    return View(
+        board, tuple(sheets(board)), literature.sheets(), (*measured, *literature.scalings()), tuple(records),
+        tuple(left_out),
+    )  # fmt: skip
+
+
+def benchmarks(folder: Path) -> list:
+    """Time and memory against length, where `lra bench variants` has measured them."""
+    import json
+
+    from lra.leaderboard.view import Point, Scaling
+
+    path = folder / "bench-variants.json"
+    if not path.is_file():
+        return []
+    try:
+        content = json.loads(path.read_bytes())
+        device = str(content["machine"]["device"])
+        points = [
+            Point(str(row["variant"]), int(row["length"]), float(row["steps_per_second"]), float(row["megabytes"]))
+            for row in content["rows"]
+            if not row["error"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no file of 'lra bench variants' ({error}); move it away") from error
+    caption = f"Training steps of protocol paper on Text, measured by lra bench variants on: {device}."
+    return [Scaling("bench-variants", "Training steps by length", caption, tuple(points))] if points else []
+
+
+def outputs(view: "View") -> dict[str, str]:
+    """All files by name: the same view gives the same bytes."""
+    from lra.leaderboard import site, text
+    from lra.leaderboard.latex import latex
+
+    return {
+        "leaderboard.md": text.markdown(view.sheets, view.published),
+        "leaderboard.csv": text.as_csv(view.board),
+        "published.csv": text.published_csv(view.published),
+        "leaderboard.tex": latex([*view.sheets, *view.published]),
+        **site.pages(view),
+    }
+
+
+def compare(made: dict[str, str], out: Path) -> None:
+    """Raises UserError: a file is missing, is another, or should not be there."""
+    wrong = [name for name, text in sorted(made.items()) if not same(out / name, text)]
+    wrong += [str(path.relative_to(out)) for path in ours(out) if str(path.relative_to(out)) not in made]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise UserError(
+            f"{out}: {', '.join(wrong[:3])}{more} not what the records give; the same call without --check writes them"
+        )
+
+
+def same(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode(errors="backslashreplace")
+    except OSError:
+        return False
+
+
+def ours(out: Path) -> list[Path]:
+    """The pages of runs in a folder: of what is written there, all whose names depend on the records."""
+    return sorted((out / "runs").glob("????????????.html"))
+
+
+def remove_stale(made: dict[str, str], out: Path) -> None:
+    """Removes pages of runs that are no longer among the records."""
+    for path in ours(out):
+        if str(path.relative_to(out)) not in made:
+            path.unlink()
+
+
+def show(options: Namespace, view: "View") -> None:
+    if options.json:
+        print_json([as_json(sheet) for sheet in view.sheets])
+        return
+    for sheet in view.sheets:
+        kept = [place for place, column in enumerate(sheet.columns) if not column.extra]
+        print(f"\n{sheet.title}. {sheet.caption}")
+        rows = [
+            [entry.cells[place].text + " ".join(entry.cells[place].marks) for place in kept] for entry in sheet.entries
+        ]
+        print_table([sheet.columns[place].name for place in kept], rows, numbers=True)
+        for mark, meaning in sheet.notes:
+            print(f"{mark} {meaning}")
+
+
+def as_json(sheet: "Sheet") -> dict:
+    names = [column.name for column in sheet.columns]
+    rows = [{name: cell.value for name, cell in zip(names, entry.cells)} for entry in sheet.entries]
+    ranked = [{"ranked": entry.ranked, "runs": list(entry.runs)} for entry in sheet.entries]
+    return {
+        "title": sheet.title,
+        "caption": sheet.caption,
+        "rows": [row | extra for row, extra in zip(rows, ranked)],
+    }
+
+
+def said(left_out: tuple[str, ...]) -> str:
+    return "".join(f"; {line}" for line in left_out[:3]) + (f"; and {len(left_out) - 3} more" if left_out[3:] else "")
+
+
+def shipped() -> Path:
+    """The records that come with the project."""
+    return Path(str(files("lra.leaderboard").joinpath("results")))
