@@ -254,7 +254,7 @@ def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
             found[number] = Comparison(float(a.mean() - b.mean()), statistics.paired(a, b), len(both))
     corrected = statistics.holm([comparison.p for comparison in found.values()])
     for number, p in zip(found, corrected):
-        found[number] = found[number]._replace(p=p)
+        found[number] = found[number]._replace(p=round(p, 6))  # the last bits differ from machine to machine
     return [dataclasses.replace(row, comparison=found.get(number)) for number, row in enumerate(rows)]
 
 

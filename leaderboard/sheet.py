@@ -109,8 +109,9 @@ def table_sheet(table: Table) -> Sheet:
     columns = [
         Column("variant", number=False), Column("accuracy %"), Column("95 % interval"),
         Column("above floor", extra=True), Column(versus), Column("p"), Column("seeds"),
-  Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"),
-        Column("steps/s"), Column("MB"), Column("hardware", number=False, extra=True), Column("note", number=False),
+        Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"), Column("steps/s"),
+        Column("MB"), Column("hardware", number=False, extra=len({row.hardware for row in table.rows}) == 1),
+        Column("note", number=False),
     ]  # fmt: skip
     names = labels(table.rows)
     entries = [Entry(row_cells(table, row, name), runs(row), not row.breaches) for row, name in zip(table.rows, names)]

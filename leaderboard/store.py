@@ -28,22 +28,26 @@ def find(results: Path, run: str) -> Record | None:
 def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """All records of some folders, of results or of nothing but records, in an order that does not depend on the disk.
 
+    Of two records of one run the one with predictions counts, else the one of the folder that was named first.
+
     Returns:
       the records, each run once, and what was left out: a line for each file that is no record.
     """
-    records, left_out = [], []
-    places = [folder_of(folder) if folder_of(folder).is_dir() else folder for folder in folders]
-    for path in sorted({path for place in places for path in place.glob("*.json")}):
-        try:
-            records.append(read(path))
-        except UserError as error:
-            left_out.append(str(error))
-    # of two records of one run the one with predictions, else the first in an order of their own
-    records.sort(key=lambda record: json.dumps(record, sort_keys=True), reverse=True)
-    unique = {record["run"]: record for record in sorted(records, key=kept)}
-    return [unique[run] for run in sorted(unique)], left_out
+    found: dict[str, tuple[tuple[bool, int, str], Record]] = {}
+    left_out = []
+    for number, folder in enumerate(folders):
+        place = folder_of(folder) if folder_of(folder).is_dir() else folder
+        for path in sorted(place.glob("*.json")):
+            try:
+                record = read(path)
+            except UserError as error:
+                left_out.append(str(error))
+                continue
+            order = (not has_predictions(record), number, json.dumps(record, sort_keys=True))
+            if record["run"] not in found or order < found[record["run"]][0]:
+                found[record["run"]] = order, record
+    return [found[run][1] for run in sorted(found)], left_out
 
 
-def kept(record: Record) -> bool:
-    """Whether the predictions are in it."""
+def has_predictions(record: Record) -> bool:
     return any(seed["predictions"] for seed in record["seeds"])

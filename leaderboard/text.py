@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from lra.leaderboard.board import Board, Row, Table
 from lra.leaderboard.sheet import Cell, Entry, Sheet
 
-WIDE = ("hardware",)  # columns that are said below a table
-
 
 def markdown(ours: Sequence[Sheet], published: Sequence[Sheet]) -> str:
     """All tables as a Markdown page."""
@@ -43,8 +41,8 @@ def marked(cell: Cell) -> str:
 
 
 def said_below(sheet: Sheet) -> str:
-    """The hardware of a table's rows."""
-    places = [place for place, column in enumerate(sheet.columns) if column.name in WIDE]
+    """The hardware of a table's rows, where it is no column."""
+    places = [place for place, column in enumerate(sheet.columns) if column.extra and column.name == "hardware"]
     return "; ".join(sorted({entry.cells[place].text for entry in sheet.entries for place in places} - {""}))
 
 

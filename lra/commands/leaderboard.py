@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 def build(options: Namespace) -> int:
     """Writes, or with --check compares, everything that shows the records."""
-    view = view_of(options.folders or [options.results], options.reference)
+    folders = options.folders or [options.results, shipped()]
+    for folder in options.folders:
+        if not folder.is_dir():
+            raise UserError(
+                f"{folder} is no folder; name one with records, or none for --results and the project's own"
+            )
+    view = view_of(folders, options.reference)
     if not view.records:
-        named = ", ".join(map(str, options.folders or [options.results]))
+        named = ", ".join(map(str, folders))
         raise UserError(f"there are no records in {named}; 'lra run' makes them" + said(view.left_out))
     out = options.out or options.results / "leaderboard"
     made = outputs(view)
