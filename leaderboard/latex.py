@@ -7,12 +7,11 @@ from lra.leaderboard.sheet import Cell, Sheet
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
     "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': r"\textquotedbl{}", "†": r"\dag{}", "‡": r"\ddag{}", "±": r"$\pm$", "`": r"\textasciigrave{}", "'": "'",
+    '"': "''", "†": r"\dag{}", "‡": r"\ddag{}", "±": r"$\pm$", "`": r"\textasciigrave{}", "'": "'",
     "[": "{[}", "]": "{]}",
 }  # fmt: skip
 HEAD = r"""\documentclass[10pt]{article}
 \usepackage[a4paper,landscape,margin=1cm]{geometry}
-\usepackage[T1]{fontenc}
 \usepackage{booktabs,caption,longtable,textcomp}
 \setlength{\tabcolsep}{4pt}
 \setlength{\LTleft}{0pt}

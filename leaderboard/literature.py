@@ -11,13 +11,17 @@ from typing import NotRequired, TypedDict
 
 from lra.errors import UserError
 from lra.leaderboard.record import misfit, not_json
-from lra.leaderboard.sheet import Cell, Column, Entry, Sheet, number
+from lra.leaderboard.sheet import FLOOR, MARKS, Cell, Column, Entry, Sheet, number
 from lra.leaderboard.statistics import above_floor
 from lra.leaderboard.tracks import FIVE, SIX
 from lra.leaderboard.view import Point, Scaling
 
 FAIL = "FAIL"  # at chance, as papers print it; counts 50 in the average of six
-FLOOR = "†"
+# test examples and majority-class floor of the tasks as the literature has them
+SPLITS = {
+    "listops": (2_000, 0.17), "text": (25_000, 0.5), "retrieval": (17_437, 0.5), "image": (10_000, 0.1),
+    "pathfinder": (20_000, 0.5), "pathx": (20_000, 0.5),
+}  # fmt: skip
 
 
 class System(TypedDict):
@@ -93,7 +97,10 @@ def averages(accuracy: Mapping[str, float | str | None]) -> dict[str, float | No
 
 
 def system_sheet(name: str, collection: Collection) -> Sheet:
-    columns = [Column("system", number=False), *(Column(task) for task in SIX)]
+    columns = [
+        Column("system", number=False),
+        *(Column(f"{task} (floor {100 * floor:g})") for task, (_, floor) in SPLITS.items()),
+    ]
     columns += [Column("average of five"), Column("average of six"), Column("source", number=False)]
     signs = {key: str(place) for place, key in enumerate(collection["notes"], 1)}
     notes = [(signs[key], text) for key, text in collection["notes"].items()]
@@ -109,23 +116,16 @@ def system_sheet(name: str, collection: Collection) -> Sheet:
             differs = claimed is not None and (value is None or abs(claimed - value) > 0.011)
             if differs:
                 mean = "of its cells cannot be made" if value is None else f"of its cells is {value:.2f}"
-                notes.append((f"a{len(notes) + 1}", f"{system['name']}: {claimed:.2f} as printed; the mean {mean}."))
+                notes.append((str(len(notes) + 1), f"{system['name']}: {claimed:.2f} as printed; the mean {mean}."))
             cell = number(value, ".2f")
             cells.append(Cell(cell.text, cell.value, (notes[-1][0],) if differs else ()))
         cells.append(Cell(system["source"], system["source"]))
         entries.append(Entry(tuple(cells)))
     if any(FLOOR in cell.marks for entry in entries for cell in entry.cells):
-        notes.append((FLOOR, "not distinguishable from the floor (binomial test, p > 0.001)"))
+        notes.append((FLOOR, MARKS[FLOOR]))
     return Sheet(
         f"published-{name}", collection["title"], collection["caption"], tuple(columns), tuple(entries), tuple(notes)
     )
-
-
-# test examples and majority-class floor of the tasks as the literature has them
-SPLITS = {
-    "listops": (2_000, 0.17), "text": (25_000, 0.5), "retrieval": (17_437, 0.5), "image": (10_000, 0.1),
-    "pathfinder": (20_000, 0.5), "pathx": (20_000, 0.5),
-}  # fmt: skip
 
 
 def accuracy_cell(task: str, value: float | str | None) -> Cell:
