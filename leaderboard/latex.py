@@ -1,4 +1,4 @@
-"""Tables in LaTeX, with booktabs: a document that compiles, or by \\input between its markers, parts of one."""
+"""Tables in LaTeX, with booktabs: one document that compiles, each table in it under a comment with its name."""
 
 from collections.abc import Sequence
 
