@@ -150,7 +150,8 @@ def make_board(records: Iterable[Record], reference: str = REFERENCE) -> Board:
         key = (label(record), str(variant["version"]), variant["source_sha256"] or "", record["config_sha256"])
         groups[group][key].append(record)
     tables = [table_of(group, rows, reference) for group, rows in sorted(groups.items())]
-    protocols = sorted({table.protocol for table in tables}, key=lambda name: (name not in TRACKS, name))
+    tracks = {name: number for number, name in enumerate(TRACKS)}
+    protocols = sorted({table.protocol for table in tables}, key=lambda name: (tracks.get(name, len(tracks)), name))
     tables.sort(key=lambda table: (protocols.index(table.protocol), place(table.task), table.version, table.data))
     overviews = [overview_of(name, [table for table in tables if table.protocol == name]) for name in protocols]
     return Board(tuple(tables), tuple(overview for overview in overviews if len(overview.tables) > 1))

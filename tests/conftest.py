@@ -1,9 +1,12 @@
 """What several tests need: a small ListOps, prepared once, and the command line as a user sees it."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # what one test has compiled, the next need not; the kill tests turn it off
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax"))
@@ -55,6 +58,33 @@ def small_home(tmp_path_factory) -> Path:
 def home(small_home, monkeypatch) -> Path:
     monkeypatch.setenv("LRA_HOME", str(small_home))
     return small_home
+
+
+def needs(program: str, *names: str) -> str:
+    """The path of a program; without it the test is skipped, or fails where LRA_REQUIRE_TOOLS is set, as in CI."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        message = f"there is no {program} here ({' or '.join(names)}); .ci/run installs it"
+        pytest.fail(message) if os.environ.get("LRA_REQUIRE_TOOLS") else pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="session")
+def pdflatex() -> str:
+    return needs("LaTeX", "pdflatex")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    path = needs("Chromium", "chromium", "chromium-browser", "google-chrome")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # as root Chromium has no sandbox to offer
+        launched = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        yield launched
+        launched.close()
 
 
 def bindings(*lines: str) -> list[str]:

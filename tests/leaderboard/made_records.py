@@ -1,32 +1,40 @@
-"""Records that no run has made."""
+"""Records that no run has made, but that agree with themselves."""
 
 import copy
 import hashlib
-import json
 from typing import Any
 
+import numpy as np
+
+from lra.leaderboard.predictions import labels_file_sha256, pack
+from lra.leaderboard.record import LABELS, run_of
+
 Json = Any
+EXAMPLES = 2_000
+LABELS_OF_TEST = np.random.default_rng(0).integers(0, 10, EXAMPLES)
 PATTERN: dict[str, Json] = {
-    "schema": 1,
-    "run": "0123456789ab",
+    "schema": 2,
+    "run": "",
     "status": "ok",
     "error": None,
     "task": {
         "name": "listops",
         "version": "1.0.0",
         "parameters": {"max_length": 48, "seed": 0},
-        "data_sha256": "d" * 64,
-        "examples": {"train": 20_000, "validation": 1_000, "test": 2_000},
+        "data_sha256": "",
+        "files": {"test.inputs.npy": "d" * 64, LABELS: labels_file_sha256(LABELS_OF_TEST)},
+        "test_labels": pack(LABELS_OF_TEST),
+        "examples": {"train": 20_000, "validation": 1_000, "test": EXAMPLES},
         "floor": {"validation": 0.25, "test": 0.125},
     },
-    "variant": {"name": "local", "version": 1, "paper": "2004.05150", "source_sha256": None},
+    "variant": {"name": "local", "version": 1, "paper": "2004.05150", "source_sha256": None, "source": None},
     "protocol": {"name": "demo", "overrides": []},
-    "config": "train.steps = 600\n",
-    "config_sha256": "c" * 64,
+    "config": "train.select = 'best'\ntrain.steps = 600\n",
+    "config_sha256": "",
     "parameters": 67_210,
     "selection": "best validation accuracy",
     "seeds": [],
-    "curve": [{"step": 50, "split": "train", "loss": [1.5, None]}],
+    "curve": [],
     "measured": {
         "steps_per_second": 12.5,
         "train_seconds": 48.0,
@@ -59,17 +67,58 @@ def changed(record: Json, path: str, value: Json) -> Json:
 def seed_result(seed: int, accuracy: float | None) -> Json:
     """What a record says of a seed; of one that diverged if it has no accuracy."""
     if accuracy is None:
-        return {"seed": seed, "status": "diverged", "step": 70, "validation": None, "test": None}
-    validation, test = {"loss": 1.25, "accuracy": 0.5}, {"loss": 1.5, "accuracy": accuracy}
-    return {"seed": seed, "status": "ok", "step": 600, "validation": validation, "test": test}
+        return {"seed": seed, "status": "diverged", "step": 70, "validation": None, "test": None, "predictions": None}
+    right = np.random.default_rng(seed).permutation(EXAMPLES) < round(accuracy * EXAMPLES)
+    answers = np.where(right, LABELS_OF_TEST, (LABELS_OF_TEST + 1) % 10)
+    validation, test = {"loss": 1.25, "accuracy": 0.5}, {"loss": 1.5, "accuracy": int(right.sum()) / EXAMPLES}
+    return {
+        "seed": seed, "status": "ok", "step": 600, "validation": validation, "test": test, "predictions": pack(answers),
+    }  # fmt: skip
+
+
+def curve_of(seeds: list[Json]) -> list[Json]:
+    """Two lines, by which the scored step is the best."""
+    each = lambda value: [value if seed["status"] == "ok" else None for seed in seeds]
+    return [
+        {"step": 300, "split": "train", "loss": each(1.5), "accuracy": each(0.25), "learning_rate": 0.001},
+        {"step": 600, "split": "validation", "loss": each(1.25), "accuracy": each(0.5)},
+    ]
+
+
+def sealed(record: Json) -> Json:
+    """The record with the hashes that follow from the rest of it."""
+    task, files = record["task"], record["task"]["files"]
+    if files and not task["data_sha256"]:
+        task["data_sha256"] = sha256("".join(f"{name} {digest}\n" for name, digest in files.items()))
+    record["config_sha256"] = record["config_sha256"] or sha256(record["config"])
+    record["run"] = record["run"] or run_of(record, [seed["seed"] for seed in record["seeds"]])
+    return record
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def make(variant: str = "local", accuracy: dict[int, float | None] | None = None, **changes: Json) -> Json:
-    """A record with some test accuracies by seed; in the names of `changes`, "__" stands for the dot of a path."""
+    """A record with some test accuracies by seed, to a half thousandth.
+
+    In the names of `changes`, "__" stands for the dot of a path. Hashes follow from the rest unless they are changed.
+    """
     record = changed(PATTERN, "variant.name", variant)
     record["seeds"] = [seed_result(*item) for item in ({0: 0.5, 1: None} if accuracy is None else accuracy).items()]
+    record["curve"] = curve_of(record["seeds"])
+    if record["seeds"] and all(seed["status"] == "diverged" for seed in record["seeds"]):
+        record["status"] = "diverged"
     for name, value in changes.items():
         record = changed(record, name.replace("__", "."), value)
-    if "run" not in changes:
-        record["run"] = hashlib.sha256(json.dumps(record).encode()).hexdigest()[:12]
+    return sealed(record)
+
+
+def old(record: Json) -> Json:
+    """A record of schema 1 with the same numbers."""
+    record = changed(record, "schema", 1)
+    for part, name in (("task", "files"), ("task", "test_labels"), ("variant", "source")):
+        del record[part][name]
+    for seed in record["seeds"]:
+        del seed["predictions"]
     return record

@@ -1,0 +1,275 @@
+"""The board: what stands in a row, what may share one or a table, averages, ranks, comparisons."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_records import changed, make
+from scipy import stats
+
+from lra.leaderboard import text
+from lra.leaderboard.board import make_board
+from lra.leaderboard.predictions import pack, unpack
+from lra.leaderboard.sheet import sheets
+from lra.leaderboard.tracks import FIVE, SIX
+
+
+def tables(records: list, reference: str = "transformer") -> tuple:
+    return make_board(records, reference).tables
+
+
+def row(*records: dict):
+    """The only row of the only table."""
+    ((found,),) = (table.rows for table in tables([*records]))
+    return found
+
+
+def answering(record: dict, right: dict[int, np.ndarray]) -> dict:
+    """The record with these answers right, by seed, and all others wrong."""
+    labels = unpack(record["task"]["test_labels"], "labels")
+    for seed in record["seeds"]:
+        mine = right[seed["seed"]]
+        seed["predictions"] = pack(np.where(mine, labels, (labels + 1) % 10))
+        seed["test"]["accuracy"] = float(mine.mean())
+    return record
+
+
+# --- What stands in a row --------------------------------------------------------------------------------------
+
+
+def test_mean_and_interval_over_seeds():
+    accuracy = {0: 0.3635, 1: 0.371, 2: 0.352, 5: 0.4005}
+    values = [*accuracy.values()]
+    found = row(make(accuracy=accuracy))
+    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    assert found.interval == pytest.approx((np.mean(values), low, high))
+    assert (found.seeds, found.diverged, found.learnt, found.few) == (4, 0, 4, False)
+    assert found.parameters == 67210
+
+
+@pytest.mark.parametrize(("seeds", "few"), [(1, True), (2, True), (3, False)])
+def test_fewer_than_three_seeds_are_said_to_be_few(seeds, few):
+    assert row(make(accuracy=dict.fromkeys(range(seeds), 0.5))).few is few
+
+
+def test_steps_per_second_are_those_of_one_seed():
+    """Three seeds that make 5 steps a second together make 15 of one seed."""
+    slow = make(accuracy={0: 0.5, 1: 0.5, 2: 0.5}, measured__steps_per_second=5)
+    fast = make(accuracy={3: 0.5}, measured__steps_per_second=20.0)
+    assert row(slow).steps_per_second == 15
+    assert row(slow, fast).steps_per_second == 17.5
+    assert row(make(measured__steps_per_second=None)).steps_per_second is None
+
+
+def test_memory_is_the_most_that_was_seen():
+    assert row(make(measured__memory_bytes={"step": 10, "peak": 30})).memory == 30
+    assert row(make(measured__memory_bytes={})).memory is None
+
+
+def test_a_seed_in_two_records_counts_once():
+    found = row(make(accuracy={0: 0.2, 1: 0.4}), make(accuracy={1: 0.4, 2: 0.9}), make(accuracy={2: 0.9}))
+    assert dict(found.accuracy) == {0: 0.2, 1: 0.4, 2: 0.9}
+
+
+def test_diverged_seeds_are_counted_and_not_averaged():
+    record = make(accuracy={0: 0.2, 1: None, 2: 0.4, 3: None})
+    assert row(record).mean == pytest.approx(0.3)
+    assert (row(record).seeds, row(record).diverged) == (4, 2)
+    # once more and to the end: then it has a score
+    again = row(record, make(accuracy={1: 0.6}))
+    assert again.mean == pytest.approx(0.4)
+    assert (again.seeds, again.diverged) == (4, 1)
+
+
+def test_seeds_that_learnt_nothing_are_counted():
+    """Of 2,000 examples and a floor of 12.5 %, the limit for p < 0.001 is 14.8 %."""
+    found = row(make(accuracy={0: 0.125, 1: 0.145, 2: 0.15, 3: 0.5}))
+    assert (found.learnt, found.above_floor) == (2, True)
+    assert not row(make(accuracy={0: 0.13, 1: 0.14})).above_floor
+
+
+def test_rows_are_ordered_by_mean_and_what_failed_comes_last():
+    records = [
+        make("middle", {0: 0.5, 1: 0.5}),
+        make("worst", {0: 0.0}),
+        make("best", {0: 0.9, 1: 0.3}),
+        make("as-good", {0: 0.5}),
+        make("diverged", {0: None}, status="diverged"),
+        make("failed", {}, status="failed", error="x", measured__steps_per_second=None),
+        make("big", {}, status="out of memory", error="x", measured__steps_per_second=None),
+    ]
+    (table,) = tables(records)
+    assert [found.label for found in table.rows] == ["best", "as-good", "middle", "worst", "big", "diverged", "failed"]
+    assert [found.note for found in table.rows] == [""] * 4 + ["out of memory", "", "failed"]
+
+
+def test_a_row_that_broke_a_rule_comes_after_all_others():
+    (table,) = tables([make("best", {0: 0.9}, selection="last step"), make("fair", {0: 0.2})])
+    assert [(found.label, bool(found.breaches)) for found in table.rows] == [("fair", False), ("best", True)]
+
+
+# --- What may share a row or a table ---------------------------------------------------------------------------
+
+
+def test_overrides_of_the_variant_make_a_row_and_others_a_table():
+    records = [
+        make("local", {0: 0.5}),
+        make("local", {0: 0.6}, protocol__overrides=["local.radius = 4"], config="local.radius = 4\n"),
+        make("local", {0: 0.7}, protocol__overrides=["train.steps = 9"], config="train.steps = 9\n"),
+        make("linear", {0: 0.8}, protocol__overrides=["train.steps = 9"], config="train.steps = 9\n"),
+    ]
+    demo, shorter = sorted(tables(records), key=lambda table: len(table.protocol))
+    assert {found.label for found in demo.rows} == {"local (radius = 4)", "local"}
+    assert {found.label for found in shorter.rows} == {"linear", "local"}
+    assert "train.steps = 9" in shorter.title
+    assert "train.steps = 9" not in demo.title
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task__data_sha256": "e" * 64},
+        {"task__version": "1.0.1"},
+        {"task__name": "text"},
+        {"protocol__name": "paper"},
+        {"protocol__overrides": ["adamw.b1 = 0.8"]},
+        {"protocol__overrides": ["localised.radius = 8"]},
+    ],
+)
+def test_what_is_not_comparable_never_shares_a_table(change):
+    found = tables([make(accuracy={0: 0.5}), make(accuracy={1: 0.7}, **change)])
+    assert len(found) == 2
+    assert sorted((own.label, own.mean) for table in found for own in table.rows) == [("local", 0.5), ("local", 0.7)]
+
+
+@pytest.mark.parametrize(
+    "change", [{"variant__source_sha256": "a" * 64}, {"variant__version": 2}, {"config": "local.radius = 3\n"}]
+)
+def test_other_code_or_configuration_is_a_row_of_its_own(change):
+    (table,) = tables([make(accuracy={0: 0.5}), make(accuracy={0: 0.7, 1: 0.9}, **change)])
+    assert sorted(len(found.accuracy) for found in table.rows) == [1, 2]
+    # and no two rows have the same name
+    (sheet,) = sheets(make_board([make(accuracy={0: 0.5}), make(accuracy={0: 0.7, 1: 0.9}, **change)]))
+    assert len({entry.cells[0].text for entry in sheet.entries}) == 2
+
+
+# --- Comparison ------------------------------------------------------------------------------------------------
+
+
+def test_comparison_is_mcnemars_corrected_for_the_number_of_rows():
+    rng = np.random.default_rng(0)
+    right = {
+        name: {0: rng.random(2000) < share} for name, share in (("transformer", 0.4), ("local", 0.45), ("s5", 0.41))
+    }
+    (table,) = tables([answering(make(name, {0: 0.5}), own) for name, own in right.items()])
+    found = {own.label: own.comparison for own in table.rows}
+    assert found.pop("transformer") is None
+    p = {}
+    for name in found:
+        ours, theirs = right[name][0], right["transformer"][0]
+        p[name] = stats.binomtest(int((ours & ~theirs).sum()), int((ours ^ theirs).sum())).pvalue
+        assert found[name].difference == pytest.approx(ours.mean() - theirs.mean())
+    smaller, larger = sorted(p, key=p.get)
+    assert found[smaller].p == pytest.approx(2 * p[smaller], abs=1e-6)
+    assert found[larger].p == pytest.approx(max(2 * p[smaller], p[larger]), abs=1e-6)
+
+
+def test_comparison_takes_the_seeds_that_both_have():
+    base, own = make("transformer", {0: 0.5, 1: 0.5, 7: 0.5}), make("local", {1: 0.5, 7: 0.5, 9: 0.9})
+    (table,) = tables([base, own])
+    (found,) = (row for row in table.rows if row.label == "local")
+    assert found.comparison.seeds == 2
+
+
+def test_any_row_can_be_the_reference():
+    records = [make("transformer", {0: 0.5}), make("local", {0: 0.25}), make("linear", {0: 0.75})]
+    (table,) = tables(records, "linear")
+    assert table.reference == "linear"
+    assert {own.label for own in table.rows if own.comparison} == {"transformer", "local"}
+    (table,) = tables(records, "nobody")
+    assert not any(own.comparison for own in table.rows)
+
+
+def test_without_predictions_there_is_no_comparison():
+    old = changed(make("local", {0: 0.5}), "seeds.0.predictions", None)
+    (table,) = tables([make("transformer", {0: 0.5}), old])
+    assert not any(own.comparison for own in table.rows)
+
+
+# --- All tasks -------------------------------------------------------------------------------------------------
+
+LEARNT = {"listops": 0.4, "text": 0.6, "retrieval": 0.7, "image": 0.5, "pathfinder": 0.8, "pathx": 0.9}
+
+
+def on(task: str, variant: str, accuracy: dict, **changes) -> dict:
+    floor = 0.5 if task == "pathx" else 0.125
+    return make(variant, accuracy, task__name=task, task__floor__test=floor, **changes)
+
+
+def test_both_averages_of_the_literature():
+    records = [on(task, "local", {0: share, 1: share}) for task, share in LEARNT.items()]
+    (overview,) = make_board(records).overviews
+    (line,) = overview.lines
+    assert [table.task for table in overview.tables] == [*SIX]
+    assert line.five == pytest.approx(np.mean([LEARNT[task] for task in FIVE]))
+    assert line.six == pytest.approx(np.mean([*LEARNT.values()]))
+
+
+@pytest.mark.parametrize(("seeds", "counts"), [((0.9, 0.9, 0.5), (0.9 + 0.9 + 0.5) / 3), ((None, 0.498), 0.5)])
+def test_a_seed_that_did_not_learn_pathx_counts_half(seeds, counts):
+    records = [on(task, "local", {0: 0.6}) for task in FIVE] + [on("pathx", "local", dict(enumerate(seeds)))]
+    (line,) = make_board(records).overviews[0].lines
+    assert line.six == pytest.approx((5 * 0.6 + counts) / 6)
+    assert line.five == pytest.approx(0.6)
+    assert line.cells["pathx"].learnt == sum(share == 0.9 for share in seeds)
+
+
+def test_no_average_where_a_task_is_missing():
+    records = [on(task, "local", {0: 0.6}) for task in FIVE[1:]]
+    (line,) = make_board(records).overviews[0].lines
+    assert (line.five, line.six) == (None, None)
+    records += [on("listops", "local", {0: 0.6})]
+    (line,) = make_board(records).overviews[0].lines
+    assert (line.five, line.six) == (pytest.approx(0.6), None)
+
+
+def test_borda_ranks_those_that_have_every_task():
+    scores = {"a": (0.9, 0.7), "b": (0.8, 0.8), "c": (0.7, 0.6)}
+    records = [
+        on(task, name, {0: own[place]}) for name, own in scores.items() for place, task in enumerate(("text", "image"))
+    ]
+    records.append(on("text", "d", {0: 0.95}))
+    (overview,) = make_board(records).overviews
+    assert {line.label: (line.points, line.rank) for line in overview.lines} == {
+        "a": (3.0, 1), "b": (3.0, 1), "c": (0.0, 3), "d": (None, None),
+    }  # fmt: skip
+
+
+def test_a_row_that_broke_a_rule_is_in_no_overview():
+    records = [on(task, name, {0: 0.6}) for task in ("text", "image") for name in ("a", "b")]
+    records.append(on("text", "c", {0: 0.9}, selection="last step"))
+    (overview,) = make_board(records).overviews
+    assert {line.label for line in overview.lines} == {"a", "b"}
+
+
+def test_protocols_have_overviews_of_their_own():
+    records = [on(task, "a", {0: 0.6}, protocol__name=name) for task in ("text", "image") for name in ("demo", "paper")]
+    assert [overview.protocol for overview in make_board(records).overviews] == ["paper", "demo"]
+
+
+# --- The same bytes --------------------------------------------------------------------------------------------
+
+MANY = [
+    make(name, {0: 0.25, 1: share, 2: None}, task__name=task, protocol__name=protocol, **change)
+    for name, share in (("transformer", 0.5), ("local", 0.75), ("s5", 0.5))
+    for task in ("listops", "image")
+    for protocol, change in (("demo", {}), ("paper", {}), ("demo", {"protocol__overrides": ["train.steps = 5"]}))
+]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.permutations(MANY))
+def test_order_of_the_records_does_not_matter(records):
+    board, expected = make_board(records), make_board(MANY)
+    assert text.as_csv(board) == text.as_csv(expected)
+    assert sheets(board) == sheets(expected)
