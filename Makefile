@@ -51,7 +51,7 @@ $(COMPILERS)/done: $(VENV)/dev
 demo: $(VENV)/lra
 	@$(VENV)/bin/lra prepare $(TASK) --protocol demo
 	@$(VENV)/bin/lra run --task $(TASK) --variant $(VARIANTS) --protocol demo --seeds $(SEEDS)
-	@$(VENV)/bin/lra leaderboard
+	@$(VENV)/bin/lra leaderboard build
 
 # Where there are no such compilers for a machine, the tests that need them say so and are skipped.
 test: $(VENV)/dev

@@ -10,6 +10,9 @@ from typing import NoReturn
 import lra
 from lra.errors import UsageError, UserError, unknown
 
+GROUPS = {
+    "leaderboard": "Tables and pages from records, and records for others' tables.",
+}
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 the call was wrong."
 
 
@@ -51,9 +54,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"lra {lra.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
+    groups: dict[str, argparse._SubParsersAction] = {}
+
     def command(name: str, summary: str, *parents: Parser) -> Parser:
-        return commands.add_parser(
-            name,
+        """A command, or with a name of two words an action of one."""
+        first, _, action = name.partition(" ")
+        if action and first not in groups:
+            groups[first] = commands.add_parser(first, help=GROUPS[first], description=GROUPS[first]).add_subparsers(
+                dest="action", metavar="ACTION", parser_class=Parser
+            )
+        return (groups[first] if action else commands).add_parser(
+            action or first,
             help=summary,
             description=summary,
             epilog=EPILOG,
@@ -134,17 +145,30 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     bench.add_argument("--minutes", type=float, metavar="N", help="begin nothing new after so many (default: no limit)")
     bench.add_argument("--again", action="store_true", help="forget what was measured before")
 
-    command("leaderboard", "Print the tables of all records, and write them as Markdown and CSV.", results)
+    build = command("leaderboard build", "Make all tables and the site from records.", results)
+    build.add_argument(
+        "folders", nargs="*", type=Path, metavar="DIR", help="with records (default: --results and the project's own)"
+    )
+    build.add_argument("--out", type=Path, metavar="DIR", help="where to (default: leaderboard in --results)")
+    build.add_argument("--reference", default="transformer", metavar="ROW", help="compared with (default: %(default)s)")
+    build.add_argument("--check", action="store_true", help="write nothing, and fail if a file is not what would be")
 
-    names = list(commands.choices)
-    if words and not words[0].startswith("-") and words[0] not in names:
-        raise unknown("command", words[0], names)
+    if words and not words[0].startswith("-") and words[0] not in commands.choices:
+        raise unknown("command", words[0], commands.choices)
+    if words and words[0] in groups:
+        actions = groups[words[0]].choices
+        if len(words) < 2:
+            raise UsageError(f"lra {words[0]} does nothing by itself; say lra {words[0]} {' or '.join(actions)}")
+        if not words[1].startswith("-") and words[1] not in actions:
+            raise unknown(f"action of lra {words[0]}", words[1], actions)
     options, rest = parser.parse_known_args(words)
     if options.command is None and not rest:
         parser.print_help()
         raise SystemExit(2)
     if rest:
         known = commands.choices[options.command] if options.command else parser
+        if options.command in groups:
+            known = groups[options.command].choices[options.action]
         raise unknown("option" if rest[0].startswith("-") else "argument", rest[0], known._option_string_actions)
     return options
 
@@ -157,7 +181,8 @@ def main(words: Sequence[str] | None = None) -> int:
         options = parse(words)
         import lra.commands
 
-        return int(getattr(lra.commands, options.command)(options))
+        name = "_".join(filter(None, (options.command, getattr(options, "action", None))))
+        return int(getattr(lra.commands, name)(options))
     except UserError as error:
         if debug:
             raise

@@ -177,5 +177,5 @@ def new(options: Namespace) -> int:
         return print_json({"variant": name, "file": str(path.resolve())})
     print(f"written to {path}; next:\n\n    lra check --import {path} {name}")
     print(f"    lra run --import {path} --task listops --variant {name} --protocol demo --seeds 0,1,2")
-    print("    lra leaderboard")
+    print("    lra leaderboard build")
     return 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lra.leaderboard.view import View
 
 
-def build(options: Namespace) -> int:
+def leaderboard_build(options: Namespace) -> int:
     """Writes, or with --check compares, everything that shows the records."""
     folders = options.folders or [options.results, shipped()]
     for folder in options.folders:

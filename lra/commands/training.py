@@ -1,11 +1,10 @@
-"""Commands that train, and that show what came of it."""
+"""The command that trains."""
 
 from argparse import Namespace
 
 from lra.commands.data import announce
-from lra.commands.output import print_json, print_table
+from lra.commands.output import print_json
 from lra.errors import UsageError, UserError
-from lra.files import write_atomically
 from lra.leaderboard.record import Record
 from lra.progress import Display
 
@@ -61,28 +60,6 @@ def run(options: Namespace) -> int:
         print_json(records)
     if failures:
         raise UserError(f"{len(failures)} of {len(plans)} runs failed: {', '.join(failures)}")
-    return 0
-
-
-def leaderboard(options: Namespace) -> int:
-    from lra.leaderboard import store, table
-
-    records = store.load([options.results])
-    if not records:
-        raise UserError(f"there are no records in {store.folder_of(options.results)}; 'lra run' makes them")
-    found = table.tables(records)
-    pages = [options.results / "leaderboard.md", options.results / "leaderboard.csv"]
-    for path, text in zip(pages, (table.markdown(found), table.as_csv(found))):
-        write_atomically(path, text)
-    if options.json:
-        return print_json(
-            [{"title": part.title, "floor": part.floor, "rows": [vars(row) for row in part.rows]} for part in found]
-        )
-    for part in found:
-        print(f"\n{part.title}. {part.caption}")
-        names = table.header(part)
-        print_table(names, [table.cells(part, row)[: len(names)] for row in part.rows], numbers=True)
-    print(f"written to {pages[0]} and {pages[1].name}")
     return 0
 
 

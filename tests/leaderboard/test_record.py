@@ -1,20 +1,27 @@
 """Records: what is written is read back; what is not a record is an error that says where it is not."""
 
+import base64
 import copy
 import json
+import multiprocessing
 import os
+import zlib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from made_records import at, changed, make
+from made_records import at, changed, make, old, sealed
 
 from lra.errors import UserError
+from lra.files import sha256, sha256_text
 from lra.leaderboard import store
-from lra.leaderboard.record import file_name, read, write
+from lra.leaderboard.predictions import labels_file_sha256, pack, unpack
+from lra.leaderboard.record import LABELS, file_name, read, write
 
-RECORD = make(run="0123456789ab")
+RECORD = make()
 TEXTS = [
     "run", "status", "task.name", "task.version", "task.data_sha256", "variant.name", "variant.paper", "protocol.name",
     "config", "config_sha256", "selection", "seeds.0.status", "measured.finished_at",
@@ -76,7 +83,7 @@ def refused(path: Path, what: str) -> None:
     [
         RECORD,
         make(accuracy={}, status="failed", error="ValueError: no", measured__steps_per_second=None, measured__git=None),
-        make(accuracy={3: None}, status="diverged", variant__source_sha256="a" * 64),
+        make(accuracy={3: None}, variant__source_sha256="a" * 64),
         make(protocol__overrides=['local.name = "π | \\n"'], measured__compile_seconds=0.1 + 0.2),
     ],
     ids=["ok", "failed", "diverged", "odd texts"],
@@ -131,7 +138,7 @@ def test_missing_key(tmp_path, path):
 @pytest.mark.parametrize(("path", "value"), WRONG, ids=lambda value: str(value))
 def test_wrong_value(tmp_path, path, value):
     finite = value == value and value not in (float("inf"), -float("inf"))
-    what = ("schema version" if path == "schema" and value is not True else f"record.{path}") if finite else "JSON"
+    what = ("schema version" if path == "schema" else f"record.{path}") if finite else "JSON"
     refused(put(tmp_path, changed(RECORD, path, value)), what)
 
 
@@ -142,9 +149,29 @@ def test_numbers_without_an_end_in_json(tmp_path):
         refused(put(tmp_path, raw), "record.seeds.0.test.loss")
 
 
-@pytest.mark.parametrize("schema", [0, 2, "1", None, [1]])
+@pytest.mark.parametrize("schema", [0, -1, "1", None, [1]])
 def test_other_schema(tmp_path, schema):
     refused(put(tmp_path, changed(RECORD, "schema", schema)), f"schema version {schema!r}")
+
+
+@pytest.mark.parametrize("schema", [3, 10**9])
+def test_newer_schema(tmp_path, schema):
+    with pytest.raises(UserError, match=f"schema version {schema}.* take a newer lra"):
+        read(put(tmp_path, changed(RECORD, "schema", schema)))
+
+
+def test_records_of_schema_1_are_read(tmp_path):
+    """As they were written: without predictions, labels, and the source."""
+    before = old(make(accuracy={0: 0.5, 1: None, 2: 0.25}))
+    assert "predictions" not in json.dumps(before)
+    found = read(put(tmp_path, before))
+    assert found["schema"] == 2
+    assert [seed["predictions"] for seed in found["seeds"]] == [None] * 3
+    assert (found["task"]["test_labels"], found["variant"]["source"]) == (None, None)
+    assert [seed["test"] for seed in found["seeds"]] == [seed["test"] for seed in before["seeds"]]
+    for path in ("task", "variant", "seeds", "seeds.0"):
+        for value in (None, 3, "x"):
+            refused(put(tmp_path, changed(before, path, value)), "some.record.json")
 
 
 @pytest.mark.parametrize(
@@ -255,13 +282,154 @@ def test_load_reads_all_folders_and_each_run_once(tmp_path):
     for folder, some in {"one": (a, b), "two": (b, c)}.items():
         for record in some:
             write(record, store.folder_of(tmp_path / folder))
-    found = store.load([tmp_path / "one", tmp_path / "two", tmp_path / "nowhere"])
+    found, left_out = store.load([tmp_path / "one", tmp_path / "two", tmp_path / "nowhere"])
+    assert left_out == []
     assert sorted(found, key=lambda r: r["run"]) == sorted([a, b, c], key=lambda r: r["run"])
 
 
-def test_load_names_the_file_that_is_no_record(tmp_path):
-    write(RECORD, store.folder_of(tmp_path))
+def test_load_leaves_out_and_names_what_is_no_record(tmp_path):
+    path = write(RECORD, store.folder_of(tmp_path))
     broken = store.folder_of(tmp_path) / "listops.demo.local.broken.json"
     broken.write_text("{")
-    with pytest.raises(UserError, match=str(broken)):
-        store.load([tmp_path])
+    found, (line,) = store.load([tmp_path])
+    assert found == [RECORD]
+    assert str(broken) in line
+    assert store.load([path.parent]) == ([RECORD], [line])  # a folder of nothing but records
+
+
+def test_of_two_records_of_one_run_the_one_with_predictions_counts(tmp_path):
+    write(old(RECORD), store.folder_of(tmp_path / "old"))
+    write(RECORD, store.folder_of(tmp_path / "new"))
+    for order in (("old", "new"), ("new", "old")):
+        assert store.load(tmp_path / name for name in order)[0] == [RECORD]
+    slower = changed(RECORD, "measured.train_seconds", 99.0)
+    write(slower, store.folder_of(tmp_path / "mine"))
+    assert store.load([tmp_path / "mine", tmp_path / "new"])[0] == [slower]
+    assert store.load([tmp_path / "new", tmp_path / "mine"])[0] == [RECORD]
+
+
+# --- What contradicts itself -----------------------------------------------------------------------------------
+
+WITH_SOURCE = make(accuracy={0: 0.5, 1: 0.25}, variant__source="x = 1\n", variant__source_sha256=sha256_text("x = 1\n"))
+
+
+def test_a_record_with_its_source_is_read(tmp_path):
+    assert read(put(tmp_path, WITH_SOURCE)) == WITH_SOURCE
+
+
+OTHER = pack(np.arange(2000) % 7)
+CONTRADICTIONS = [
+    ("seeds.0.test.accuracy", 0.5005, "test accuracy of seed 0"),
+    ("seeds.0.test.accuracy", 1.5, "not a share"),
+    ("seeds.0.predictions", None, "not both"),
+    ("seeds.0.predictions", OTHER, "test accuracy of seed 0"),
+    ("seeds.0.predictions.sha256", "0" * 64, "predictions of seed 0 is damaged"),
+    ("seeds.0.predictions.count", 1999, "has not the 1,999 examples"),
+    ("seeds.0.predictions.count", 10**12, "not 1 to"),
+    ("seeds.0.predictions.deflated", "!!", "cannot be unpacked"),
+    ("seeds.0.predictions.deflated", "AAAA", "cannot be unpacked"),
+    ("seeds.0.predictions", pack(np.zeros(1999, int)), "1,999 predictions for 2,000 labels"),
+    ("seeds.1.seed", 0, "twice"),
+    ("seeds.0.status", "diverged", "seed 0"),
+    ("task.test_labels", OTHER, "not those of the data"),
+    ("task.files", {}, "not the hash of the task's files"),
+    ("task.data_sha256", "0" * 64, "run is not the hash"),
+    ("task.examples.test", 1000, "2,000 labels and 1,000 test examples"),
+    ("config", "train.steps = 601\n", "config_sha256"),
+    ("variant.source", "x = 2\n", "source_sha256"),
+    ("variant.name", "linear", "run is not the hash"),
+    ("run", "0123456789ab", "run is not the hash"),
+    ("status", "diverged", "status is"),
+    ("curve.0.loss", [1.0], "curve"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what"), CONTRADICTIONS, ids=[f"{path}-{what}" for path, _, what in CONTRADICTIONS]
+)
+def test_what_contradicts_itself_is_refused(tmp_path, path, value, what):
+    refused(put(tmp_path, changed(WITH_SOURCE, path, value)), what)
+
+
+def test_labels_of_other_data_are_refused_even_if_all_hashes_are_made_anew(tmp_path):
+    """Whoever changes labels changes the data's hash, and so leaves the table."""
+    record = changed(WITH_SOURCE, "task.test_labels", OTHER)
+    record["task"]["files"][LABELS] = labels_file_sha256(np.arange(2000) % 7)
+    for seed in record["seeds"]:
+        seed["test"]["accuracy"] = float((unpack(seed["predictions"], "p") == np.arange(2000) % 7).mean())
+    refused(put(tmp_path, record), "data_sha256")
+    record["task"]["data_sha256"], record["run"] = "", ""
+    found = read(put(tmp_path, sealed(record)))
+    assert found["task"]["data_sha256"] != WITH_SOURCE["task"]["data_sha256"]
+
+
+def test_a_few_bytes_that_unpack_to_many_are_refused(tmp_path):
+    bomb = base64.b64encode(zlib.compress(bytes(50_000_000), 9)).decode()
+    assert len(bomb) < 100_000
+    refused(put(tmp_path, changed(RECORD, "seeds.0.predictions.deflated", bomb)), "has not the 2,000 examples")
+
+
+def test_labels_are_hashed_as_numpy_writes_them(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 10, 77)
+    np.save(tmp_path / "labels.npy", labels.astype(np.int32))
+    assert labels_file_sha256(labels) == sha256(tmp_path / "labels.npy")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=300))
+def test_predictions_are_unpacked_as_they_were(classes):
+    assert unpack(pack(np.array(classes)), "p").tolist() == classes
+
+
+@pytest.mark.parametrize("classes", [[-1], [256], [0.5]])
+def test_only_classes_are_packed(classes):
+    with pytest.raises(ValueError, match="0 to 255"):
+        pack(np.array(classes))
+
+
+# --- Sizes, tricks, and many writers ---------------------------------------------------------------------------
+
+
+def test_a_million_seeds_are_refused(tmp_path):
+    one = json.dumps(RECORD["seeds"][1])
+    raw = json.dumps(changed(RECORD, "seeds", "HERE"))
+    refused(put(tmp_path, raw.replace('"HERE"', "[" + ",".join([one] * 300_000) + "]")), "some.record.json")
+    seeds = [changed(RECORD["seeds"][1], "seed", number) for number in range(1001)]
+    record = changed(changed(RECORD, "seeds", seeds), "curve", [])
+    refused(put(tmp_path, sealed(changed(changed(record, "run", ""), "status", "diverged"))), "1,001 seeds")
+
+
+TRICKS = [
+    "../../etc/passwd", "/etc/passwd", "a/b", "..", ".hidden", "a\\b", "<script>alert(1)</script>", "a b",
+    '" onload="x', r"\input{x}", "", "a" * 65, "a\x00b", "a\n", "\u202etxt", "C:\\x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.parametrize("path", ["task.name", "variant.name", "protocol.name", "run"])
+def test_names_that_are_none_are_refused(tmp_path, path, trick):
+    refused(put(tmp_path, changed(RECORD, path, trick)), f"record.{path}")
+
+
+def write_many(folder: Path, writer: int, started: Any) -> None:
+    started.wait()
+    for number in range(25):
+        write(make(accuracy={writer * 100 + number: 0.5}), store.folder_of(folder))
+        write(RECORD, store.folder_of(folder))
+
+
+def test_eight_processes_that_write_at_once_lose_nothing(tmp_path):
+    spawn = multiprocessing.get_context("fork")
+    started = spawn.Barrier(8)
+    writers = [spawn.Process(target=write_many, args=(tmp_path, writer, started)) for writer in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 8
+    found, left_out = store.load([tmp_path])
+    assert left_out == []
+    seeds = sorted(seed["seed"] for record in found if record != RECORD for seed in record["seeds"])
+    assert seeds == sorted(writer * 100 + number for writer in range(8) for number in range(25))
+    assert RECORD in found
+    assert len([*store.folder_of(tmp_path).iterdir()]) == 201  # and nothing half-written beside them
