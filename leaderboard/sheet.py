@@ -66,6 +66,7 @@ class Sheet:
       name: short, for addresses and file names: letters, digits and hyphens.
       floor: of its task, in per cent; None where there are several tasks.
       notes: what the marks mean, in the order in which they occur.
+      source: what of the board it shows, row by row, for those who draw it; None for the literature.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Sheet:
     entries: tuple[Entry, ...]
     notes: tuple[tuple[str, str], ...] = ()
     floor: float | None = None
+    source: Table | Overview | None = None
 
 
 def sheets(board: Board) -> list[Sheet]:
@@ -121,7 +123,7 @@ def table_sheet(table: Table) -> Sheet:
     caption = f"{floor}, {table.examples:,} test examples, data {table.data[:12]}.{rules}"
     return tidy(
         Sheet(slug(f"{table.protocol} {table.task}"), table.title, caption, tuple(columns), tuple(entries),
-              floor=100 * table.floor)
+              floor=100 * table.floor, source=table)
     )  # fmt: skip
 
 
@@ -220,7 +222,7 @@ def overview_sheet(overview: Overview) -> Sheet:
     return tidy(
         Sheet(
             slug(f"{overview.protocol} overview"), f"All tasks, protocol {overview.protocol}", " ".join(sentences),
-            tuple(columns), tuple(entries),
+            tuple(columns), tuple(entries), source=overview,
         )
     )  # fmt: skip
 

@@ -1,0 +1,63 @@
+"""Axes: from numbers to places, and the ticks that people like."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """Places on an axis, linear or logarithmic.
+
+    Attributes:
+      low, high: numbers at the ends.
+      start, end: places of the ends.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        low, high = self.measure(self.low), self.measure(self.high)
+        return self.start + (self.measure(value) - low) / (high - low) * (self.end - self.start)
+
+    def measure(self, value: float) -> float:
+        return math.log(max(value, 1e-300)) if self.log else value
+
+    def ticks(self) -> list[float]:
+        return log_ticks(self.low, self.high) if self.log else linear_ticks(self.low, self.high)
+
+
+def around(values: Sequence[float], start: float, end: float, log: bool = False, zero: bool = False) -> Scale:
+    """A scale with room for all values, and some more."""
+    low, high = min(values), max(values)
+    if log:
+        spread = max((high / low) ** 0.08, 1.1)
+        return Scale(low / spread, high * spread, start, end, True)
+    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    return Scale(0.0 if zero else low - room, high + room, start, end)
+
+
+def linear_ticks(low: float, high: float, about: int = 6) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten."""
+    raw = (high - low) / about
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [step * place for place in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of each power of ten, or the powers alone where those are too many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    inside = [value for value in found if low <= value <= high]
+    return [value for value in inside if math.log10(value) % 1 == 0] if len(inside) > 8 else inside
+
+
+def shown(value: float) -> str:
+    """A tick's number."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
