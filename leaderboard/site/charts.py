@@ -32,8 +32,10 @@ def at(x: float) -> float:
     return round(x, 1)
 
 
-def x_axis(scale: Scale, top: float, bottom: float, title: str) -> Iterable[Markup]:
-    for tick in scale.ticks():
+def x_axis(
+    scale: Scale, top: float, bottom: float, title: str, ticks: Sequence[float] | None = None
+) -> Iterable[Markup]:
+    for tick in ticks or scale.ticks():
         x = at(scale(tick))
         yield element("line", x1=x, x2=x, y1=at(top), y2=at(bottom), class_="grid")
         yield element("text", shown(tick), x=x, y=at(bottom + 16), class_="tick middle")

@@ -10,10 +10,18 @@ from lra.leaderboard.view import Scaling, View
 
 
 def index_page(view: View) -> str:
+    published = {sheet.name for sheet in view.published}
+    told = {scaling.name: scaling for scaling in view.scalings if scaling.name in published}  # beside their table
     groups = [
         ("Results", [(sheet.name, sheet.title, section(sheet, table_of(sheet, view))) for sheet in view.sheets]),
-        ("Time and memory", [(own.name, own.title, scaling_section(own)) for own in view.scalings]),
-        ("From the literature", [(sheet.name, sheet.title, section(sheet, None)) for sheet in view.published]),
+        (
+            "Time and memory",
+            [(own.name, own.title, scaling_section(own)) for own in view.scalings if own.name not in told],
+        ),
+        (
+            "From the literature",
+            [(sheet.name, sheet.title, section(sheet, None, told.get(sheet.name))) for sheet in view.published],
+        ),
     ]
     if view.left_out:
         groups.append(("Left out", [("left-out", "Files that are no records", left_out(view))]))
@@ -47,9 +55,9 @@ def table_of(sheet: Sheet, view: View) -> Table | None:
     ), None)  # fmt: skip
 
 
-def section(sheet: Sheet, table: Table | None) -> Markup:
+def section(sheet: Sheet, table: Table | None, scaling: Scaling | None = None) -> Markup:
     """A table, with pictures where there is more to see than its numbers."""
-    figures: Child = None
+    figures: Child = element("div", lengths(scaling), class_="figures") if scaling else None
     if table is not None and len(table.rows) > 1:
         figures = element("div", bars(sheet.name, table), scatter(sheet.name, table), class_="figures")
     notes = [element("li", element("sup", mark), " ", meaning) for mark, meaning in sheet.notes]

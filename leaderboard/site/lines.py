@@ -1,6 +1,5 @@
 """Pictures with lines: the curves of a run, and time and memory against length."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 from lra.leaderboard.record import Record
@@ -11,11 +10,6 @@ from lra.leaderboard.view import Point, Scaling
 
 WIDTH, PANEL = 680, 320
 HUES = 8
-
-
-def hue(name: str) -> int:
-    """A colour of the palette, the same for a name everywhere."""
-    return hashlib.sha256(name.encode(errors="replace")).digest()[0] % HUES
 
 
 def path(points: Sequence[tuple[float, float]], kind: str) -> Markup:
@@ -79,8 +73,8 @@ def lengths(scaling: Scaling) -> list[Markup]:
     megabytes: Callable[[Point], float | None] = lambda point: point.megabytes
     found = []
     for name, title, value in (
-        ("speed", "Training steps a second", rate),
-        ("memory", "Memory of a training step, MB", megabytes),
+        ("speed", "Training steps a second against length", rate),
+        ("memory", "Memory of a training step against length, MB", megabytes),
     ):
         points = [(point.model, point.length, number) for point in scaling.points if (number := value(point))]
         if len({length for _, length, _ in points}) > 1:
@@ -94,15 +88,19 @@ def length_panel(name: str, title: str, points: Sequence[tuple[str, int, float]]
     left, right, top, bottom = 66, WIDTH - 12 - widest, 14, max(300, 14 + 14 * len(models))
     x = around([length for _, length, _ in points], left, right, log=True)
     y = around([value for _, _, value in points], bottom, top, log=True)
-    parts: list[Child] = [x_axis(x, top, bottom, "tokens"), y_axis(y, left, right, title)]
+    spans = sorted({length for _, length, _ in points})
+    parts: list[Child] = [x_axis(x, top, bottom, "tokens", spans if len(spans) <= 8 else None)]
+    parts.append(y_axis(y, left, right, "MB" if "MB" in title else "steps/s"))
     ends = []
-    for model in models:
+    for number, model in enumerate(models):
         own = sorted((length, value) for other, length, value in points if other == model)
         places = [(x(length), y(value)) for length, value in own]
         marks = [element("circle", cx=at(px), cy=at(py), r=2.5, class_="dot") for px, py in places]
         words = element("title", f"{model}: " + ", ".join(f"{value:g} at {length:,}" for length, value in own))
-        parts.append(element("g", words, path(places, "series"), *marks, class_=f"hue{hue(model)}"))
+        parts.append(
+            element("g", words, path(places, "series"), *marks, class_=f"hue{number % HUES} dash{number // HUES}")
+        )
         ends.append((model, places[-1][1]))
-    parts.append(end_labels(ends, right, lambda model: f"label ink{hue(model)}"))
+    parts.append(end_labels(ends, right, lambda model: f"label ink{models.index(model) % HUES}"))
     described = f"{len(models)} lines against length, both axes logarithmic: {', '.join(models)}."
     return figure(name, title, described, bottom + 42, *parts)
