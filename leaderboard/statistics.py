@@ -74,6 +74,27 @@ def paired(ours: Bool[np.ndarray, "seeds examples"], theirs: Bool[np.ndarray, "s
     return float(min(1.0, 2 * distribution[middle + far :].sum() if far else 1.0))
 
 
+def welch(ours: Sequence[float], theirs: Sequence[float]) -> tuple[Interval, float]:
+    """The difference of two means with its 95 % confidence interval, and the two-sided p-value of its being none.
+
+    Welch's t-test (Biometrika 34, 1947), for values that are not paired and whose variances differ.
+
+    Raises:
+      ValueError: there are fewer than two values on a side.
+    """
+    if min(len(ours), len(theirs)) < 2:
+        raise ValueError("fewer than two values")
+    difference = float(np.mean(ours) - np.mean(theirs))
+    parts = [float(np.var(values, ddof=1)) / len(values) for values in (ours, theirs)]
+    error = sum(parts) ** 0.5
+    if not error:
+        return Interval(difference, difference, difference), float(difference == 0)
+    freedom = error**4 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (ours, theirs)))
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    p = 2 * float(special.stdtr(freedom, -abs(difference) / error))
+    return Interval(difference, difference - half, difference + half), p
+
+
 def binomial_half(n: int) -> Float[np.ndarray, " n+1"]:
     """P(X = 0..n) for X ~ Binomial(n, 1/2)."""
     k = np.arange(n + 1)

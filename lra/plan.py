@@ -218,18 +218,26 @@ def draft_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], ove
     found = task_of(task, protocol)
     if variant not in VARIANTS:
         raise unknown("variant", variant, VARIANTS)
+    return drafted(found, variant, protocol, seeds, configure(found, variant, protocol, overrides))
+
+
+def drafted(task: Task, variant: str, protocol: str, seeds: Sequence[int], overrides: tuple[str, ...]) -> Plan:
+    """The draft of a plan from gin's configuration as it stands, wherever that came from.
+
+    Raises:
+      UsageError: as `draft_plan`.
+    """
     if not seeds or len(set(seeds)) < len(seeds) or not all(0 <= seed < 1 << 32 for seed in seeds):
         raise UsageError(f"seeds {','.join(map(str, seeds))} are not different whole numbers from 0 to 2^32 - 1")
-    normalised = configure(found, variant, protocol, overrides)
-    recipe = f"{found.name}, {variant}, {protocol}"
-    source = built(found.source, recipe)
+    recipe = f"{task.name}, {variant}, {protocol}"
+    source = built(task.source, recipe)
     encoder, train = built(EncoderConfig, recipe), built(TrainConfig, recipe)
-    pair = built(PairConfig, recipe) if found.documents == 2 else None
+    pair = built(PairConfig, recipe) if task.documents == 2 else None
     optimizer, schedule = built(adamw, recipe)
     if train.select == "best" and not source.sizes["validation"]:
-        raise UsageError(f"{found.name} has no validation split here, so train.select = 'best' cannot be")
+        raise UsageError(f"{task.name} has no validation split here, so train.select = 'best' cannot be")
     return Plan(
-        found, source, VARIANTS[variant], protocol, tuple(seeds), normalised, encoder, pair, train, optimizer, schedule,
+        task, source, VARIANTS[variant], protocol, tuple(seeds), overrides, encoder, pair, train, optimizer, schedule,
         config="", parameters=0, variant_source=extension.source_of(variant),
     )  # fmt: skip
 
@@ -241,7 +249,15 @@ def make_plan(task: str, variant: str, protocol: str, seeds: Sequence[int], over
       UsageError: a name or a binding that does not exist, or a configuration that contradicts itself.
       UserError: the variant raised; names its file and line.
     """
-    plan = draft_plan(task, variant, protocol, seeds, overrides)
+    return completed(draft_plan(task, variant, protocol, seeds, overrides))
+
+
+def completed(plan: Plan) -> Plan:
+    """The plan with its configuration and parameters, its model checked.
+
+    Raises:
+      UserError: as `make_plan`.
+    """
 
     def call() -> tuple[nnx.State, jax.Array]:
         model = plan.model(nnx.Rngs(params=0, dropout=0))
