@@ -49,7 +49,8 @@ def said_below(sheet: Sheet) -> str:
 def escaped(text: str) -> str:
     """A text from a record, which may hold anything, such that it stays in its cell or line and is no markup."""
     plain = "".join(char if char.isprintable() else " " for char in text)
-    return re.sub(r"([\\|<>&*_`\[\]#~])", r"\\\1", " ".join(plain.split()))
+    # an underscore inside a word is none of Markdown's
+    return re.sub(r"([\\|<>&*`\[\]#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(plain.split()))
 
 
 COLUMNS = (

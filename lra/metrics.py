@@ -10,6 +10,7 @@ from tensorboardX import SummaryWriter
 
 from lra.errors import UserError
 from lra.files import writing
+from lra.leaderboard.record import CurveLine
 
 
 class MetricsLog:
@@ -58,7 +59,7 @@ class MetricsLog:
             os.fsync(self.file.fileno())
         return self.file.tell()
 
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[CurveLine]:
         return [json.loads(line) for line in self.path.read_text().splitlines()]
 
     def close(self) -> None:

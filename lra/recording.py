@@ -2,14 +2,13 @@
 
 import dataclasses
 import datetime
-from typing import Any
 
 import jax
 import numpy as np
 
 from lra import environment
 from lra.leaderboard.predictions import pack
-from lra.leaderboard.record import SCHEMA, Measured, Record, SeedResult, Status
+from lra.leaderboard.record import SCHEMA, CurveLine, Measured, Record, SeedResult, Status
 from lra.plan import Plan
 from lra.tasks.prepared import Prepared
 
@@ -28,7 +27,7 @@ class Outcome:
     status: Status
     error: str | None = None
     seeds: list[SeedResult] = dataclasses.field(default_factory=list)
-    curve: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    curve: list[CurveLine] = dataclasses.field(default_factory=list)
     steps: int = 0
     seconds: float = 0.0
     compile_seconds: float = 0.0

@@ -12,7 +12,7 @@ from lra.cli import main
 RUN = ["run", "--task", "listops", "--variant", "linear", "--protocol", "demo"]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["leaderboard", "--help"], ["--version"]])
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["leaderboard", "build", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(words):
     call = (
         "import sys\nfrom lra.cli import main\n"
@@ -50,7 +50,10 @@ def test_help_imports_nothing_heavy(words):
         ([*RUN, "--gin", "encoder.heads = 3"], 2, "encoder.heads"),
         ([*RUN, "--import", "nowhere.py"], 1, "nowhere.py"),
         (RUN, 1, "lra prepare listops --protocol demo"),
-        (["leaderboard", "--results", "nowhere"], 1, "nowhere/records"),
+        (["leaderboard", "build", "nowhere"], 1, "nowhere is no folder"),
+        (["leaderboard"], 2, "lra leaderboard build"),
+        (["leaderboard", "biuld"], 2, "did you mean 'build'"),
+        (["leaderboard", "build", "--chekc"], 2, "did you mean '--check'"),
     ],
 )
 def test_a_mistake_is_one_line_that_offers_the_way_out(words, code, says, tmp_path, monkeypatch, capsys):
@@ -98,17 +101,19 @@ def test_from_run_to_table(home, tmp_path, capsys):
     results = tmp_path / "results"
     words = ["run", "--task", "listops", "--variant", "linear,local", "--protocol", "demo", "--seeds", "3,4"]
     assert main([*words, *bindings(*SMALL), "--results", str(results)]) == 0
-    assert main(["leaderboard", "--results", str(results)]) == 0
+    assert main(["leaderboard", "build", "--results", str(results)]) == 0
     said = capsys.readouterr().out
-    page = (results / "leaderboard.md").read_text()
+    made = results / "leaderboard"
+    page = (made / "leaderboard.md").read_text()
     for name in ("linear", "local"):
         assert name in said
         assert f"\n| {name}" in page
     assert "floor" in said
-    first = {path.name: path.read_bytes() for path in results.glob("leaderboard.*")}
-    assert len(first) == 2
-    assert main(["leaderboard", "--results", str(results)]) == 0
-    assert first == {path.name: path.read_bytes() for path in results.glob("leaderboard.*")}
+    assert f"open {(made / 'index.html').resolve()}" in said
+    first = {path.name: path.read_bytes() for path in made.rglob("*.*")}
+    assert {"leaderboard.csv", "leaderboard.tex", "index.html"} < first.keys()
+    assert main(["leaderboard", "build", "--results", str(results)]) == 0
+    assert first == {path.name: path.read_bytes() for path in made.rglob("*.*")}
 
 
 MINE = """

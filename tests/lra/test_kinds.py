@@ -38,8 +38,8 @@ def test_a_stand_in_is_named_as_such_everywhere(task, tmp_path, capsys):
     assert record["task"]["examples"] == {"train": 24, "validation": 10, "test": 14}
     (seed,) = record["seeds"]
     assert (round(14 * seed["test"]["accuracy"], 6) % 1, round(10 * seed["validation"]["accuracy"], 6) % 1) == (0, 0)
-    assert main(["leaderboard", "--results", str(tmp_path / "results")]) == 0
-    page = (tmp_path / "results" / "leaderboard.md").read_text()
+    assert main(["leaderboard", "build", "--results", str(tmp_path / "results")]) == 0
+    page = (tmp_path / "results" / "leaderboard" / "leaderboard.md").read_text()
     assert f"## {name} 1.0.0" in page
     assert f"## {task} " not in page
 

@@ -1,0 +1,148 @@
+"""lra leaderboard build: the same records give the same bytes, and --check finds any other."""
+
+import itertools
+import json
+import random
+from pathlib import Path
+
+import pytest
+from made_records import make, old
+
+from lra.cli import main
+from lra.leaderboard import store
+from lra.leaderboard.record import write
+
+RECORDS = [
+    make(name, {0: 0.25, 1: share, 2: None}, task__name=task, protocol__name=protocol)
+    for name, share in (("transformer", 0.5), ("local", 0.75), ("s5", 0.5))
+    for task in ("listops", "image")
+    for protocol in ("demo", "paper")
+]
+
+
+def fill(folder: Path, records: list) -> Path:
+    for record in records:
+        write(record, store.folder_of(folder))
+    return folder
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    folder = fill(tmp_path_factory.mktemp("built"), RECORDS)
+    assert main(["leaderboard", "build", str(folder), "--out", str(folder / "out")]) == 0
+    return folder
+
+
+def build(*words: object) -> int:
+    return main(["leaderboard", "build", *map(str, words)])
+
+
+def test_everything_is_written(built):
+    files = made(built / "out")
+    assert {
+        "index.html",
+        "style.css",
+        "script.js",
+        "leaderboard.md",
+        "leaderboard.csv",
+        "leaderboard.tex",
+        "published.csv",
+    } | {f"runs/{record['run']}.html" for record in RECORDS} == set(files)
+
+
+def test_folders_of_the_records_do_not_matter(built, tmp_path):
+    for index, record in enumerate(random.Random(2).sample(RECORDS, len(RECORDS))):
+        fill(tmp_path / f"{index % 3}", [record, RECORDS[0]])
+    for number, order in enumerate(itertools.permutations("012")):
+        out = tmp_path / f"out{number}"
+        assert build(*(tmp_path / name for name in order), "--out", out) == 0
+        assert made(out) == made(built / "out")
+
+
+def test_check_finds_every_kind_of_difference(built, tmp_path, capsys):
+    out = tmp_path / "out"
+    build(built, "--out", out)
+    assert build(built, "--out", out, "--check") == 0
+    page = out / "runs" / f"{RECORDS[0]['run']}.html"
+    for change, name in (
+        (lambda: (out / "leaderboard.csv").write_text("x"), "leaderboard.csv"),
+        (lambda: page.write_bytes(page.read_bytes() + b" "), page.name),
+        (lambda: (out / "index.html").unlink(), "index.html"),
+        (lambda: (out / "runs" / "0123456789ab.html").write_text("stale"), "0123456789ab.html"),
+    ):
+        change()
+        before = made(out)
+        capsys.readouterr()
+        assert build(built, "--out", out, "--check") == 1
+        assert name in capsys.readouterr().err
+        assert made(out) == before  # it writes nothing
+        assert build(built, "--out", out) == 0
+        assert build(built, "--out", out, "--check") == 0
+
+
+def test_what_is_no_record_is_named_and_the_rest_is_built(tmp_path, capsys):
+    fill(tmp_path, RECORDS[:2])
+    broken = store.folder_of(tmp_path) / "broken.json"
+    broken.write_text('{"schema": 2')
+    newer = store.folder_of(tmp_path) / "newer.json"
+    newer.write_text('{"schema": 3}')
+    write(old(RECORDS[2]), store.folder_of(tmp_path))
+    assert build(tmp_path, "--out", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert "2 files were left out" in said.err
+    assert str(broken) in said.err
+    assert "take a newer lra" in said.err
+    assert len(said.err.splitlines()) == 1
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "broken.json" in page
+    assert len([*(tmp_path / "out" / "runs").iterdir()]) == 3
+
+
+def test_results_and_the_projects_own_records_without_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    mine = make("transformer", {11: 0.75}, variant__source_sha256="a" * 64)
+    fill(tmp_path / "lra-results", [mine])
+    assert build() == 0
+    assert "lra-results/leaderboard/index.html" in capsys.readouterr().out
+    pages = {path.stem for path in (tmp_path / "lra-results" / "leaderboard" / "runs").iterdir()}
+    assert mine["run"] in pages
+    assert len(pages) > 1
+
+
+def test_a_folder_that_is_not_there(tmp_path, capsys):
+    assert build(tmp_path / "nowhere") == 1
+    assert "nowhere is no folder" in capsys.readouterr().err
+    assert build(tmp_path, "--out", tmp_path / "out") == 1
+    assert "there are no records" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_json_has_every_row(built, capsys):
+    capsys.readouterr()
+    assert build(built, "--out", built / "out", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {(sheet["title"], row["variant"]): row for sheet in found for row in sheet["rows"]}
+    row = rows["listops 1.0.0, protocol demo", "local"]
+    assert (row["accuracy %"], row["seeds"], row["ranked"]) == (50.0, 3, True)
+    assert ("All tasks, protocol demo", "local") in rows
+
+
+def test_time_and_memory_of_a_benchmark_are_shown(built, tmp_path):
+    folder = fill(tmp_path / "results", RECORDS[:1])
+    rows = [
+        {"variant": "s5", "length": length, "steps_per_second": 3.0, "megabytes": 70.5, "error": None}
+        for length in (1024, 2048)
+    ]
+    rows.append({"variant": "s5", "length": 4096, "error": "out of memory"})
+    content = {"machine": {"device": "TPU <v9>"}, "rows": rows}
+    (folder / "bench-variants.json").write_text(json.dumps(content))
+    assert build(folder, "--out", tmp_path / "out") == 0
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "TPU &lt;v9&gt;" in page
+    assert "Training steps a second against length" in page
+    (folder / "bench-variants.json").write_text("[]")
+    assert build(folder, "--out", tmp_path / "out") == 1
