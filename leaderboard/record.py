@@ -5,10 +5,10 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from lra.errors import UserError
 from lra.files import sha256_text, write_atomically
@@ -19,10 +19,9 @@ LABELS = "test.labels.npy"  # the file of a prepared task
 MOST_BYTES = 32 << 20  # of a file
 # names become names of files and of columns
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-PATTERNS = {
-    "record.run": re.compile(r"[0-9a-f]{12}"),
-    **dict.fromkeys(("record.task.name", "record.variant.name", "record.protocol.name"), NAME),
-}
+Name = Annotated[str, NAME]
+Run = Annotated[str, re.compile(r"[0-9a-f]{12}")]
+AWAY = "move it out of the folder, or run it again"
 Status = Literal["ok", "diverged", "failed", "out of memory"]
 
 
@@ -38,7 +37,7 @@ class Floors(TypedDict):
 
 
 class TaskInfo(TypedDict):
-    name: str
+    name: Name
     version: str
     parameters: dict[str, Any]  # of the generator or loader
     data_sha256: str  # of the lines "NAME SHA256" of `files`
@@ -49,7 +48,7 @@ class TaskInfo(TypedDict):
 
 
 class VariantInfo(TypedDict):
-    name: str
+    name: Name
     version: int
     paper: str
     source_sha256: str | None  # of the imported file; None for the project's own variants
@@ -57,7 +56,7 @@ class VariantInfo(TypedDict):
 
 
 class Protocol(TypedDict):
-    name: str
+    name: Name
     overrides: list[str]  # gin bindings given by hand, sorted
 
 
@@ -100,7 +99,7 @@ class Measured(TypedDict):
 
 class Record(TypedDict):
     schema: int
-    run: str  # hash of all that decides the outcome (`run_of`); the file's name ends with it
+    run: Run  # hash of all that decides the outcome (`run_of`); the file's name ends with it
     status: Status  # "diverged" if all seeds did
     error: str | None
     task: TaskInfo
@@ -153,22 +152,31 @@ def read(path: Path) -> Record:
     """
     from lra.leaderboard.integrity import contradiction
 
-    away = "move it out of the folder, or run it again"
+    record = parse(path)
+    if problem := contradiction(record):
+        raise UserError(f"{path}: {problem}; {AWAY}")
+    return record
+
+
+def parse(path: Path) -> Record:
+    """Reads a record of which only the shape is checked; what it says may contradict itself.
+
+    Raises:
+      UserError: it is no record, or one of a newer schema.
+    """
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
-            raise UserError(f"{path} has {size >> 20} MiB, a record has at most {MOST_BYTES >> 20}; {away}")
+            raise UserError(f"{path} has {size >> 20} MiB, a record has at most {MOST_BYTES >> 20}; {AWAY}")
         record = json.loads(path.read_bytes(), parse_constant=not_json)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as a record ({error}); {away}") from error
+        raise UserError(f"{path} cannot be read as a record ({error}); {AWAY}") from error
     schema = record.get("schema") if isinstance(record, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise UserError(f"{path} has schema version {schema}, this lra reads up to {SCHEMA}; take a newer lra")
     if type(schema) is not int or schema < 1:
-        raise UserError(f"{path} has schema version {schema!r}, this version of lra reads {SCHEMA}; {away}")
+        raise UserError(f"{path} has schema version {schema!r}, this version of lra reads {SCHEMA}; {AWAY}")
     if problem := (None if schema == SCHEMA else migrate(record)) or misfit(record, Record, "record"):
-        raise UserError(f"{path}: {problem}; {away}")
-    if problem := contradiction(record):
-        raise UserError(f"{path}: {problem}; {away}")
+        raise UserError(f"{path}: {problem}; {AWAY}")
     return record
 
 
@@ -190,39 +198,71 @@ def not_json(constant: str) -> float:
 
 
 def misfit(value: Any, kind: Any, name: str) -> str | None:
-    """Where a value does not have the shape of a type of this file; None if it does."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return None
-    if typing.is_typeddict(kind):
-        if not isinstance(value, dict):
-            return f"{name} is not an object"
-        if missing := kind.__required_keys__ - value.keys():
-            return f"{name} lacks '{min(missing)}'"
-        kinds = hints(kind)
-        own = ((value[key], kinds[key], f"{name}.{key}") for key in kinds if key in value)
-        return next(filter(None, (misfit(*item) for item in own)), None)
-    if origin in (typing.Union, types.UnionType):
-        problems = [misfit(value, argument, name) for argument in arguments]
-        return None if None in problems else problems[0]
-    if origin is Literal:
-        return None if value in arguments else f"{name} is {value!r}, not one of {', '.join(map(repr, arguments))}"
-    if origin in (list, dict):
-        if not isinstance(value, origin):
-            return f"{name} is not a {'list' if origin is list else 'object'}"
-        items = enumerate(value) if origin is list else value.items()
-        return next(filter(None, (misfit(item, arguments[-1], f"{name}.{key}") for key, item in items)), None)
-    if kind is float:
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    elif kind is int:
-        fits = isinstance(value, int) and not isinstance(value, bool)
-    elif name in PATTERNS:
-        fits = isinstance(value, str) and PATTERNS[name].fullmatch(value) is not None
-    else:
-        fits = isinstance(value, kind)
-    return None if fits else f"{name} is {value!r:.200}, not {getattr(kind, '__name__', kind)}"
+    """Where a value does not have the shape of a type of this file, said of `name`; None if it does."""
+    problem = checker(kind)(value)
+    return None if problem is None else name + problem
 
 
 @cache
-def hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+def checker(kind: Any) -> Callable[[Any], str | None]:
+    """What finds a value that is not of a type: gives the place in it, and what is wrong there."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return lambda value: None
+    if typing.is_typeddict(kind):
+        return object_checker(kind)
+    if origin is NotRequired:
+        return checker(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        checks = [checker(argument) for argument in arguments]
+
+        def any_of(value: Any) -> str | None:
+            problems = [check(value) for check in checks]
+            return None if None in problems else problems[0]
+
+        return any_of
+    if origin in (list, dict):
+        return container_checker(origin, checker(arguments[-1]))
+    if origin is Literal:
+        one_of = ", ".join(map(repr, arguments))
+        return lambda value: None if value in arguments else f" is {value!r:.200}, not one of {one_of}"
+    if origin is Annotated:
+        base, pattern = arguments
+        fits = lambda value: isinstance(value, base) and pattern.fullmatch(value) is not None
+        name = "a name of letters, digits, '.', '_' and '-'" if pattern is NAME else f"like {pattern.pattern}"
+    elif kind is float:
+        fits = lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max
+        name = "float"
+    else:
+        fits = lambda value: isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+        name = kind.__name__
+    return lambda value: None if fits(value) else f" is {value!r:.200}, not {name}"
+
+
+def object_checker(kind: Any) -> Callable[[Any], str | None]:
+    required = kind.__required_keys__
+    checks = {key: checker(hint) for key, hint in typing.get_type_hints(kind, include_extras=True).items()}
+
+    def check(value: Any) -> str | None:
+        if not isinstance(value, dict):
+            return " is not an object"
+        if missing := required - value.keys():
+            return f" lacks '{min(missing)}'"
+        for key, inner in checks.items():
+            if key in value and (problem := inner(value[key])) is not None:
+                return f".{key}{problem}"
+        return None
+
+    return check
+
+
+def container_checker(kind: type, inner: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if not isinstance(value, kind):
+            return f" is not {'a list' if kind is list else 'an object'}"
+        for key, item in enumerate(value) if kind is list else value.items():
+            if (problem := inner(item)) is not None:
+                return f".{key}{problem}"
+        return None
+
+    return check

@@ -24,8 +24,11 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, data: str | bytes) -> None:
+def write_atomically(path: Path, data: str | bytes, durable: bool = True) -> None:
     """Writes the whole file or leaves what was there.
+
+    Args:
+      durable: waits for the disk; what is made again at no cost need not.
 
     Raises:
       UserError: the file could not be written.
@@ -37,8 +40,9 @@ def write_atomically(path: Path, data: str | bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.chmod(name, 0o644)
             os.replace(name, path)
         except BaseException:

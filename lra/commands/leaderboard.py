@@ -33,7 +33,7 @@ def leaderboard_build(options: Namespace) -> int:
         print(f"{out}: all {len(made)} files are what the records give")
     else:
         for name, text in made.items():
-            write_atomically(out / name, text)
+            write_atomically(out / name, text, durable=False)
         remove_stale(made, out)
         show(options, view)
         if not options.json:
