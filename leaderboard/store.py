@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from lra.errors import UserError
+from lra.errors import UsageError, UserError
 from lra.leaderboard.record import Record, read
 
 
@@ -25,6 +25,35 @@ def find(results: Path, run: str) -> Record | None:
     return None
 
 
+def locate(name: str, folders: Iterable[Path]) -> Path:
+    """The file of a record, by its path, or, in the first folder that has it, by its name or run or how that begins.
+
+    Raises:
+      UsageError: there is none, or a beginning is that of several runs; names them.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    searched = []
+    for folder in folders:
+        place = place_of(folder)
+        found = sorted(path for path in place.glob("*.json") if path.name == name or run_in(path).startswith(name))
+        if len(found) > 1:
+            raise UsageError(f"{name} is how several runs begin: {', '.join(map(run_in, found))}")
+        if found and name:
+            return found[0]
+        searched.append(str(place))
+    raise UsageError(f"{name} is neither a file nor a run recorded in {' or '.join(searched)}")
+
+
+def run_in(path: Path) -> str:
+    return path.stem.rpartition(".")[2]
+
+
+def place_of(folder: Path) -> Path:
+    """Where the records are, of a folder of results or of nothing but records."""
+    return folder_of(folder) if folder_of(folder).is_dir() else folder
+
+
 def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """All records of some folders, of results or of nothing but records, in an order that does not depend on the disk.
 
@@ -36,8 +65,7 @@ def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     found: dict[str, tuple[tuple[bool, int, str], Record]] = {}
     left_out = []
     for number, folder in enumerate(folders):
-        place = folder_of(folder) if folder_of(folder).is_dir() else folder
-        for path in sorted(place.glob("*.json")):
+        for path in sorted(place_of(folder).glob("*.json")):
             try:
                 record = read(path)
             except UserError as error:

@@ -153,6 +153,15 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     build.add_argument("--reference", default="transformer", metavar="ROW", help="compared with (default: %(default)s)")
     build.add_argument("--check", action="store_true", help="write nothing, and fail if a file is not what would be")
 
+    submit = command("leaderboard submit", "Write a run's record, checked, to a file that can be handed in.", results)
+    submit.add_argument("run", metavar="RUN", help="its name, how that begins, or a record's file")
+    submit.add_argument("--to", type=Path, default=Path(), metavar="DIR", help="where to (default: here)")
+
+    validate = command(
+        "leaderboard validate", "Say whether records may enter, and why not; exit code 1 if one may not."
+    )
+    validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         raise unknown("command", words[0], commands.choices)
     if words and words[0] in groups:

@@ -4,6 +4,20 @@ from lra.commands.attention import check, new, variants
 from lra.commands.bench import bench
 from lra.commands.data import export, prepare, show, tasks
 from lra.commands.leaderboard import leaderboard_build
+from lra.commands.submissions import leaderboard_submit, leaderboard_validate
 from lra.commands.training import run
 
-__all__ = ["bench", "check", "export", "leaderboard_build", "new", "prepare", "run", "show", "tasks", "variants"]
+__all__ = [
+    "bench",
+    "check",
+    "export",
+    "leaderboard_build",
+    "leaderboard_submit",
+    "leaderboard_validate",
+    "new",
+    "prepare",
+    "run",
+    "show",
+    "tasks",
+    "variants",
+]

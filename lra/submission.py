@@ -1,0 +1,216 @@
+"""What a record must be to enter the leaderboard. Nothing in it is executed or imported."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lra.bindings import bindings_of, plain
+from lra.errors import UserError
+from lra.leaderboard.board import bindings
+from lra.leaderboard.integrity import contradictions
+from lra.leaderboard.predictions import unpack
+from lra.leaderboard.record import Record, parse, read, run_of
+from lra.leaderboard.store import place_of
+from lra.leaderboard.tracks import breaches
+from lra.models.attention import VARIANTS
+from lra.plan import Plan, make_plan
+from lra.tasks import TASKS
+from lra.tasks.prepared import folder_of, read_manifest
+from lra.tasks.task import fields_of, is_default
+
+Records = Mapping[Path, Record]  # by file
+SHOWN = 3  # of many differences
+LONGEST = 1 << 20  # characters of a source
+
+
+class Verdict(NamedTuple):
+    """Whether a file may enter: if there are no reasons why not. Notes are what nobody has checked."""
+
+    file: Path
+    record: Record | None
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def verdicts(files: Sequence[Path], published: Path) -> list[Verdict]:
+    """Of each file, held against the published records and against those before it that may enter."""
+    there = records_in(published)
+    entering: dict[Path, Record] = {}
+    found = []
+    for file in files:
+        others = {path: record for path, record in there.items() if path != file.resolve()}
+        verdict = judge(file, others, others | entering)
+        if verdict.record and not verdict.reasons:
+            entering[file.resolve()] = verdict.record
+        found.append(verdict)
+    return found
+
+
+def records_in(folder: Path) -> dict[Path, Record]:
+    """The records of a folder by path; what is none there is the business of whoever builds the tables."""
+    found = {}
+    for path in sorted(place_of(folder).glob("*.json")):
+        try:
+            found[path.resolve()] = read(path)
+        except UserError:
+            continue
+    return found
+
+
+def judge(file: Path, published: Records, others: Records) -> Verdict:
+    """
+    Args:
+      published: what is known of data.
+      others: what the record must not double.
+    """
+    try:
+        record = parse(file)
+    except UserError as error:
+        return Verdict(file, None, (str(error),), ())
+    # what contradicts itself is compared with nothing else
+    reasons = gathered(contradictions(record)) or gathered(faults(record, published, others))
+    notes = []
+    if record["variant"]["name"] not in VARIANTS:
+        notes.append(
+            "the variant comes from outside and nothing of it was run: its number of parameters and its scores stand "
+            "as submitted until 'lra reproduce --trust' has made them again"
+        )
+    return Verdict(file, record, tuple(reasons), tuple(notes))
+
+
+def gathered(reasons: Iterator[str]) -> list[str]:
+    """All reasons; an error that ends them is the last."""
+    found = []
+    try:
+        for reason in reasons:
+            found.append(reason)
+    except UserError as error:
+        found.append(str(error))
+    return found
+
+
+def faults(record: Record, published: Records, others: Records) -> Iterator[str]:
+    """All reasons why a record that agrees with itself may not enter."""
+    task = record["task"]
+    if record["status"] not in ("ok", "diverged"):
+        yield f"it is the record of a run that came to nothing ({record['status']})"
+    if task["files"] is None or task["test_labels"] is None:
+        yield "it has no predictions and labels, as records of schema 1; run it again with this lra"
+    else:
+        labels = Counter(unpack(task["test_labels"], "task.test_labels").tolist())
+        if all(share != task["floor"]["test"] for share in (n / labels.total() for n in labels.values())):
+            yield f"the floor {task['floor']['test']} is not the share of a label among the test examples"
+    if out_of_range := [seed["seed"] for seed in record["seeds"] if not 0 <= seed["seed"] < 1 << 32]:
+        yield f"seed {out_of_range[0]} is not from 0 to 2^32 - 1"
+    yield from doubles(record, others)
+    yield from breaches(record)
+    known = list(faults_of_names(record))
+    yield from known
+    own, other = bindings(record)
+    if not known and not other:  # else there is no plan to compare with
+        yield from faults_of_plan(record, [f"{record['variant']['name']}.{line}" for line in own], published)
+
+
+def faults_of_names(record: Record) -> Iterator[str]:
+    """Whether task and variant are there in the version that the record names."""
+    task, variant = record["task"], record["variant"]
+    name, version = variant["name"], variant["version"]
+    if task["name"] not in TASKS:
+        yield f"there is no task '{task['name']}'"
+    elif task["version"] != (here := TASKS[task["name"]].version):
+        yield f"it ran on {task['name']} {task['version']}, whose version is {here} now"
+    if name in VARIANTS:
+        if variant["source_sha256"] or variant["source"] is not None:
+            yield f"its variant comes from outside, but '{name}' is the name of one of the project's own"
+        elif version != VARIANTS[name].version:
+            yield f"it ran {name} in version {version}, which is {VARIANTS[name].version} now"
+    elif variant["source"] is None:
+        yield f"there is no variant '{name}', and it comes without its source"
+    elif len(variant["source"]) > LONGEST:
+        yield f"its source has more than {LONGEST:,} characters"
+    elif not registers(variant["source"], name):
+        yield f"its source registers no variant '{name}'"
+
+
+def registers(source: str, name: str) -> bool:
+    """Whether a source is Python in which `register_attention` is called with the name, or with what only running
+    it would tell; it is parsed and not run.
+    """
+    try:
+        calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    name_of = lambda function: getattr(function, "attr", getattr(function, "id", None))
+    called = [call.args[0] for call in calls if name_of(call.func) == "register_attention"]
+    return any(not isinstance(word, ast.Constant) or word.value == name for word in called)
+
+
+def faults_of_plan(record: Record, own: Sequence[str], published: Records) -> Iterator[str]:
+    """Whether configuration, parameters and data are those that the protocol gives.
+
+    A variant from outside is not built; its record is compared with the Transformer's plan, but for what is its own.
+
+    Args:
+      own: the bindings given by hand, all of the variant.
+    """
+    task, protocol, name = record["task"], record["protocol"], record["variant"]["name"]
+    ours = name in VARIANTS
+    plain(own)  # nothing else is given to gin
+    plan = make_plan(task["name"], name if ours else "transformer", protocol["name"], [0], own if ours else [])
+    found, expected = bindings_of(record["config"]), bindings_of(plan.config)
+    if not ours:
+        found = {key: value for key, value in found.items() if not key.startswith(f"{name}.")}
+        expected = {key: value for key, value in expected.items() if not key.startswith("transformer.")}
+    differences = [
+        f"{key} is {found.get(key, 'not set')}, protocol {protocol['name']} has {expected.get(key, 'it not set')}"
+        for key in sorted(found.keys() | expected.keys())
+        if found.get(key) != expected.get(key)
+    ]
+    yield from differences[:SHOWN]
+    if differences[SHOWN:]:
+        yield f"{len(differences) - SHOWN} more lines of its configuration are not those of the protocol"
+    if ours and not differences and record["config_sha256"] != plan.config_sha256:
+        yield "its configuration has the right values but is not written as lra writes it"
+    if ours and record["parameters"] != plan.parameters:
+        yield f"it has {plan.parameters:,} parameters, the record says {record['parameters']:,}"
+    if sorted(protocol["overrides"]) != protocol["overrides"]:
+        yield "protocol.overrides are not sorted"
+    if task["parameters"] != fields_of(plan.source):
+        yield f"task.parameters are not those that protocol {protocol['name']} has for {task['name']}"
+    elif task["data_sha256"] not in (known := known_data(plan, published)):
+        named = f"only {', '.join(digest[:12] for digest in sorted(known))}" if known else "none"
+        yield (
+            f"data {task['data_sha256'][:12]} is not known here, {named} with these parameters is; "
+            f"if it is another origin's, prepare it here and validate again: {plan.prepare_command}"
+        )
+
+
+def known_data(plan: Plan, published: Records) -> set[str]:
+    """Hashes of a task's data under a plan's parameters: of generator or publisher, of records, of what is prepared."""
+    known = {
+        record["task"]["data_sha256"]
+        for record in published.values()
+        if (record["task"]["name"], record["task"]["version"]) == (plan.task.name, plan.task.version)
+        and record["task"]["parameters"] == fields_of(plan.source)
+    }
+    if is_default(plan.source) and plan.task.data_sha256:
+        known.add(plan.task.data_sha256)
+    folder = folder_of(plan.task, plan.source)
+    if (folder / "manifest.json").is_file():
+        manifest = read_manifest(folder)
+        if manifest["parameters"] == fields_of(plan.source):
+            known.add(manifest["data_sha256"])
+    return known
+
+
+def doubles(record: Record, others: Records) -> Iterator[str]:
+    """Whether it, or a seed of it, is there already."""
+    numbers = lambda one: {seed["seed"] for seed in one["seeds"]}
+    for path, other in others.items():
+        if other["run"] == record["run"]:
+            yield f"the same run is there already: {path}"
+        elif run_of(other, []) == run_of(record, []) and (both := numbers(record) & numbers(other)):
+            seeds = ", ".join(map(str, sorted(both)[:SHOWN]))
+            yield f"seed {seeds} of the same configuration is there already: {path}"
