@@ -1,6 +1,7 @@
 # make demo   from nothing to a leaderboard: TASK (ListOps), some VARIANTS (or all), minutes on two cores
 # make test   all tests; with a Python 3.12 at hand, those that touch JAX on the newest JAX too
 # make accelerator MINUTES=25   on a machine with a GPU or TPU: its tests, benchmarks and training runs
+# make leaderboard  docs/leaderboard from leaderboard/results
 # make lint   formatting, linter, type checker
 # make clean  removes what these made, but no results
 
@@ -20,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 FOLDERS := setup.cfg pyproject.toml $(shell find lra tasks models gin leaderboard -type d -not -name __pycache__)
 INSTALL = pip install --quiet --quiet --config-settings editable_mode=strict -e
 
-.PHONY: demo test test-new accelerator compilers lint clean
+.PHONY: demo test test-new accelerator leaderboard compilers lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -73,6 +74,10 @@ ACCELERATED ?= python3
 MINUTES ?= 25
 accelerator:
 	@$(ACCELERATED) accelerator/run.py --minutes $(MINUTES)
+
+# What the project's own records give; CI checks every byte.
+leaderboard: $(VENV)/lra
+	@$(VENV)/bin/lra leaderboard build leaderboard/results --out docs/leaderboard
 
 compilers: $(COMPILERS)/done
 
