@@ -162,6 +162,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     )
     validate.add_argument("files", nargs="+", type=Path, metavar="FILE")
 
+    compared = command(
+        "compare", "Say whether B is better than A; exit code 0 if it is not worse, 1 if it is, 2 if nobody can say.",
+        results,
+    )  # fmt: skip
+    compared.add_argument("a", metavar="A", help="a run, a record's file, or a folder of records")
+    compared.add_argument("b", metavar="B", help="the same, with which A is compared where both have a variant")
+
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         raise unknown("command", words[0], commands.choices)
     if words and words[0] in groups:

@@ -4,12 +4,13 @@ from lra.commands.attention import check, new, variants
 from lra.commands.bench import bench
 from lra.commands.data import export, prepare, show, tasks
 from lra.commands.leaderboard import leaderboard_build
-from lra.commands.submissions import leaderboard_submit, leaderboard_validate
+from lra.commands.submissions import compare, leaderboard_submit, leaderboard_validate
 from lra.commands.training import run
 
 __all__ = [
     "bench",
     "check",
+    "compare",
     "export",
     "leaderboard_build",
     "leaderboard_submit",

@@ -1,13 +1,17 @@
 """Commands on single records: to hand one in, to compare two, to make one again."""
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lra.commands.leaderboard import shipped
-from lra.commands.output import print_json
-from lra.errors import UserError
+from lra.commands.output import print_json, print_table
+from lra.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    from lra.comparison import Comparison
+    from lra.leaderboard.board import Row
+    from lra.leaderboard.statistics import Interval
     from lra.submission import Verdict
 
 
@@ -60,3 +64,111 @@ def print_verdicts(found: "list[Verdict]") -> None:
             print(f"  {reason}")
         for note in verdict.notes:
             print(f"  note: {note}")
+
+
+def compare(options: Namespace) -> int:
+    """Compares two runs or two folders; exit code 1 if B is worse, 2 if they cannot be compared."""
+    try:
+        return compare_folders(options) if Path(options.a).is_dir() else compare_runs(options)
+    except UserError as error:  # 1 says that B is worse
+        raise UsageError(str(error)) from error
+
+
+def compare_runs(options: Namespace) -> int:
+    from lra import comparison
+    from lra.leaderboard import store
+    from lra.leaderboard.record import read
+
+    folders = [options.results, shipped()]
+    a, b = (comparison.row([read(store.locate(name, folders))]) for name in (options.a, options.b))
+    found = comparison.compare(a, b)
+    said = comparison.sentence(found)
+    if options.json:
+        print_json(comparison_json(found) | {"sentence": said})
+        return int(found.worse)
+    names = ("", "variant", "run", "accuracy %", "95 % interval", "seeds", "parameters", "steps/s", "MB")
+    rows = [
+        [side, one.label, one.records[0]["run"], *interval(one.interval), str(len(one.accuracy)), f"{one.parameters:,}",
+         shown(one.steps_per_second, ".4g"), shown(one.memory and one.memory / 1e6, ",.1f")]
+        for side, one in (("A", a), ("B", b))
+    ]  # fmt: skip
+    seeds = found.seeds.split()[0] if found.test == "paired" else ""
+    change = f"{b.parameters - a.parameters:+,}"
+    rows.append(["B - A", "", "", *interval(found.difference, "+"), seeds, change, *ratios(found)])
+    print_table(names, rows, numbers=True)
+    if a.hardware != b.hardware:
+        print(f"steps/s and MB are of different machines: {a.hardware} and {b.hardware}")
+    print(said)
+    return int(found.worse)
+
+
+def compare_folders(options: Namespace) -> int:
+    from lra import comparison
+    from lra.leaderboard import store
+
+    if not Path(options.b).is_dir():
+        raise UsageError(f"{options.a} is a folder and {options.b} is none; compare two runs or two folders")
+    (of_a, bad_a), (of_b, bad_b) = (store.load([Path(name)]) for name in (options.a, options.b))
+    if bad := [*bad_a, *bad_b]:
+        raise UsageError(bad[0] + (f"; and {len(bad) - 1} more" if bad[1:] else ""))
+    found = comparison.pairs(of_a, of_b)
+    if not found:
+        raise UsageError(f"{options.a} and {options.b} have records of no task, protocol and variant in common")
+    said = comparison.summary(found)
+    worse = any(one.worse for one in found.values())
+    if options.json:
+        pairs = [comparison_json(one) | {"sentence": comparison.sentence(one)} for one in found.values()]
+        print_json({"pairs": pairs, "sentence": said, "worse": worse})
+        return int(worse)
+    names = ("task", "protocol", "variant", "A %", "B %", "B - A", "95 % interval", "p", "seeds", "parameters",
+             "steps/s", "MB")  # fmt: skip
+    rows = [
+        [*key, interval(one.a.interval)[0], interval(one.b.interval)[0], *interval(one.difference, "+"),
+         shown(one.p, ".2g"), one.seeds, f"{one.b.parameters - one.a.parameters:+,}", *ratios(one)]
+        for key, one in found.items()
+    ]  # fmt: skip
+    print_table(names, rows, numbers=True)
+    print(said)
+    return int(worse)
+
+
+def interval(found: "Interval | None", sign: str = "") -> tuple[str, str]:
+    """A mean and its limits, in per cent."""
+    if found is None:
+        return "-", "-"
+    limits = "-" if found.low is None or found.high is None else f"{100 * found.low:.2f} to {100 * found.high:.2f}"
+    return f"{100 * found.mean:{sign}.2f}", limits
+
+
+def shown(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def ratios(found: "Comparison") -> tuple[str, str]:
+    """Speed and memory of B as multiples of A's."""
+    speeds, memories = ((one(found.a), one(found.b)) for one in (lambda r: r.steps_per_second, lambda r: r.memory))
+    speed, memory = (f"x{b / a:.2f}" if a and b else "-" for a, b in (speeds, memories))
+    return speed, memory
+
+
+def comparison_json(found: "Comparison") -> dict[str, Any]:
+    def side(one: "Row") -> dict[str, Any]:
+        accuracy = {str(seed): share for seed, share in one.accuracy.items()}
+        return {
+            "variant": one.label, "runs": [record["run"] for record in one.records], "accuracy": accuracy,
+            "interval": one.interval and one.interval._asdict(), "diverged": one.diverged,
+            "parameters": one.parameters, "steps_per_second": one.steps_per_second, "memory_bytes": one.memory,
+            "hardware": one.hardware,
+        }  # fmt: skip
+
+    record = found.a.records[0]
+    return {
+        "task": record["task"]["name"],
+        "protocol": record["protocol"]["name"],
+        "a": side(found.a),
+        "b": side(found.b),
+        "difference": found.difference and found.difference._asdict(),
+        "p": found.p,
+        "test": found.test,
+        "worse": found.worse,
+    }
