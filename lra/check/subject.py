@@ -88,7 +88,8 @@ class Subject:
         self.rest: Tree
         self.graph, params, self.rest = nnx.split(layers, nnx.Param, ...)  # type: ignore[misc]
         rng = np.random.default_rng(seed)
-        self.params: Tree = jax.tree.map(lambda x: x + scatter * rng.normal(size=x.shape).astype(x.dtype), params)
+        scattered = lambda x: x + scatter * rng.normal(size=x.shape).astype(x.dtype)
+        self.params: Tree = jax.tree.map(scattered, params) if scatter else params  # which may be of gigabytes
         self.compiled = quick_jit(self.f)
 
     def layers(self, params: Tree, rest: Tree) -> Any:
