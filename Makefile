@@ -18,7 +18,8 @@ COMPILERS := .compilers
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # A strict editable install links the files there are: it is made again when a folder gains or loses one.
-FOLDERS := setup.cfg pyproject.toml $(shell find lra tasks models gin leaderboard -type d -not -name __pycache__)
+# The slash: `leaderboard` without it is the target below.
+FOLDERS := setup.cfg pyproject.toml $(shell find lra tasks models gin leaderboard/ -type d -not -name __pycache__)
 INSTALL = pip install --quiet --quiet --config-settings editable_mode=strict -e
 
 .PHONY: demo test test-new accelerator leaderboard compilers lint clean
