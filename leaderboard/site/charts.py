@@ -1,189 +1,244 @@
-"""Pictures of a task's table: score against speed, and bars with intervals."""
+"""Pictures of results: accuracy with intervals, accuracy against speed, all tasks side by side."""
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-from lra.leaderboard.board import Row, Table
+from lra.leaderboard.board import Overview, Row, Table
 from lra.leaderboard.sheet import labels
+from lra.leaderboard.site.figure import CHARACTER, MOST, WIDTH, at, cropped, figure, x_axis, y_axis
 from lra.leaderboard.site.markup import Child, Markup, element
-from lra.leaderboard.site.scale import Scale, around, shown
+from lra.leaderboard.site.scale import Scale, around
+from lra.leaderboard.statistics import Interval
 
-WIDTH = 680
-MOST_BARS = 40
-CHARACTER = 6.3  # units a letter of a label takes
-
-
-def figure(name: str, title: str, description: str, height: float, *parts: Child, width: float = WIDTH) -> Markup:
-    """A picture that a screen reader hears as its title and description; the numbers are in the table."""
-    svg = element(
-        "svg",
-        element("title", title, id=f"{name}-title"),
-        element("desc", description, id=f"{name}-desc"),
-        *parts,
-        viewBox=f"0 0 {width:g} {height:g}",
-        role="img",
-        aria_labelledby=f"{name}-title {name}-desc",
-    )
-    return element("figure", element("div", svg, class_="canvas"), element("figcaption", title))
+MOST_ROWS = 40  # of a picture with a line for each
+MOST_LABELS = 60
+LABEL = 22  # letters
 
 
-def at(x: float) -> float:
-    return round(x, 1)
+class Mark(NamedTuple):
+    """A row of a sheet as it is drawn.
+
+    Attributes:
+      place: among the sheet's rows, by which the page finds it.
+      kind: its classes.
+    """
+
+    place: int
+    label: str
+    row: Row
+    kind: str
+
+    def group(self, said: str, *parts: Child) -> Markup:
+        return element("g", element("title", f"{self.label}: {said}"), *parts, class_=self.kind, data_row=self.place)
 
 
-def x_axis(
-    scale: Scale, top: float, bottom: float, title: str, ticks: Sequence[float] | None = None
-) -> Iterable[Markup]:
-    for tick in ticks or scale.ticks():
-        x = at(scale(tick))
-        yield element("line", x1=x, x2=x, y1=at(top), y2=at(bottom), class_="grid")
-        yield element("text", shown(tick), x=x, y=at(bottom + 16), class_="tick middle")
-    yield element("text", title, x=at((scale.start + scale.end) / 2), y=at(bottom + 34), class_="axis middle")
-
-
-def y_axis(scale: Scale, left: float, right: float, title: str) -> Iterable[Markup]:
-    for tick in scale.ticks():
-        y = at(scale(tick))
-        yield element("line", x1=at(left), x2=at(right), y1=y, y2=y, class_="grid")
-        yield element("text", shown(tick), x=at(left - 7), y=at(y + 4), class_="tick end")
-    middle = at((scale.start + scale.end) / 2)
-    yield element(
-        "text",
-        title,
-        x=at(left - 44),
-        y=middle,
-        class_="axis middle",
-        transform=f"rotate(-90 {at(left - 44)} {middle})",
-    )
-
-
-def bars(name: str, table: Table) -> Markup | None:
-    """The mean of each row with its 95 % interval; the floor and the reference as lines."""
-    names = labels(table.rows)
-    rows = [(place, row, label) for place, (row, label) in enumerate(zip(table.rows, names)) if row.interval]
-    if not rows:
-        return None
-    left, right, top, pitch = 190, WIDTH - 70, 26, 20
-    cut, rows = len(rows) - MOST_BARS, rows[:MOST_BARS]
-    ends = [100 * value for _, row, _ in rows for value in row.interval or () if value is not None]
-    scale = around([*ends, 100 * table.floor], left, right, zero=True)
-    scale = Scale(0, min(scale.high, 100), left, right)
-    bottom = top + pitch * len(rows)
-    inside = lambda value: at(scale(min(max(100 * value, scale.low), scale.high)))
-    parts: list[Child] = [x_axis(scale, top - 4, bottom, "accuracy on the test split, %")]
-    for line, (place, row, label) in enumerate(rows):
-        y = top + pitch * line
-        mean, low, high = row.interval or (0.0, None, None)
-        kind = "reference" if label == table.reference else "unranked" if row.breaches else ""
-        middle = at(y + pitch / 2)
-        said = f"{label}: {100 * mean:.2f} %"
-        marks: list[Child] = [
-            element("rect", x=left, y=at(y + 4), width=max(at(inside(mean) - left), 0), height=pitch - 8, class_="bar"),
-            element("text", cropped(label, 28), x=left - 8, y=at(y + 14), class_="label end"),
-        ]
-        if low is not None and high is not None:
-            said += f", 95 % interval {100 * low:.2f} to {100 * high:.2f}"
-            marks += [
-                element("line", x1=inside(low), x2=inside(high), y1=middle, y2=middle, class_="whisker"),
-                *(element("line", x1=inside(end), x2=inside(end), y1=middle - 4, y2=middle + 4, class_="whisker")
-                  for end in (low, high)),
-            ]  # fmt: skip
-        last = inside(high if high is not None else mean)
-        marks.append(element("text", f"{100 * mean:.2f}", x=at(last + 6), y=at(y + 14), class_="number"))
-        parts.append(element("g", element("title", said), *marks, class_=f"row {kind}".strip(), data_row=place))
-    floor = at(scale(100 * table.floor))
-    parts.append(element("line", x1=floor, x2=floor, y1=top - 8, y2=bottom, class_="floor"))
-    parts.append(element("text", f"floor {100 * table.floor:.1f}", x=floor, y=top - 12, class_="note middle"))
-    more = f"; the first {MOST_BARS} of {cut + MOST_BARS} rows" if cut > 0 else ""
-    title = f"Accuracy with 95 % intervals over seeds, {table.task}{more}"
-    best = rows[0][2]
-    described = f"{len(rows)} bars, best first: {best} leads. The dashed line is the floor."
-    return figure(f"{name}-bars", title, described, bottom + 42, *parts)
-
-
-def scatter(name: str, table: Table) -> list[Markup]:
-    """Accuracy against speed with memory as area, for each hardware with at least two rows."""
-    rows = [
-        (place, row, label)
+def marks(table: Table, styles: Mapping[str, str]) -> list[Mark]:
+    """The rows that have a mean."""
+    return [
+        Mark(place, label, row, kind_of(row, table.reference, styles))
         for place, (row, label) in enumerate(zip(table.rows, labels(table.rows)))
-        if row.mean is not None and row.steps_per_second
+        if row.interval
     ]
-    counts = Counter(row.hardware for _, row, _ in rows)
+
+
+def kind_of(row: Row, reference: str, styles: Mapping[str, str]) -> str:
+    name = row.records[0]["variant"]["name"]
+    return styles[name] + (" unranked" if row.breaches else " reference" if row.label == reference else "")
+
+
+def per_cent(interval: Interval) -> str:
+    said = f"{100 * interval.mean:.2f} %"
+    if interval.low is not None and interval.high is not None:
+        said += f", 95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f}"
+    return said
+
+
+def ends(interval: Interval) -> list[float]:
+    """The mean and the interval's ends, in per cent, as far as they can be accuracies."""
+    return [100 * min(max(value, 0.0), 1.0) for value in interval if value is not None]
+
+
+def whisker(scale: Scale, interval: Interval, y: float, cap: float) -> list[Markup]:
+    if interval.low is None:
+        return []
+    _, low, high = (at(scale(value)) for value in ends(interval))
+    y = at(y)
+    lines = [(low, high, y, y), (low, low, y - cap, y + cap), (high, high, y - cap, y + cap)]
+    return [element("line", x1=x1, x2=x2, y1=at(y1), y2=at(y2), class_="whisker") for x1, x2, y1, y2 in lines]
+
+
+def floor_line(scale: Scale, floor: float, top: float, bottom: float, words: str) -> list[Markup]:
+    x = at(scale(100 * min(max(floor, 0.0), 1.0)))
+    line = element("line", x1=x, x2=x, y1=at(top), y2=at(bottom), class_="floor")
+    return [line, element("text", words, x=x, y=at(top - 4), class_="note middle")]
+
+
+def bars(name: str, table: Table, styles: Mapping[str, str]) -> Markup | None:
+    """The mean of each row with its 95 % interval, and the floor."""
+    drawn = marks(table, styles)
+    if not drawn:
+        return None
+    title = "Accuracy with 95 % intervals over seeds"
+    if len(drawn) > MOST_ROWS:
+        title += f", the first {MOST_ROWS} of {len(drawn):,} rows"
+        drawn = drawn[:MOST_ROWS]
+    left, right, top = 140, WIDTH - 46, 34
+    pitch = min(max(330 / len(drawn), 13), 24)
+    bottom = top + pitch * len(drawn)
+    high = max(value for mark in drawn for value in ends(mark.row.interval or Interval(0, None, None)))
+    scale = Scale(0, min(max(high, 100 * min(table.floor, 1.0), 1.0) * 1.04, 100), left, right)
+    parts: list[Child] = [x_axis(scale, top, bottom, "accuracy on the test split, %")]
+    for line, mark in enumerate(drawn):
+        interval = mark.row.interval or Interval(0, None, None)
+        middle, thick = top + pitch * (line + 0.5), pitch * 0.66
+        x = [at(scale(value)) for value in ends(interval)]
+        parts.append(
+            mark.group(
+                per_cent(interval),
+                element(
+                    "rect", x=left, y=at(middle - thick / 2), width=at(x[0] - left), height=at(thick), class_="bar"
+                ),
+                whisker(scale, interval, middle, min(thick / 2, 4)),
+                element("text", cropped(mark.label, LABEL), x=left - 7, y=at(middle + 4), class_="label end"),
+                element("text", f"{100 * interval.mean:.2f}", x=at(max(x) + 6), y=at(middle + 4), class_="number"),
+            )
+        )
+    parts += floor_line(scale, table.floor, top - 6, bottom, f"floor {100 * table.floor:.1f}")
+    described = f"{len(drawn)} bars in the table's order, from {drawn[0].label} to {drawn[-1].label}."
+    return figure(f"{name}-bars", title, described, at(bottom + 42), *parts)
+
+
+def scatter(name: str, table: Table, styles: Mapping[str, str]) -> list[Markup]:
+    """Accuracy against speed with memory as area, for each hardware with at least two rows."""
+    drawn = [mark for mark in marks(table, styles) if 0 < (mark.row.steps_per_second or 0) < MOST]
+    counts = Counter(mark.row.hardware for mark in drawn)
     found = []
     for number, (hardware, count) in enumerate(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:3]):
         if count > 1:
-            own = [item for item in rows if item[1].hardware == hardware]
-            found.append(cloud(f"{name}-speed-{number}", table, hardware, own))
+            own = [mark for mark in drawn if mark.row.hardware == hardware]
+            found.append(cloud(f"{name}-speed-{number}", hardware, own))
     return found
 
 
-def cloud(name: str, table: Table, hardware: str, rows: Sequence[tuple[int, Row, str]]) -> Markup:
-    left, right, top, bottom = 62, WIDTH - 20, 18, 350
-    speeds = [row.steps_per_second or 1.0 for _, row, _ in rows]
-    means = [100 * (row.mean or 0) for _, row, _ in rows]
+def cloud(name: str, hardware: str, drawn: Sequence[Mark]) -> Markup:
+    left, right, top, bottom = 44, WIDTH - 14, 58, 364
+    speeds = [mark.row.steps_per_second or 1.0 for mark in drawn]
+    means = [100 * (mark.row.mean or 0) for mark in drawn]
+    memories = [min(mark.row.memory or 0, MOST) for mark in drawn]
     x, y = around(speeds, left, right, log=True), around(means, bottom, top)
-    most = max((row.memory or 0 for _, row, _ in rows), default=0)
-    radius = lambda memory: 4 + 14 * math.sqrt((memory or 0) / most) if most else 6.0
-    spots = [(x(speed), y(mean), radius(row.memory)) for speed, mean, (_, row, _) in zip(speeds, means, rows)]
-    places = placed([(cropped(label, 24), spot) for (_, _, label), spot in zip(rows, spots)], left, right, top, bottom)
-    parts: list[Child] = [x_axis(x, top, bottom, "training steps a second (more is faster)")]
-    parts.append(y_axis(y, left, right, "accuracy, %"))
+    most = max(memories)
+    radius = lambda memory: 3.5 + 12.5 * math.sqrt(memory / most) if most else 6.0
+    spots = [(x(speed), y(mean), radius(memory)) for speed, mean, memory in zip(speeds, means, memories)]
+    words = placed([cropped(mark.label, LABEL) for mark in drawn], spots, (left, top, right - 6, bottom))
     groups = []
-    for (place, row, label), (cx, cy, r), words in zip(rows, spots, places):
-        memory = f", {row.memory / 1e6:,.0f} MB" if row.memory else ""
-        said = f"{label}: {100 * (row.mean or 0):.2f} %, {row.steps_per_second:.3g} steps/s{memory}"
-        kind = "reference" if label == table.reference else "unranked" if row.breaches else ""
+    for mark, (cx, cy, r), label in zip(drawn, spots, words):
+        memory = f", {mark.row.memory / 1e6:,.0f} MB" if mark.row.memory else ""
+        said = f"{100 * (mark.row.mean or 0):.2f} %, {mark.row.steps_per_second:.3g} steps/s{memory}"
         spot = element("circle", cx=at(cx), cy=at(cy), r=at(r), class_="spot")
-        groups.append((-r, place, element("g", element("title", said), spot, words, class_=f"row {kind}".strip(),
-                                          data_row=place)))  # fmt: skip
-    parts += [group for _, _, group in sorted(groups, key=lambda item: item[:2])]
-    if most:
-        parts.append(legend(most, radius(most), right, bottom))
-    title = f"Accuracy against speed, {table.task}, on {hardware}; area: memory"
-    fastest = max(rows, key=lambda item: (item[1].steps_per_second or 0, item[2]))[2]
-    described = f"{len(rows)} circles. {rows[0][2]} is the most accurate, {fastest} the fastest."
-    return figure(name, title, described, bottom + 44, *parts)
+        groups.append((-r, mark.place, mark.group(said, spot, label)))
+    parts: list[Child] = [
+        x_axis(x, top, bottom, "training steps a second, more is faster"),
+        y_axis(y, left, right),
+        element("text", "accuracy, %", x=6, y=top - 12, class_="axis"),
+        legend(most, radius, right) if most else None,
+        [group for _, _, group in sorted(groups, key=lambda item: item[:2])],  # small ones in front
+    ]
+    fastest = max(drawn, key=lambda mark: (mark.row.steps_per_second or 0, mark.label)).label
+    described = f"{len(drawn)} circles. {drawn[0].label} is the first of the table, {fastest} the fastest."
+    return figure(name, f"Accuracy against speed, on {hardware}", described, bottom + 42, *parts)
 
 
-def legend(most: int, radius: float, right: float, bottom: float) -> Markup:
-    """What the areas mean."""
-    x, y = right - radius - 4, bottom - radius - 8
-    words = element("text", f"{most / 1e6:,.0f} MB", x=at(x - radius - 5), y=at(y + 4), class_="note end")
-    return element("g", element("circle", cx=at(x), cy=at(y), r=at(radius), class_="key"), words)
+def legend(most: float, radius: Callable[[float], float], right: float) -> Markup:
+    """What the areas mean: the most memory, and a quarter of it."""
+    parts: list[Child] = []
+    x = right
+    for memory in (most, most / 4):
+        words, r = f"{memory / 1e6:,.3g} MB", radius(memory)
+        parts.append(element("text", words, x=at(x), y=30, class_="note end"))
+        x -= CHARACTER * len(words) + r + 4
+        parts.append(element("circle", cx=at(x), cy=26, r=at(r), class_="key"))
+        x -= r + 14
+    parts.append(element("text", "area: memory", x=at(x), y=30, class_="note end"))
+    return element("g", parts)
 
 
-def placed(
-    marks: Sequence[tuple[str, tuple[float, float, float]]], left: float, right: float, top: float, bottom: float
-) -> list[Markup | None]:
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def placed(labels: Sequence[str], spots: Sequence[tuple[float, float, float]], room: Box) -> list[Markup | None]:
     """Labels beside their circles where they cover neither circle nor label; None where there is no such place."""
-    taken = [(cx - r, cy - r, cx + r, cy + r) for _, (cx, cy, r) in marks]
+    circles = [(cx - r, cy - r, cx + r, cy + r) for cx, cy, r in spots]
+    taken: list[Box] = []
     found: list[Markup | None] = []
-    for label, (cx, cy, r) in marks:
-        width = CHARACTER * len(label)
+    for number, (label, (cx, cy, r)) in enumerate(zip(labels, spots)):
+        found.append(None)
+        if number >= MOST_LABELS:
+            continue
+        width, near, far = CHARACTER * len(label), 0.7 * r + 2, r + 3
         choices = [
-            (cx + r + 3, cy + 4, "start"), (cx - r - 3, cy + 4, "end"), (cx, cy - r - 4, "middle"),
-            (cx, cy + r + 12, "middle"), (cx + 0.7 * r + 3, cy - 0.7 * r - 3, "start"),
-            (cx + 0.7 * r + 3, cy + 0.7 * r + 11, "start"), (cx - 0.7 * r - 3, cy - 0.7 * r - 3, "end"),
-            (cx - 0.7 * r - 3, cy + 0.7 * r + 11, "end"),
+            (cx + far, cy + 4, 0.0), (cx - far, cy + 4, 1.0), (cx, cy - far, 0.5), (cx, cy + far + 9, 0.5),
+            (cx + near, cy - near, 0.0), (cx + near, cy + near + 8, 0.0), (cx - near, cy - near, 1.0),
+            (cx - near, cy + near + 8, 1.0),
         ]  # fmt: skip
-        for x, y, anchor in choices:
-            start = x - width * {"start": 0, "middle": 0.5, "end": 1}[anchor]
-            box = (start, y - 10, start + width, y + 2)
-            inside = left <= box[0] and box[2] <= right and top <= box[1] and box[3] <= bottom
-            own = (cx - r, cy - r, cx + r, cy + r)
-            if inside and not any(overlap(box, other) for other in taken if other != own):
+        for x, y, share in choices:
+            start = x - share * width
+            box = (start, y - 9, start + width, y + 2)
+            inside = room[0] <= box[0] and box[2] <= room[2] and room[1] - 10 <= box[1] and box[3] <= room[3]
+            others = (circle for place, circle in enumerate(circles) if place != number)
+            if inside and not any(overlap(box, other) for other in (*taken, *others)):
                 taken.append(box)
-                found.append(element("text", label, x=at(x), y=at(y), class_=f"label {anchor}"))
+                anchor = {0.0: "", 0.5: " middle", 1.0: " end"}[share]
+                found[-1] = element("text", label, x=at(x), y=at(y), class_=f"label{anchor}")
                 break
-        else:
-            found.append(None)
     return found
 
 
-def overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+def overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def cropped(label: str, most: int) -> str:
-    return label if len(label) <= most else label[: most - 1] + "…"
+def strips(name: str, overview: Overview, styles: Mapping[str, str]) -> Markup | None:
+    """All tasks side by side: of each row a dot and its 95 % interval, and the floor of each task."""
+    lines = list(enumerate(zip(overview.lines, labels(overview.lines))))
+    title = "Accuracy with 95 % intervals over seeds, %"
+    if len(lines) > MOST_ROWS:
+        title += f", the first {MOST_ROWS} of {len(lines):,} rows"
+        lines = lines[:MOST_ROWS]
+    if not lines:
+        return None
+    count = len(overview.tables)
+    left, top, pitch, gap = 140, 48, 17, 26
+    span = max((2 * WIDTH - left) / count - gap, 70)
+    bottom = top + pitch * len(lines)
+    scales: list[Scale] = []
+    parts: list[Child] = []
+    for number, table in enumerate(overview.tables):
+        start = left + number * (span + gap) + 6
+        own = [line.cells[table.task].interval for _, (line, _) in lines if table.task in line.cells]
+        values = [value for interval in own if interval for value in ends(interval)]
+        scale = around([*values, 100 * min(max(table.floor, 0.0), 1.0)], start, start + span)
+        scales.append(scale)
+        parts.append(element("text", cropped(table.task, int(span / 7)), x=at(start), y=16, class_="panel"))
+        parts.append(list(x_axis(scale, top, bottom)))
+        parts.append(floor_line(scale, table.floor, top - 4, bottom, "floor"))
+    width = left + count * (span + gap) + 10
+    for line, (place, (entry, label)) in enumerate(lines):
+        y = top + pitch * (line + 0.5)
+        dots: list[Child] = [
+            element("line", x1=left, x2=at(width - 10), y1=at(y), y2=at(y), class_="rule"),
+            element("text", cropped(label, LABEL), x=left - 7, y=at(y + 4), class_="label end"),
+        ]
+        said = []
+        for scale, table in zip(scales, overview.tables):
+            row = entry.cells.get(table.task)
+            if row and row.interval:
+                said.append(f"{table.task} {per_cent(row.interval)}")
+                dots += whisker(scale, row.interval, y, 3)
+                dots.append(element("circle", cx=at(scale(ends(row.interval)[0])), cy=at(y), r=4, class_="point"))
+        first = next(iter(entry.cells.values()))
+        reference = next((table.reference for table in overview.tables if table.reference), "")
+        parts.append(Mark(place, label, first, kind_of(first, reference, styles)).group("; ".join(said), *dots))
+    described = f"{count} panels, one a task, {len(lines)} rows; the dashed line of a panel is its task's floor."
+    return figure(f"{name}-tasks", title, described, bottom + 26, *parts, width=at(width), wide=True)

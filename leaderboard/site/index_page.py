@@ -1,187 +1,192 @@
 """The first page: every table with its pictures, and the literature's."""
 
-from lra.leaderboard.board import Table
-from lra.leaderboard.sheet import Cell, Column, Entry, Sheet, slug
-from lra.leaderboard.site.charts import bars, scatter
+from collections import Counter
+from collections.abc import Mapping
+
+from lra.leaderboard.board import Overview, Table
+from lra.leaderboard.sheet import Cell, Column, Entry, Sheet, number
+from lra.leaderboard.site import markup
+from lra.leaderboard.site.charts import bars, scatter, strips
+from lra.leaderboard.site.figure import cropped
 from lra.leaderboard.site.lines import lengths
-from lra.leaderboard.site.markup import Child, Markup, element, number
-from lra.leaderboard.site.page import page
+from lra.leaderboard.site.markup import Child, Markup, element
+from lra.leaderboard.site.page import frame, page
 from lra.leaderboard.view import Scaling, View
 
+LONGEST = 300  # letters of a cell; the page of the run has the whole text
 
-def index_page(view: View) -> str:
-    published = {sheet.name for sheet in view.published}
-    told = {scaling.name: scaling for scaling in view.scalings if scaling.name in published}  # beside their table
-    groups = [
-        ("Results", [(sheet.name, sheet.title, section(sheet, table_of(sheet, view))) for sheet in view.sheets]),
-        (
-            "Time and memory",
-            [(own.name, own.title, scaling_section(own)) for own in view.scalings if own.name not in told],
-        ),
-        (
-            "From the literature",
-            [(sheet.name, sheet.title, section(sheet, None, told.get(sheet.name))) for sheet in view.published],
-        ),
-    ]
-    if view.left_out:
-        groups.append(("Left out", [("left-out", "Files that are no records", left_out(view))]))
-    nav = [
+
+def index_page(view: View, styles: Mapping[str, str]) -> str:
+    by_name = {scaling.name: scaling for scaling in view.scalings}
+    benchmarks = [scaling_sheet(own) for own in view.scalings if own.name not in {s.name for s in view.published}]
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for sheet, label in zip(view.sheets, short(view.sheets)):
+        groups.setdefault(f"Protocol {sheet.source.protocol}" if sheet.source else "", []).append((sheet.name, label))
+    groups |= {"Time and memory": [(sheet.name, sheet.title) for sheet in benchmarks]}
+    groups |= {"From the literature": [(sheet.name, sheet.title) for sheet in view.published]}
+    groups |= {"Not shown": [("left_out", f"{len(view.left_out)} files left out")] if view.left_out else []}
+    links = [
         element("div", element("h2", name), element("ul", [
-            element("li", element("a", title, href=f"#sheet={key}", data_sheet=key)) for key, title, _ in sections
+            element("li", element("a", label, href=f"#{key}")) for key, label in sheets
         ]))
-        for name, sections in groups
-        if sections
+        for name, sheets in groups.items()
+        if sheets
     ]  # fmt: skip
+    ours = [section(sheet, pictures(sheet, by_name, styles), "Our own runs") for sheet in (*view.sheets, *benchmarks)]
+    theirs = [section(sheet, pictures(sheet, by_name, styles), "From the literature") for sheet in view.published]
+    variants = len({record["variant"]["name"] for record in view.records})
+    tasks = len({record["task"]["name"] for record in view.records})
+    said = f"{count(len(view.records), 'run')} of {count(variants, 'variant')} on {count(tasks, 'task')}."
     header = [
         element("h1", "Long Range Arena"),
-        element("p", f"{len(view.records):,} runs. Every number is made from its record; rows of one table have one "
-                "task, one set of data and one protocol.", class_="lead"),
+        element("p", said, " Rows of one table share task, data and protocol; each links to all that it was made from.",
+                class_="lead"),
     ]  # fmt: skip
     main = [
-        element("nav", nav, aria_label="Tables"),
-        element("div", [markup for _, sections in groups for _, _, markup in sections], class_="sections"),
+        element("nav", links, aria_label="Tables"),
+        element("div", element("div", ours, theirs, id="sheets"), left_out(view)),
     ]
     return page("Long Range Arena: leaderboard", "", header, main)
 
 
-def table_of(sheet: Sheet, view: View) -> Table | None:
-    """The table that a sheet shows; None for an overview."""
-    if sheet.floor is None:
-        return None
-    runs = {run for entry in sheet.entries for run in entry.runs}
-    return next((
-        table for table in view.board.tables
-        if table.title == sheet.title and runs == {record["run"] for row in table.rows for record in row.records}
-    ), None)  # fmt: skip
+def count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("s" if number != 1 else "")
 
 
-def section(sheet: Sheet, table: Table | None, scaling: Scaling | None = None) -> Markup:
-    """A table, with pictures where there is more to see than its numbers."""
-    figures: Child = element("div", lengths(scaling), class_="figures") if scaling else None
-    if table is not None and len(table.rows) > 1:
-        figures = element("div", bars(sheet.name, table), scatter(sheet.name, table), class_="figures")
+def short(sheets: tuple[Sheet, ...]) -> list[str]:
+    """What tables are called beside the others of their protocol."""
+    names = ["All tasks" if isinstance(s.source, Overview) else s.source.task if s.source else s.title for s in sheets]
+    counts = Counter((sheet.source and sheet.source.protocol, name) for sheet, name in zip(sheets, names))
+    return [
+        f"{name} {sheet.source.version}, data {sheet.source.data[:6]}"
+        if isinstance(sheet.source, Table) and counts[sheet.source.protocol, name] > 1
+        else name
+        for sheet, name in zip(sheets, names)
+    ]
+
+
+def pictures(sheet: Sheet, scalings: Mapping[str, Scaling], styles: Mapping[str, str]) -> Child:
+    """Of what there is more to see than in its numbers."""
+    source = sheet.source
+    if isinstance(source, Table):
+        return [bars(sheet.name, source, styles), scatter(sheet.name, source, styles)] if len(source.rows) > 1 else None
+    if isinstance(source, Overview):
+        return strips(sheet.name, source, styles)
+    if sheet.name in scalings:
+        rows = {entry.cells[0].text: place for place, entry in enumerate(sheet.entries)}
+        return lengths(scalings[sheet.name], rows, styles)
+    return None
+
+
+def section(sheet: Sheet, figures: Child, kind: str) -> Markup:
+    """A table with its pictures."""
+    heading = f"{sheet.name}_heading"
     notes = [element("li", element("sup", mark), " ", meaning) for mark, meaning in sheet.notes]
     return element(
         "section",
-        element("h2", sheet.title, id=f"{sheet.name}-heading"),
+        element("p", kind, class_="kind"),
+        element("h2", sheet.title, id=heading),
         element("p", sheet.caption, class_="caption"),
         tools(sheet),
-        frame(sheet),
+        element("div", figures, class_="figures") if figures else None,
+        frame(table(sheet), heading),
         element("ul", notes, class_="notes") if notes else None,
-        figures,
         id=sheet.name,
-        aria_labelledby=f"{sheet.name}-heading",
+        aria_labelledby=heading,
     )
 
 
 def tools(sheet: Sheet) -> Markup:
     """Filter, columns and link, which the script brings to life."""
-    name = sheet.name
     boxes = [
-        element("label", element("input", type="checkbox", value=place, checked=not column.extra), " ", column.name)
-        for place, column in enumerate(sheet.columns, 1)
-        if place > 1
-    ]
+        element("label", element("input", type="checkbox", value=column.name, checked=not column.extra), " ",
+                column.name)
+        for column in sheet.columns[1:]
+    ]  # fmt: skip
+    search = element("input", type="search", placeholder="words of a row", autocomplete="off")
     return element(
         "div",
-        element("label", "Filter ", element("input", type="search", class_="filter", placeholder="part of a row"),
-                class_="search"),
-        element("details", element("summary", "Columns"), element("div", boxes, class_="boxes"), class_="columns"),
-        element("button", "Copy link to this view", type="button", class_="permalink"),
-        element("span", "", role="status", aria_live="polite", class_="count", id=f"{name}-count"),
+        element("label", "Filter ", search),
+        element("details", element("summary", "Columns"), element("div", boxes, class_="boxes")),
+        element("button", "Copy link", type="button", class_="button link"),
+        element("output", "", aria_live="polite"),
         class_="tools",
         hidden=True,
-    )  # fmt: skip
+    )
 
 
-def frame(sheet: Sheet) -> Markup:
-    """The table itself, which scrolls by itself where it is too wide."""
+def table(sheet: Sheet) -> Markup:
+    """Ranked rows first, those that are not in a body of their own."""
     head = [
-        element("th", element("button", column.name, type="button", disabled=True), scope="col",
-                class_="number" if column.number else None, data_extra=column.extra)
-        for column in sheet.columns
-    ]  # fmt: skip
-    rows = [row(place, entry, sheet.columns) for place, entry in enumerate(sheet.entries)]
-    table = element(
+        element("th", column.name, scope="col", class_="number" if column.number else None) for column in sheet.columns
+    ]
+    # a run is in the table of its task and in the overview; its place is the former
+    anchors = isinstance(sheet.source, Table)
+    rows = [row(place, entry, sheet.columns, anchors) for place, entry in enumerate(sheet.entries)]
+    ranked = [own for own, entry in zip(rows, sheet.entries) if entry.ranked]
+    others = [own for own, entry in zip(rows, sheet.entries) if not entry.ranked]
+    apart = element("th", "Not ranked, for the reason in the note", colspan=len(sheet.columns), scope="rowgroup")
+    return element(
         "table",
         element("caption", sheet.title),
         element("thead", element("tr", head)),
-        element("tbody", rows),
+        element("tbody", ranked) if ranked else None,
+        element("tbody", element("tr", apart), others, class_="unranked") if others else None,
     )
-    return element("div", table, class_="frame", role="region", tabindex="0", aria_labelledby=f"{sheet.name}-heading")
 
 
-def row(place: int, entry: Entry, columns: tuple[Column, ...]) -> Markup:
+def row(place: int, entry: Entry, columns: tuple[Column, ...], anchors: bool) -> Markup:
     first, rest = entry.cells[0], entry.cells[1:]
-    named = [linked(first, entry.runs), marks(first)]
-    cells = [element("th", named, scope="row", data_v=value(first))]
-    cells += [
-        element("td", cell.text, marks(cell), class_="number" if column.number else None, data_v=value(cell))
-        for cell, column in zip(rest, columns[1:])
-    ]
-    return element("tr", cells, data_row=place, class_=None if entry.ranked else "unranked")
+    cells = [element("th", linked(first, entry.runs, anchors), marks(first), scope="row")]
+    for cell, column in zip(rest, columns[1:]):
+        value = markup.number(cell.value) if isinstance(cell.value, (int, float)) else None
+        kind = "number" if column.number else "long" if len(cell.text) > 24 else None
+        cells.append(element("td", cropped(cell.text, LONGEST), marks(cell), class_=kind, data_value=value))
+    return element("tr", cells, data_row=place)
 
 
-def linked(cell: Cell, runs: tuple[str, ...]) -> Child:
+def linked(cell: Cell, runs: tuple[str, ...], anchors: bool) -> Child:
     """A row's name, with the pages of its runs behind it."""
+    name = cropped(cell.text, LONGEST)
     if not runs:
-        return cell.text
+        return name
+    link = lambda run, words, label=None: element(
+        "a", words, href=f"runs/{run}.html", id=run if anchors else None, aria_label=label
+    )
     if len(runs) == 1:
-        return element("a", cell.text, href=f"runs/{runs[0]}.html")
-    links = [
-        element("a", str(place), href=f"runs/{run}.html", aria_label=f"{cell.text}, run {place}")
-        for place, run in enumerate(runs, 1)
-    ]
-    return [cell.text, element("span", links, class_="runs")]
+        return link(runs[0], name)
+    numbered = [link(run, str(place), f"{name}, run {place}: {run}") for place, run in enumerate(runs, 1)]
+    return [name, element("span", numbered, class_="runs")]
 
 
 def marks(cell: Cell) -> Child:
     return [element("sup", mark) for mark in cell.marks]
 
 
-def value(cell: Cell) -> str | None:
-    """What the column is sorted by, where that is not the text itself."""
-    if isinstance(cell.value, (int, float)):
-        return number(cell.value)
-    return None
-
-
-def scaling_section(scaling: Scaling) -> Markup:
-    """Pictures against length, and the numbers in a table."""
+def scaling_sheet(scaling: Scaling) -> Sheet:
+    """Time and memory against length, as a table."""
     spans = sorted({point.length for point in scaling.points})
-    models = list(dict.fromkeys(point.model for point in scaling.points))
     found = {(point.model, point.length): point for point in scaling.points}
-    columns = [Column("model", number=False)]
-    columns += [Column(f"steps/s, {length:,}") for length in spans] + [Column(f"MB, {length:,}") for length in spans]
-
-    def cells(model: str) -> tuple[Cell, ...]:
+    columns = [Column("model", number=False), *(Column(f"steps/s, {length:,}") for length in spans),
+               *(Column(f"MB, {length:,}") for length in spans)]  # fmt: skip
+    entries = []
+    for model in dict.fromkeys(point.model for point in scaling.points):
         own = [found.get((model, length)) for length in spans]
-        rates = [point.steps_per_second if point else None for point in own]
-        megabytes = [point.megabytes if point else None for point in own]
-        return (Cell(model, model), *(Cell("" if x is None else f"{x:.3g}", x) for x in rates),
-                *(Cell("" if x is None else f"{x:,.0f}", x) for x in megabytes))  # fmt: skip
+        rates = [number(point and point.steps_per_second, ".3g") for point in own]
+        entries.append(
+            Entry((Cell(model, model), *rates, *(number(point and point.megabytes, ",.0f") for point in own)))
+        )
+    return Sheet(scaling.name, scaling.title, scaling.caption, tuple(columns), tuple(entries))
 
-    entries = tuple(Entry(cells(model)) for model in models)
-    sheet = Sheet(slug(scaling.name), scaling.title, scaling.caption, tuple(columns), entries)
+
+def left_out(view: View) -> Markup | None:
+    if not view.left_out:
+        return None
     return element(
         "section",
-        element("h2", scaling.title, id=f"{sheet.name}-heading"),
-        element("p", scaling.caption, class_="caption"),
-        element("div", lengths(scaling), class_="figures"),
-        tools(sheet),
-        frame(sheet),
-        id=scaling.name,
-        aria_labelledby=f"{sheet.name}-heading",
-    )
-
-
-def left_out(view: View) -> Markup:
-    lines = [element("li", element("code", line)) for line in view.left_out]
-    return element(
-        "section",
-        element("h2", "Files that are no records", id="left-out-heading"),
-        element("p", "They were in the folders and are in no table.", class_="caption"),
-        element("ul", lines),
-        id="left-out",
-        aria_labelledby="left-out-heading",
+        element("h2", "Files left out", id="left_out_heading"),
+        element("p", "They were among the records and are none, so they are in no table.", class_="caption"),
+        element("ul", [element("li", element("code", line)) for line in view.left_out]),
+        id="left_out",
+        aria_labelledby="left_out_heading",
     )

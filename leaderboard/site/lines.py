@@ -1,60 +1,66 @@
 """Pictures with lines: the curves of a run, and time and memory against length."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from lra.leaderboard.record import Record
-from lra.leaderboard.site.charts import CHARACTER, at, cropped, figure, x_axis, y_axis
+from lra.leaderboard.record import CurveLine, Record
+from lra.leaderboard.site.figure import CHARACTER, MOST, WIDTH, at, cropped, figure, x_axis, y_axis
 from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.scale import Scale, around
 from lra.leaderboard.view import Point, Scaling
 
-WIDTH, PANEL = 680, 320
-HUES = 8
+Course = list[tuple[int, list[float | None]]]  # a step, and the value of each seed
 
 
 def path(points: Sequence[tuple[float, float]], kind: str) -> Markup:
     return element("polyline", points=" ".join(f"{at(x)},{at(y)}" for x, y in points), class_=kind)
 
 
-def curves(record: Record) -> list[Markup]:
+def curves(record: Record, style: str) -> list[Markup]:
     """Accuracy and loss of every seed against the step, and their mean in bold."""
+    quantities: list[tuple[str, str, float, Callable[[CurveLine], list[float | None]]]] = [
+        ("accuracy", "Accuracy while training, %", 100, lambda line: line["accuracy"]),
+        ("loss", "Loss while training, nats", 1, lambda line: line["loss"]),
+    ]
     found = []
-    for quantity, title in (("accuracy", "Accuracy while training, %"), ("loss", "Loss while training, nats")):
-        factor = 100 if quantity == "accuracy" else 1
-        lines = {
+    for name, title, factor, values in quantities:
+        courses = {
             split: [
-                (line["step"], [None if value is None else factor * value for value in line[quantity]])  # type: ignore[literal-required]
-                for line in record["curve"]
-                if line["split"] == split
+                (line["step"], [drawable(value, factor) for value in values(line)])
+                for line in sorted(record["curve"], key=lambda line: line["step"])
+                if line["split"] == split and 0 <= line["step"] < MOST
             ]
             for split in ("train", "validation")
         }
-        values = [value for split in lines.values() for _, seeds in split for value in seeds if value is not None]
-        steps = [step for split in lines.values() for step, _ in split]
-        if values and max(steps) > 0:
-            found.append(panel(quantity, title, lines, values, steps))
+        courses = {
+            split: course for split, course in courses.items() if any(v is not None for _, s in course for v in s)
+        }
+        if courses:
+            found.append(panel(f"curve-{name}", title, courses, style))
     return found
 
 
-def panel(quantity: str, title: str, lines: dict, values: Sequence[float], steps: Sequence[int]) -> Markup:
-    left, right, top, bottom = 60, WIDTH - 90, 14, 230
-    x, y = Scale(0, max(steps), left, right), around(values, bottom, top)
-    parts: list[Child] = [x_axis(x, top, bottom, "step"), y_axis(y, left, right, quantity)]
+def drawable(value: float | None, factor: float) -> float | None:
+    return None if value is None or abs(value) > MOST else factor * value
+
+
+def panel(name: str, title: str, courses: Mapping[str, Course], style: str) -> Markup:
+    left, right, top, bottom = 48, WIDTH - 70, 14, 250
+    values = [value for course in courses.values() for _, seeds in course for value in seeds if value is not None]
+    x = Scale(0, max(1, *(step for course in courses.values() for step, _ in course)), left, right)
+    y = around(values, bottom, top)
+    parts: list[Child] = [x_axis(x, top, bottom, "step"), y_axis(y, left, right)]
     ends = []
-    for split, own in lines.items():
-        if not own:
-            continue
-        count = len(own[0][1])
-        for place in range(count):
-            points = [(x(step), y(seeds[place])) for step, seeds in own if seeds[place] is not None]
-            parts.append(path(points, f"seed {split}"))
-        means = [(step, [value for value in seeds if value is not None]) for step, seeds in own]
+    for split, course in courses.items():
+        for place in range(max(len(seeds) for _, seeds in course)):
+            own = [(step, seeds[place]) for step, seeds in course if place < len(seeds)]
+            parts.append(path([(x(step), y(value)) for step, value in own if value is not None], f"seed {split}"))
+        means = [(step, [value for value in seeds if value is not None]) for step, seeds in course]
         points = [(x(step), y(sum(seeds) / len(seeds))) for step, seeds in means if seeds]
         parts.append(path(points, f"mean {split}"))
         ends.append((split, points[-1][1]))
     parts.append(end_labels(ends, right, lambda split: f"label {split}"))
-    described = "Thin lines are seeds, bold ones their mean; " + " and ".join(name for name, _ in ends)
-    return figure(f"curve-{quantity}", title, described, bottom + 42, *parts)
+    described = f"Thin lines are seeds, bold ones their mean: {' and '.join(courses)}."
+    return figure(name, title, described, bottom + 42, element("g", parts, class_=style))
 
 
 def end_labels(ends: Sequence[tuple[str, float]], x: float, kind: Callable[[str], str]) -> list[Child]:
@@ -63,44 +69,55 @@ def end_labels(ends: Sequence[tuple[str, float]], x: float, kind: Callable[[str]
     last = -1e9
     for name, y in sorted(ends, key=lambda item: (item[1], item[0])):
         last = max(y, last + 13)
-        found.append(element("text", cropped(name, 20), x=at(x + 6), y=at(last + 4), class_=kind(name)))
+        found.append(element("text", cropped(name, 20), x=at(x + 7), y=at(last + 4), class_=kind(name)))
     return found
 
 
-def lengths(scaling: Scaling) -> list[Markup]:
-    """Steps a second and memory against length, both logarithmic."""
-    rate: Callable[[Point], float | None] = lambda point: point.steps_per_second
-    megabytes: Callable[[Point], float | None] = lambda point: point.megabytes
+def lengths(scaling: Scaling, rows: Mapping[str, int], styles: Mapping[str, str]) -> list[Markup]:
+    """Steps a second and memory against length, both axes logarithmic.
+
+    Args:
+      rows: of each model the row of the table beside it.
+    """
+    quantities: list[tuple[str, str, Callable[[Point], float | None]]] = [
+        ("speed", "Training steps a second against length", lambda point: point.steps_per_second),
+        ("memory", "Memory of a training step against length, MB", lambda point: point.megabytes),
+    ]
     found = []
-    for name, title, value in (
-        ("speed", "Training steps a second against length", rate),
-        ("memory", "Memory of a training step against length, MB", megabytes),
-    ):
-        points = [(point.model, point.length, number) for point in scaling.points if (number := value(point))]
+    for name, title, value in quantities:
+        points = [
+            (point.model, point.length, number)
+            for point in scaling.points
+            if point.length > 0 and 0 < (number := value(point) or 0) < MOST
+        ]
         if len({length for _, length, _ in points}) > 1:
-            found.append(length_panel(f"{scaling.name}-{name}", title, points))
+            found.append(length_panel(f"{scaling.name}-{name}", title, points, rows, styles))
     return found
 
 
-def length_panel(name: str, title: str, points: Sequence[tuple[str, int, float]]) -> Markup:
+def length_panel(
+    name: str, title: str, points: Sequence[tuple[str, int, float]], rows: Mapping[str, int], styles: Mapping[str, str]
+) -> Markup:
     models = list(dict.fromkeys(model for model, _, _ in points))
     widest = min(max(map(len, models)), 20) * CHARACTER
-    left, right, top, bottom = 66, WIDTH - 12 - widest, 14, max(300, 14 + 14 * len(models))
+    left, right, top, bottom = 52, WIDTH - 12 - widest, 14, max(300, 14 + 14 * len(models))
     x = around([length for _, length, _ in points], left, right, log=True)
     y = around([value for _, _, value in points], bottom, top, log=True)
-    spans = sorted({length for _, length, _ in points})
-    parts: list[Child] = [x_axis(x, top, bottom, "tokens", spans if len(spans) <= 8 else None)]
-    parts.append(y_axis(y, left, right, "MB" if "MB" in title else "steps/s"))
-    ends = []
-    for number, model in enumerate(models):
+    parts: list[Child] = [x_axis(x, top, bottom, "tokens"), y_axis(y, left, right)]
+    last = {}
+    for model in models:
+        own = sorted((length, value) for other, length, value in points if other == model)
+        last[model] = y(own[-1][1])
+    words = dict(zip(sorted(models, key=lambda model: (last[model], model)),
+                     end_labels([*last.items()], right, lambda _: "label ink")))  # fmt: skip
+    for model in models:
         own = sorted((length, value) for other, length, value in points if other == model)
         places = [(x(length), y(value)) for length, value in own]
-        marks = [element("circle", cx=at(px), cy=at(py), r=2.5, class_="dot") for px, py in places]
-        words = element("title", f"{model}: " + ", ".join(f"{value:g} at {length:,}" for length, value in own))
+        said = f"{model}: " + ", ".join(f"{value:g} at {length:,}" for length, value in own)
+        dots = [element("circle", cx=at(px), cy=at(py), r=2.5, class_="dot") for px, py in places]
         parts.append(
-            element("g", words, path(places, "series"), *marks, class_=f"hue{number % HUES} dash{number // HUES}")
-        )
-        ends.append((model, places[-1][1]))
-    parts.append(end_labels(ends, right, lambda model: f"label ink{models.index(model) % HUES}"))
-    described = f"{len(models)} lines against length, both axes logarithmic: {', '.join(models)}."
+            element("g", element("title", said), path(places, "series"), dots, words[model], class_=styles[model],
+                    data_row=rows.get(model))
+        )  # fmt: skip
+    described = f"{len(models)} lines, both axes logarithmic: {', '.join(models)}."
     return figure(name, title, described, bottom + 42, *parts)

@@ -1,14 +1,14 @@
-"""What all pages share: head, theme, header, footer."""
+"""What all pages share: head, theme, header, footer, tables."""
 
 from importlib.resources import files
 
 from lra.leaderboard.site.markup import Child, Markup, element, join
 
 # nothing from elsewhere, and no script in a record's text can run
-POLICY = "; ".join((
-    "default-src 'none'", "img-src data:", "style-src 'self' file:", "script-src 'self' file:", "base-uri 'none'",
-    "form-action 'none'",
-))  # fmt: skip
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'self' file:; script-src 'self' file:; base-uri 'none'; "
+    "form-action 'none'"
+)
 
 
 def asset(name: str) -> str:
@@ -26,26 +26,37 @@ def page(title: str, home: str, header: Child, main: Child) -> str:
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=POLICY),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
         element("title", title),
         element("link", rel="icon", href="data:,"),
         element("link", rel="stylesheet", href=f"{home}style.css"),
-        element("script", src=f"{home}script.js", defer=True),
+        element("script", src=f"{home}script.js"),
     )
+    theme = element("button", "Dark theme", type="button", id="theme", class_="button", hidden=True)
     body = element(
         "body",
         element("a", "Skip to the content", href="#main", class_="skip"),
-        element(
-            "header",
-            header,
-            element("button", "Light or dark", type="button", class_="theme", hidden=True),
-        ),
+        element("header", element("div", header), theme),
         element("main", main, id="main", tabindex="-1"),
-        element("footer", element("p", "Made by ", element("code", "lra leaderboard build"), " from records alone.")),
+        element("footer", "Made by ", element("code", "lra leaderboard build"), " from records alone."),
     )
     return "<!doctype html>\n" + join(element("html", head, body, lang="en")) + "\n"
 
 
+def frame(table: Markup, label: str) -> Markup:
+    """A table that scrolls by itself where it is too wide, also by keyboard.
+
+    Args:
+      label: the id of what names it.
+    """
+    return element("div", table, class_="frame", role="region", tabindex="0", aria_labelledby=label)
+
+
+def block(content: str, name: str) -> Markup:
+    """Text as it is, that scrolls by itself."""
+    # a parser drops the first line break
+    return element("pre", Markup("\n"), element("code", content), tabindex="0", role="region", aria_label=name)
+
+
 def definitions(items: list[tuple[str, Child]]) -> Markup:
     """Names and what they stand for."""
-    return element("dl", [[element("dt", name), element("dd", value)] for name, value in items])
+    return element("dl", [element("div", element("dt", name), element("dd", value)) for name, value in items])

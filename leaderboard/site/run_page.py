@@ -1,125 +1,167 @@
 """A page for each run: what came of it, and everything that makes it again."""
 
+import re
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from lra.leaderboard.board import hardware_of
 from lra.leaderboard.record import Record, Score, SeedResult, file_name
+from lra.leaderboard.site.figure import cropped
 from lra.leaderboard.site.lines import curves
 from lra.leaderboard.site.markup import Child, Markup, element
-from lra.leaderboard.site.page import definitions, page
+from lra.leaderboard.site.page import block, definitions, frame, page
+from lra.leaderboard.statistics import interval
 from lra.leaderboard.tracks import breaches
 
+ARXIV = re.compile(r"(\d{4}\.\d{4,5})(v\d+)?")
 
-def run_page(record: Record, sheet: str) -> str:
+
+def run_page(record: Record, table: str, style: str) -> str:
     """
     Args:
-      sheet: the name of the table that has the run.
+      table: the title of the table that has the run.
+      style: the classes of its variant.
     """
-    variant, task, protocol = record["variant"], record["task"], record["protocol"]
-    title = f"{variant['name']} on {task['name']}, protocol {protocol['name']}"
+    variant, task = record["variant"], record["task"]
+    title = f"{variant['name']} on {task['name']}"
     header = [
-        element("p", element("a", "All results", href=f"../index.html#sheet={sheet}"), class_="back"),
+        element("p", element("a", f"← {cropped(table, 80)}", href=f"../index.html#{record['run']}"), class_="back"),
         element("h1", title),
-        element("p", f"Run {record['run']}: {record['status']}", f" ({record['error']})" if record["error"] else "",
+        element("p", f"Run {record['run']}, {record['status']}", f": {record['error']}" if record["error"] else "",
                 class_="lead"),
     ]  # fmt: skip
     broken = breaches(record)
+    drawn = curves(record, style)
     main = [
-        part("Make it again", *again(record)),
+        figures(record),
         part("Not ranked", element("ul", [element("li", line) for line in broken])) if broken else None,
+        part("Make it again", *again(record)),
+        part("Curves", element("div", drawn, class_="figures")) if drawn else None,
         part("Seeds", seeds(record)) if record["seeds"] else None,
-        part("Curves", element("div", curves(record), class_="figures")) if record["curve"] else None,
-        part("What was run", facts(record)),
+        part("What was run", definitions(plan(record))),
+        part("What it was run on", definitions(machine(record))),
         part("Configuration", block(record["config"], "operative gin configuration")),
-        part("Source of the variant", block(variant["source"], "source")) if variant["source"] else None,
+        part("Source of the variant", block(variant["source"], "source of the variant")) if variant["source"] else None,
     ]
-    return page(title, "../", header, element("div", main, class_="run"))
+    return page(f"{title}, run {record['run']}", "../", header, element("div", main, class_="run"))
 
 
 def part(title: str, *children: Child) -> Markup:
     return element("section", element("h2", title), *children)
 
 
-def block(content: str, name: str) -> Markup:
-    return element("pre", element("code", content), tabindex="0", role="region", aria_label=name)
+def figures(record: Record) -> Markup:
+    """The numbers that people come for."""
+    shares = [100 * seed["test"]["accuracy"] for seed in record["seeds"] if seed["test"]]
+    mean = interval(shares) if shares else None
+    rate, memory = record["measured"]["steps_per_second"], max(record["measured"]["memory_bytes"].values(), default=0)
+    limits = mean is not None and mean.low is not None
+    return element("div", definitions([
+        ("test accuracy", f"{mean.mean:.2f} %" if mean else "none"),
+        ("95 % interval over seeds", f"{mean.low:.2f} to {mean.high:.2f}" if mean and limits else "needs two seeds"),
+        ("seeds", f"{len(shares)} of {len(record['seeds'])} scored"),
+        ("parameters", f"{record['parameters']:,}"),
+        ("steps/s", f"{rate:.3g}" if rate else "not measured"),
+        ("memory", f"{memory / 1e6:,.0f} MB" if memory else "not measured"),
+    ]), class_="key-figures")  # fmt: skip
 
 
 def command(record: Record) -> str:
     """The command that makes the run again; every word is quoted for the shell."""
-    variant, protocol = record["variant"], record["protocol"]
-    if variant["source_sha256"] is not None:
-        return f"lra reproduce {shlex.quote(file_name(record))} --trust"
-    # a protocol's stand-in is asked for by the name of the task that it is for
-    task = record["task"]["name"].removeprefix("synthetic_")
+    if record["variant"]["source_sha256"] is not None:
+        return shlex.join(["lra", "reproduce", file_name(record), "--trust"])
+    task, protocol = record["task"]["name"], record["protocol"]
     bindings = [word for line in protocol["overrides"] for word in ("--gin", line)]
     of_task = [word for line in protocol["overrides"] if line.startswith(f"{task}.") for word in ("--gin", line)]
     seeds = ",".join(str(seed["seed"]) for seed in record["seeds"]) or "0"
     prepare = ["lra", "prepare", task, "--protocol", protocol["name"], *of_task]
-    run = ["lra", "run", "--task", task, "--variant", variant["name"], "--protocol", protocol["name"], "--seeds", seeds]
-    return f"{shlex.join(prepare)} && {shlex.join([*run, *bindings])}"
+    run = ["lra", "run", "--task", task, "--variant", record["variant"]["name"], "--protocol", protocol["name"],
+           "--seeds", seeds, *bindings]  # fmt: skip
+    return f"{shlex.join(prepare)} && {shlex.join(run)}"
 
 
 def again(record: Record) -> list[Child]:
-    copied = element("button", "Copy", type="button", class_="copy", hidden=True)
+    copied = element("button", "Copy", type="button", class_="button copy", hidden=True)
     found: list[Child] = [element("div", block(command(record), "command"), copied, class_="command")]
-    commit = record["measured"]["git"]
-    if commit and isinstance(commit.get("commit"), str):
-        dirty = ", with files changed since" if commit.get("dirty") else ""
-        found.append(element("p", "At commit ", element("code", commit["commit"]), dirty, "."))
     if record["variant"]["source_sha256"] is not None:
-        found.append(
-            element("p", "The variant comes from outside the project: read its source below before you run it.")
-        )
+        source = "its source is below, read it" if record["variant"]["source"] else "its source was not kept, find it"
+        words: Child = ["The variant comes from outside the project: ", source, " before you run it. "]
     else:
-        words = f"lra reproduce {shlex.quote(file_name(record))}"
-        found.append(element("p", element("code", words), " does it from the record alone and compares."))
-    return found
+        reproduce = element("code", shlex.join(["lra", "reproduce", file_name(record)]))
+        words = [reproduce, " does it from the record alone, and compares. "]
+    return [*found, element("p", words)]
 
 
 def seeds(record: Record) -> Markup:
     names = ("seed", "status", "step", "validation accuracy %", "validation loss", "test accuracy %", "test loss")
-    head = element("tr", [element("th", name, scope="col", class_="number") for name in names])
+    kinds = [None if name == "status" else "number" for name in names]
+    head = element("tr", [element("th", name, scope="col", class_=kind) for name, kind in zip(names, kinds)])
     table = element(
         "table",
-        element("caption", f"Scored at: {record['selection']}"),
+        element("caption", f"Seeds, scored at: {record['selection']}", id="seeds"),
         element("thead", head),
         element("tbody", [seed_row(seed) for seed in record["seeds"]]),
     )
-    return element("div", table, class_="frame", role="region", tabindex="0", aria_label="Seeds")
+    return frame(table, "seeds")
 
 
 def seed_row(seed: SeedResult) -> Markup:
-    cells = [seed["status"], f"{seed['step']:,}", *score(seed["validation"]), *score(seed["test"])]
     first = element("th", str(seed["seed"]), scope="row", class_="number")
-    return element("tr", first, [element("td", cell, class_="number") for cell in cells])
+    numbers = [f"{seed['step']:,}", *score(seed["validation"]), *score(seed["test"])]
+    return element("tr", first, element("td", seed["status"]),
+                   [element("td", text, class_="number") for text in numbers])  # fmt: skip
 
 
 def score(found: Score | None) -> tuple[str, str]:
-    return (f"{100 * found['accuracy']:.2f}", f"{found['loss']:.4f}") if found else ("", "")
+    return (f"{100 * found['accuracy']:.2f}", f"{found['loss']:.4g}") if found else ("", "")
 
 
-def facts(record: Record) -> Markup:
-    task, variant, measured = record["task"], record["variant"], record["measured"]
-    code = lambda value: element("code", value)
-    rate = measured["steps_per_second"]
-    kept = "kept, with their hashes" if task["test_labels"] else "not kept (a record of schema 1)"
-    items: list[tuple[str, Child]] = [
-        ("Task", f"{task['name']} {task['version']}, floor {100 * task['floor']['test']:.2f} % on test"),
-        ("Data", code(task["data_sha256"])),
-        ("Data's parameters", ", ".join(f"{name} = {value}" for name, value in task["parameters"].items())),
-        ("Examples", ", ".join(f"{count:,} {split}" for split, count in task["examples"].items())),
-        ("Variant", f"{variant['name']}, version {variant['version']} ({variant['paper']})"),
-        ("Bindings given by hand", [code(line) for line in record["protocol"]["overrides"]] or "none"),
-        ("Parameters", f"{record['parameters']:,}"),
-        ("Configuration", code(record["config_sha256"])),
-        ("Predictions on the test split", kept),
-        ("Steps a second", f"{rate:.4g}, of {len(record['seeds'])} seeds together" if rate else "not measured"),
-        ("Training and compilation", f"{measured['train_seconds']:,.1f} s and {measured['compile_seconds']:,.1f} s"),
-        ("Memory", ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in measured["memory_bytes"].items())),
-        ("Hardware", hardware_of(record)),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in measured["versions"].items())),
-        ("Finished", measured["finished_at"]),
+def code(value: Any) -> Markup:
+    return element("code", str(value))
+
+
+def listed(values: Mapping[str, Any]) -> Child:
+    """Names with their values, one a line."""
+    return [element("div", code(f"{name} = {value}")) for name, value in values.items()] or "none"
+
+
+def plan(record: Record) -> list[tuple[str, Child]]:
+    """All that decides the outcome."""
+    task, variant = record["task"], record["variant"]
+    paper: Child = variant["paper"]
+    if match := ARXIV.fullmatch(variant["paper"]):
+        paper = element("a", f"arXiv {match[0]}", href=f"https://arxiv.org/abs/{match[0]}", rel="noreferrer")
+    source: list[tuple[str, Child]] = [("Source's SHA-256", code(variant["source_sha256"]))]
+    examples = ", ".join(f"{count:,} {split}" for split, count in task["examples"].items())
+    return [
+        ("Task", f"{task['name']} {task['version']}"),
+        ("Examples", f"{examples}; floor of test {100 * task['floor']['test']:.2f} %"),
+        ("Data's parameters", listed(task["parameters"])),
+        ("Data's SHA-256", code(task["data_sha256"])),
+        ("Variant", [f"{variant['name']}, version {variant['version']}, ", paper]),
+        *(source if variant["source_sha256"] else []),
+        ("Protocol", record["protocol"]["name"]),
+        ("Bindings given by hand", [element("div", code(line)) for line in record["protocol"]["overrides"]] or "none"),
+        ("Configuration's SHA-256", code(record["config_sha256"])),
+        ("Scored at", record["selection"]),
+        ("Predictions on test", "kept in the record" if task["test_labels"] else "not kept, a record of schema 1"),
     ]
-    if variant["source_sha256"]:
-        items.insert(5, ("Source", code(variant["source_sha256"])))
-    return definitions(items)
+
+
+def machine(record: Record) -> list[tuple[str, Child]]:
+    """All that does not."""
+    measured = record["measured"]
+    git = measured["git"] or {}
+    dirty = " with uncommitted changes" if git.get("dirty") else ""
+    sizes = {name: f"{size / 1e6:,.1f} MB" for name, size in measured["memory_bytes"].items()}
+    rate = measured["steps_per_second"]
+    return [
+        ("Hardware", hardware_of(record)),
+        ("Steps a second", f"{rate:.4g}, of all seeds together" if rate else "not measured"),
+        ("Time", f"{measured['train_seconds']:,.1f} s training, {measured['compile_seconds']:,.1f} s compiling"),
+        ("Memory", listed(sizes)),
+        ("Git commit", [code(git["commit"]), dirty] if git.get("commit") else "not known"),
+        ("Versions", listed(measured["versions"])),
+        ("Finished at", measured["finished_at"]),
+    ]

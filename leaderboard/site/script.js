@@ -1,200 +1,208 @@
-// Sorting, filtering, choosing columns, permalinks, theme. Without it the page is the same tables, all of them, as plain HTML.
+// Sorts, filters, chooses columns, keeps the view in the address; theme and copying.
+// Without it every page is the same tables as plain HTML.
 "use strict";
 
 const root = document.documentElement;
-const sections = [...document.querySelectorAll("main section[id]")];
-const tabs = new Map(); // of each section with a table: what is needed to change it
-let current = null;
 
-// --- theme
+// --- Theme
 
-function remembered() {
-  try { return localStorage.getItem("theme"); } catch { return null; } // a page from the disk may have no storage
+const system = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+
+function remembered(theme) {
+  try {
+    if (theme) localStorage.setItem("theme", theme);
+    return localStorage.getItem("theme");
+  } catch {
+    return null; // there is no storage: for this page only
+  }
 }
 
-function dark() {
-  return root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-}
+if (["dark", "light"].includes(remembered())) root.dataset.theme = remembered();
 
-function setUpTheme() {
-  const theme = remembered();
-  if (theme === "dark" || theme === "light") root.dataset.theme = theme;
-  const button = document.querySelector("button.theme");
-  const say = () => { button.textContent = dark() ? "Light" : "Dark"; };
+function setUpTheme(button) {
+  const name = () => { button.textContent = isDark() ? "Light theme" : "Dark theme"; };
   button.hidden = false;
-  say();
   button.addEventListener("click", () => {
-    root.dataset.theme = dark() ? "light" : "dark";
-    try { localStorage.setItem("theme", root.dataset.theme); } catch { /* for this page only */ }
-    say();
+    root.dataset.theme = isDark() ? "light" : "dark";
+    remembered(root.dataset.theme);
+    name();
   });
+  system.addEventListener("change", name);
+  name();
 }
 
-// --- one table
+// --- Copying
 
-class Tab {
-  constructor(section) {
-    this.section = section;
-    this.table = section.querySelector("table");
-    this.body = this.table.tBodies[0];
-    this.rows = [...this.body.rows];
-    this.headers = [...this.table.tHead.rows[0].cells];
-    this.names = this.headers.map((header) => header.textContent);
-    this.texts = this.rows.map((row) => row.textContent.toLowerCase());
-    this.marks = new Map(); // what of the pictures belongs to a row
-    for (const mark of section.querySelectorAll("svg [data-row]")) {
-      const row = mark.dataset.row;
-      this.marks.set(row, [...(this.marks.get(row) ?? []), mark]);
-    }
-    this.filter = section.querySelector(".filter");
-    this.boxes = [...section.querySelectorAll(".boxes input")];
-    this.shownAtFirst = this.boxes.map((box) => box.checked);
-    this.sort = null; // {place, down}
-    section.querySelector(".tools").hidden = false;
-    for (const [place, header] of this.headers.entries()) {
-      const button = header.querySelector("button");
-      button.disabled = false;
-      button.addEventListener("click", () => {
-        const number = header.classList.contains("number");
-        const down = this.sort?.place === place ? !this.sort.down : number; // the largest number first, names from A
-        this.apply({ ...this.state(), sort: { place, down } });
-        remember(true);
-      });
-    }
-    this.filter.addEventListener("input", () => { this.applyFilter(); remember(false); });
-    for (const box of this.boxes) box.addEventListener("change", () => { this.applyColumns(); remember(true); });
-    section.querySelector(".permalink").addEventListener("click", (event) => copy(location.href, event.currentTarget));
-    this.applyColumns();
-    this.say();
-  }
-
-  key(row, place) {
-    const cell = row.cells[place];
-    if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
-    return cell.textContent.trim() || null;
-  }
-
-  applySort() {
-    for (const header of this.headers) header.removeAttribute("aria-sort");
-    let order = this.rows;
-    if (this.sort) {
-      const { place, down } = this.sort;
-      this.headers[place].setAttribute("aria-sort", down ? "descending" : "ascending");
-      const keyed = this.rows.map((row, index) => ({ row, index, key: this.key(row, place), out: row.classList.contains("unranked") }));
-      keyed.sort((a, b) => a.out - b.out || compare(a.key, b.key, down) || a.index - b.index);
-      order = keyed.map((item) => item.row);
-    }
-    this.body.append(...order); // one change of the document, however many rows
-  }
-
-  applyFilter() {
-    const words = this.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    for (const [index, row] of this.rows.entries()) {
-      const out = !words.every((word) => this.texts[index].includes(word));
-      row.hidden = out;
-      for (const mark of this.marks.get(row.dataset.row) ?? []) mark.classList.toggle("dim", out);
-    }
-    this.say();
-  }
-
-  applyColumns() {
-    for (const box of this.boxes) this.table.classList.toggle(`no-${box.value}`, !box.checked);
-  }
-
-  say() {
-    const shown = this.rows.filter((row) => !row.hidden).length;
-    const count = this.section.querySelector(".count");
-    count.textContent = shown === this.rows.length ? `${shown} rows` : `${shown} of ${this.rows.length} rows`;
-  }
-
-  state() {
-    return { sort: this.sort, filter: this.filter.value, columns: this.boxes.filter((box) => box.checked).map((box) => box.value) };
-  }
-
-  apply({ sort, filter, columns }) {
-    this.sort = sort;
-    this.filter.value = filter;
-    for (const box of this.boxes) box.checked = columns.includes(box.value);
-    this.applySort();
-    this.applyFilter();
-    this.applyColumns();
-  }
-
-  first() {
-    const columns = this.boxes.filter((_, place) => this.shownAtFirst[place]).map((box) => box.value);
-    return { sort: null, filter: "", columns };
-  }
-}
-
-function compare(a, b, down) {
-  if (a === null || b === null) return (a === null) - (b === null); // what is missing comes last either way
-  const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
-  return down ? -order : order;
-}
-
-// --- permalinks: #sheet=NAME&sort=COLUMN&down=1&q=WORDS&columns=2,3
-
-function remember(step) {
-  const tab = tabs.get(current);
-  const parts = new URLSearchParams({ sheet: current });
-  if (tab) {
-    const { sort, filter, columns } = tab.state();
-    if (sort) { parts.set("sort", sort.place + 1); parts.set("down", Number(sort.down)); }
-    if (filter) parts.set("q", filter);
-    if (String(columns) !== String(tab.first().columns)) parts.set("columns", columns);
-  }
-  history[step ? "pushState" : "replaceState"](null, "", `#${parts}`);
-}
-
-function show(name) {
-  current = name;
-  for (const section of sections) section.hidden = section.id !== name;
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link.dataset.sheet === name) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
-}
-
-function restore() {
-  const parts = new URLSearchParams(location.hash.slice(1));
-  const name = parts.get("sheet");
-  show(sections.some((section) => section.id === name) ? name : sections[0].id);
-  const tab = tabs.get(current);
-  if (!tab) return;
-  const state = tab.first();
-  const place = Number(parts.get("sort")) - 1;
-  if (place >= 0 && place < tab.headers.length) state.sort = { place, down: parts.get("down") === "1" };
-  state.filter = parts.get("q") ?? "";
-  if (parts.has("columns")) state.columns = parts.get("columns").split(",");
-  tab.apply(state);
-}
-
-// --- copying
-
-async function copy(text, button) {
-  const before = button.textContent;
+async function copy(text, button, source) {
+  const before = button.dataset.name ??= button.textContent;
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
-  } catch { // no permission: select it, so that Ctrl-C does it
-    const block = button.parentElement.querySelector("code");
-    if (block) getSelection().selectAllChildren(block);
-    button.textContent = block ? "Press Ctrl-C" : "Copy it from the address bar";
+  } catch { // not allowed: select it, so that Ctrl-C does it
+    if (source) getSelection().selectAllChildren(source);
+    button.textContent = source ? "Press Ctrl-C" : "Copy the address";
   }
   setTimeout(() => { button.textContent = before; }, 2000);
 }
 
-// --- begin
+// --- A table with its pictures
 
-setUpTheme();
-for (const button of document.querySelectorAll("button.copy")) {
-  button.hidden = false;
-  button.addEventListener("click", () => copy(button.parentElement.querySelector("code").textContent, button));
+class Sheet {
+  constructor(section) {
+    this.section = section;
+    this.name = section.id;
+    const table = section.querySelector("table");
+    this.headers = [...table.tHead.rows[0].cells];
+    this.columns = this.headers.map((header) => header.textContent);
+    // those that are not ranked stay behind the others
+    this.bodies = [...table.tBodies].map((body) => ({ body, rows: [...body.rows].filter((row) => row.dataset.row) }));
+    this.rows = this.bodies.flatMap(({ rows }) => rows);
+    this.texts = new Map(this.rows.map((row) => [row, row.textContent.toLowerCase()]));
+    this.marks = Map.groupBy?.(section.querySelectorAll("[data-row]:not(tr)"), (mark) => mark.dataset.row) ?? new Map();
+    this.search = section.querySelector("input[type=search]");
+    this.boxes = [...section.querySelectorAll(".boxes input")];
+    this.count = section.querySelector("output");
+    this.sort = "";
+    this.setUp(table);
+  }
+
+  setUp(table) {
+    this.section.querySelector(".tools").hidden = false;
+    for (const header of this.headers) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...header.childNodes);
+      header.append(button);
+      button.addEventListener("click", () => { this.sortBy(this.next(header)); this.remember("push"); });
+    }
+    this.search.addEventListener("input", () => { this.filter(); this.remember("replace"); });
+    for (const box of this.boxes) {
+      box.addEventListener("change", () => { this.choose(); this.remember("push"); });
+    }
+    const link = this.section.querySelector(".link");
+    link.addEventListener("click", () => copy(location.href, link));
+    const light = (event, on) => {
+      const row = event.target.closest("tr")?.dataset.row;
+      for (const mark of this.marks.get(row) ?? []) mark.classList.toggle("lit", on);
+    };
+    for (const [type, on] of [["pointerover", true], ["pointerout", false], ["focusin", true], ["focusout", false]]) {
+      table.addEventListener(type, (event) => light(event, on));
+    }
+  }
+
+  // a column's name, after "-" if the largest comes first; empty for the order of the file
+  next(header) {
+    const name = header.textContent;
+    const steps = header.classList.contains("number") ? [`-${name}`, name, ""] : [name, `-${name}`, ""];
+    return steps[(steps.indexOf(this.sort) + 1) % 3];
+  }
+
+  sortBy(sort) {
+    const down = !this.columns.includes(sort);
+    const place = this.columns.indexOf(down ? sort.slice(1) : sort);
+    if (place < 0 && !this.sort) return;
+    this.sort = place < 0 ? "" : sort;
+    for (const [index, header] of this.headers.entries()) {
+      header.ariaSort = index !== place ? null : down ? "descending" : "ascending";
+    }
+    for (const { body, rows } of this.bodies) {
+      const order = place < 0 ? rows : sorted(rows, (row) => value(row.cells[place]), down);
+      body.append(...order); // one change of the document, however many rows
+    }
+  }
+
+  filter() {
+    const words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const row of this.rows) {
+      row.hidden = !words.every((word) => this.texts.get(row).includes(word));
+      for (const mark of this.marks.get(row.dataset.row) ?? []) mark.classList.toggle("dim", row.hidden);
+    }
+    for (const { body, rows } of this.bodies) body.hidden = rows.every((row) => row.hidden);
+    const shown = this.rows.filter((row) => !row.hidden).length;
+    this.count.value = shown === this.rows.length ? `${shown} rows` : `${shown} of ${this.rows.length} rows`;
+  }
+
+  choose() {
+    for (const [index, box] of this.boxes.entries()) {
+      if (this.headers[index + 1].hidden === !box.checked) continue;
+      this.headers[index + 1].hidden = !box.checked;
+      for (const row of this.rows) row.cells[index + 1].hidden = !box.checked;
+    }
+  }
+
+  restore(state) {
+    this.sortBy(state.get("sort") ?? "");
+    this.search.value = state.get("filter") ?? "";
+    for (const box of this.boxes) {
+      box.checked = state.getAll("show").includes(box.value) || (box.defaultChecked && !state.getAll("hide").includes(box.value));
+    }
+    this.choose();
+    this.filter();
+  }
+
+  remember(how) {
+    const state = new URLSearchParams();
+    if (this.sort) state.append("sort", this.sort);
+    if (this.search.value) state.append("filter", this.search.value);
+    for (const box of this.boxes) {
+      if (box.checked !== box.defaultChecked) state.append(box.checked ? "show" : "hide", box.value);
+    }
+    history[`${how}State`](null, "", `#${[this.name, ...(state.size ? [state] : [])].join("&")}`);
+  }
 }
-for (const section of sections) if (section.querySelector(".tools")) tabs.set(section.id, new Tab(section));
-if (sections.length) {
-  root.classList.add("tabbed");
-  addEventListener("popstate", restore);
-  addEventListener("hashchange", restore);
-  restore();
+
+function value(cell) {
+  return cell.dataset.value === undefined ? cell.textContent || null : Number(cell.dataset.value);
 }
+
+function sorted(rows, key, down) {
+  const order = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b));
+  const keyed = rows.map((row) => [key(row), row]);
+  const missing = keyed.filter(([found]) => found === null);
+  const there = keyed.filter(([found]) => found !== null);
+  there.sort(([a], [b]) => (down ? order(b, a) : order(a, b)));
+  return [...there, ...missing].map(([, row]) => row); // what is missing comes last either way
+}
+
+const collator = new Intl.Collator("en", { numeric: true });
+
+// --- One table at a time; its address: #NAME&sort=COLUMN&filter=WORDS&show=COLUMN&hide=COLUMN
+
+function setUpSheets(sections) {
+  const sheets = new Map();
+  let current = null;
+
+  function route() {
+    const [id, ...rest] = location.hash.slice(1).split("&");
+    const target = id ? document.getElementById(id) : null;
+    const section = target?.closest("#sheets > section");
+    if (!section && current) return; // a place outside the tables
+    current = section ?? sections[0];
+    for (const other of sections) other.hidden = other !== current;
+    for (const link of document.querySelectorAll("nav a")) {
+      link.ariaCurrent = link.hash === `#${current.id}` ? "page" : null;
+    }
+    if (!sheets.has(current)) sheets.set(current, new Sheet(current));
+    sheets.get(current).restore(new URLSearchParams(rest.join("&")));
+    for (const row of document.querySelectorAll("tr.target")) row.classList.remove("target");
+    if (target && target !== section) {
+      target.closest("tr")?.classList.add("target");
+      target.scrollIntoView({ block: "center" });
+    }
+  }
+
+  addEventListener("hashchange", route);
+  route();
+}
+
+addEventListener("DOMContentLoaded", () => {
+  setUpTheme(document.getElementById("theme"));
+  for (const button of document.querySelectorAll(".copy")) {
+    const source = button.parentElement.querySelector("code");
+    button.hidden = false;
+    button.addEventListener("click", () => copy(source.textContent, button, source));
+  }
+  const sections = [...document.querySelectorAll("#sheets > section")];
+  if (sections.length) setUpSheets(sections);
+});

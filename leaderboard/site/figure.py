@@ -1,0 +1,66 @@
+"""What all pictures share: frame, axes, colours."""
+
+from collections.abc import Iterable
+
+from lra.leaderboard.site.markup import Child, Markup, element
+from lra.leaderboard.site.scale import Scale, shown
+from lra.leaderboard.view import View
+
+WIDTH = 480  # units; on a screen with room a unit is a pixel
+CHARACTER = 6.6  # units a letter of a label takes
+HUES, DASHES = 8, 3
+MOST = 1e15  # what is larger is not drawn
+
+
+def styles(view: View) -> dict[str, str]:
+    """The classes of each variant: the same colour in every picture, and neighbours by name in different ones."""
+    names = {record["variant"]["name"] for record in view.records}
+    names |= {point.model for scaling in view.scalings for point in scaling.points}
+    return {name: f"hue{place % HUES} dash{place // HUES % DASHES}" for place, name in enumerate(sorted(names))}
+
+
+def figure(
+    name: str, title: str, description: str, height: float, *parts: Child, width: float = WIDTH, wide: bool = False
+) -> Markup:
+    """A picture that a screen reader hears as its title and description; the numbers are in the table.
+
+    Args:
+      name: unique in its page; letters, digits and hyphens.
+      wide: whether it takes a whole line of the page.
+    """
+    svg = element(
+        "svg",
+        element("title", title, id=f"{name}_title"),
+        element("desc", description, id=f"{name}_desc"),
+        *parts,
+        viewBox=f"0 0 {width:g} {height:g}",
+        role="img",
+        aria_labelledby=f"{name}_title",
+        aria_describedby=f"{name}_desc",
+    )
+    canvas = element("div", svg, class_="canvas")
+    return element("figure", element("figcaption", title), canvas, class_="wide" if wide else None)
+
+
+def at(x: float) -> float:
+    return round(x, 1)
+
+
+def cropped(label: str, most: int) -> str:
+    return label if len(label) <= most else label[: most - 1] + "…"
+
+
+def x_axis(scale: Scale, top: float, bottom: float, title: str = "") -> Iterable[Markup]:
+    for tick in scale.ticks():
+        x = at(scale(tick))
+        yield element("line", x1=x, x2=x, y1=at(top), y2=at(bottom), class_="grid")
+        yield element("text", shown(tick), x=x, y=at(bottom + 16), class_="tick middle")
+    if title:
+        yield element("text", title, x=at((scale.start + scale.end) / 2), y=at(bottom + 34), class_="axis middle")
+
+
+def y_axis(scale: Scale, left: float, right: float) -> Iterable[Markup]:
+    for tick in scale.ticks():
+        y = at(scale(tick))
+        yield element("line", x1=at(left), x2=at(right), y1=y, y2=y, class_="grid")
+        yield element("text", shown(tick), x=at(left - 7), y=at(y + 4), class_="tick end")
