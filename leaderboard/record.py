@@ -17,6 +17,7 @@ from lra.leaderboard.predictions import Packed
 SCHEMA = 2
 LABELS = "test.labels.npy"  # the file of a prepared task
 MOST_BYTES = 32 << 20  # of a file
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # names become names of files and of columns
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 Name = Annotated[str, NAME]
@@ -167,7 +168,10 @@ def parse(path: Path) -> Record:
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
             raise UserError(f"{path} has {size >> 20} MiB, a record has at most {MOST_BYTES >> 20}; {AWAY}")
-        record = json.loads(path.read_bytes(), parse_constant=not_json)
+        text = path.read_bytes().decode()
+        record = json.loads(text, parse_constant=not_json)
+        if SURROGATE.search(text):
+            json.dumps(record, ensure_ascii=False).encode()  # a ValueError if it is half a character
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a record ({error}); {AWAY}") from error
     schema = record.get("schema") if isinstance(record, dict) else None

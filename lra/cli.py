@@ -169,6 +169,14 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     compared.add_argument("a", metavar="A", help="a run, a record's file, or a folder of records")
     compared.add_argument("b", metavar="B", help="the same, with which A is compared where both have a variant")
 
+    reproduce = command(
+        "reproduce", "Make a run again from its record; exit code 1 if it does not come to the same within noise.",
+        results,
+    )  # fmt: skip
+    reproduce.add_argument("record", metavar="RECORD", help="a run, or a record's file")
+    reproduce.add_argument("--to", type=Path, metavar="DIR", help="where to (default: reproduced/RUN in --results)")
+    reproduce.add_argument("--trust", action="store_true", help="execute the source of a variant from outside")
+
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         raise unknown("command", words[0], commands.choices)
     if words and words[0] in groups:

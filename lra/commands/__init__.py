@@ -4,7 +4,7 @@ from lra.commands.attention import check, new, variants
 from lra.commands.bench import bench
 from lra.commands.data import export, prepare, show, tasks
 from lra.commands.leaderboard import leaderboard_build
-from lra.commands.submissions import compare, leaderboard_submit, leaderboard_validate
+from lra.commands.submissions import compare, leaderboard_submit, leaderboard_validate, reproduce
 from lra.commands.training import run
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "leaderboard_validate",
     "new",
     "prepare",
+    "reproduce",
     "run",
     "show",
     "tasks",

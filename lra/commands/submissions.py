@@ -11,6 +11,7 @@ from lra.errors import UsageError, UserError
 if TYPE_CHECKING:
     from lra.comparison import Comparison
     from lra.leaderboard.board import Row
+    from lra.leaderboard.record import Record
     from lra.leaderboard.statistics import Interval
     from lra.submission import Verdict
 
@@ -172,3 +173,47 @@ def comparison_json(found: "Comparison") -> dict[str, Any]:
         "test": found.test,
         "worse": found.worse,
     }
+
+
+def reproduce(options: Namespace) -> int:
+    """Makes a run again from its record; exit code 1 if it does not come to the same."""
+    from lra.interrupt import interruptible
+    from lra.leaderboard import store
+    from lra.leaderboard.record import file_name, read
+    from lra.progress import Display
+    from lra.reproduction import run_again, verdict
+
+    path = store.locate(options.record, [options.results, shipped()])
+    record = read(path)
+    folder = options.to or options.results / "reproduced" / record["run"]
+    if store.folder_of(folder).resolve() == path.resolve().parent:
+        raise UsageError(f"--to {folder} is where the record is; name another folder, so that it is not replaced")
+    with Display() as display, interruptible() as stop:
+        again = run_again(record, folder, options.trust, display, stop)
+    found = verdict(record, again)
+    path = store.folder_of(folder) / file_name(again)
+    if options.json:
+        print_json({"run": record["run"], "again": str(path), "outcome": found.outcome, "reasons": found.reasons})
+        return int(not found.same)
+    for reason in found.reasons:
+        print(reason)
+    if found.reasons:
+        print(f"then: {made_with(record)}")
+        print(f"now:  {made_with(again)}")
+    print(f"{record['run']} comes to {SAID[found.outcome]} ({path})")
+    return int(not found.same)
+
+
+SAID = {
+    "to the bit": "the same to the bit: predictions, losses, parameters",
+    "within noise": "the same within noise",
+    "not": "something else",
+}
+
+
+def made_with(record: "Record") -> str:
+    """The machine and the versions that may be why the last bits of a run differ."""
+    found = record["measured"]
+    hardware = found["hardware"].get("device") or found["hardware"].get("cpu")
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
+    return f"{hardware}; {versions}"

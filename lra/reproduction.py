@@ -1,0 +1,220 @@
+"""Making a run again from its record alone, and what came of it.
+
+A record is data: its configuration is taken line by line, each a plain value, and its source only on request.
+"""
+
+import os
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import gin
+
+from lra import comparison, extension
+from lra.bindings import bindings_of
+from lra.errors import UserError, unknown
+from lra.files import sha256_text, write_atomically
+from lra.leaderboard import store
+from lra.leaderboard.predictions import unpack
+from lra.leaderboard.record import Record
+from lra.leaderboard.statistics import Interval
+from lra.models.attention import VARIANTS
+from lra.plan import Plan, bind, completed, drafted, prepare_command
+from lra.progress import Display
+from lra.run import execute
+from lra.tasks import TASKS
+from lra.tasks.prepared import Prepared, folder_of, load, prepare
+from lra.tasks.task import fields_of
+
+
+class Verdict(NamedTuple):
+    """Whether two runs came to the same.
+
+    Attributes:
+      outcome: "to the bit": predictions, losses, parameters; "within noise": what differs may be rounding; or "not".
+      reasons: what differs.
+    """
+
+    outcome: str
+    reasons: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        return self.outcome != "not"
+
+
+def provide_variant(record: Record, folder: Path, trust: bool) -> None:
+    """Sees to it that the record's variant is there: the project's own, an installed one, or that of its source.
+
+    Args:
+      folder: where the source is written, if it is to be executed.
+      trust: whether it may be.
+
+    Raises:
+      UserError: it is not there in that version.
+    """
+    variant = record["variant"]
+    name, version = variant["name"], variant["version"]
+    if variant["source_sha256"] is None:
+        if name not in VARIANTS:
+            raise unknown("variant", name, VARIANTS)
+    else:
+        extension.load_installed()
+        if name not in VARIANTS or installed_sha256(name) != variant["source_sha256"]:
+            provide_source(record, folder, trust)
+    if VARIANTS[name].version != version:
+        raise UserError(
+            f"the record is of {name} in version {version}, here it is version {VARIANTS[name].version}: its outputs "
+            f"have changed since; take the lra of that time{commit_of(record)}"
+        )
+
+
+def provide_source(record: Record, folder: Path, trust: bool) -> None:
+    """Executes the source in the record."""
+    variant = record["variant"]
+    if variant["source"] is None:
+        raise UserError(f"'{variant['name']}' comes from outside, and the record has not its source (schema 1)")
+    path = folder / f"{variant['name']}.py"
+    if not trust:
+        lines = len(variant["source"].splitlines())
+        raise UserError(
+            f"'{variant['name']}' comes from outside: reproducing it executes {lines} lines of Python from the record "
+            "(variant.source); read them, then say --trust"
+        )
+    write_atomically(path, variant["source"].encode())
+    if variant["name"] not in extension.load(path):
+        raise UserError(f"the source in the record ({path}) registers no variant '{variant['name']}'")
+
+
+def installed_sha256(name: str) -> str | None:
+    source = extension.source_of(name)
+    return None if source is None else sha256_text(source)
+
+
+def plan_of(record: Record) -> Plan:
+    """The plan that the record is of; its variant is there already.
+
+    Raises:
+      UserError: the configuration holds anything but plain values, or is none for this version of lra.
+    """
+    task = record["task"]
+    if task["name"] not in TASKS:
+        raise unknown("task", task["name"], TASKS)
+    if task["version"] != (here := TASKS[task["name"]].version):
+        raise UserError(
+            f"the record is of {task['name']} {task['version']}, here it is {here}, with other examples; "
+            f"take the lra of that time{commit_of(record)}"
+        )
+    gin.clear_config()
+    bind(lines_of(record))
+    seeds = [seed["seed"] for seed in record["seeds"]]
+    overrides = tuple(record["protocol"]["overrides"])
+    plan = completed(
+        drafted(TASKS[task["name"]], record["variant"]["name"], record["protocol"]["name"], seeds, overrides)
+    )
+    if fields_of(plan.source) != task["parameters"]:
+        raise UserError("the record's task.parameters are not those of its configuration")
+    return plan
+
+
+def lines_of(record: Record) -> list[str]:
+    """The bindings of a record's configuration, each a plain value."""
+    return [f"{name} = {value}" for name, value in bindings_of(record["config"]).items()]
+
+
+def commit_of(record: Record) -> str:
+    git = record["measured"]["git"]
+    return f" (commit {git['commit']})" if git and isinstance(git.get("commit"), str) else ""
+
+
+def data_of(plan: Plan, record: Record, display: Display) -> Prepared:
+    """The record's examples, generated if they can be and are not there.
+
+    Raises:
+      UserError: they are to be had in another way, which is named, or are others.
+    """
+    task, source = plan.task, plan.source
+    command = prepare_command(task, None, lines_of(record))
+    if task.origin == "generated" and not folder_of(task, source).is_dir():
+        with display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
+            prepare(task, source, workers=len(os.sched_getaffinity(0)), advance=bar.advance)
+    data = load(task, source, command)
+    if data.data_sha256 != record["task"]["data_sha256"]:
+        raise UserError(
+            f"the record's {task.name} is {record['task']['data_sha256'][:12]}, what is prepared here is "
+            f"{data.data_sha256[:12]} (origin: {data.manifest['origin']}); prepare it from the record's: {command}"
+        )
+    return data
+
+
+def run_again(record: Record, results: Path, trust: bool, display: Display, stop: threading.Event) -> Record:
+    """Trains and scores the record's run once more; one that was stopped goes on.
+
+    Args:
+      results: where to; not where the record is.
+
+    Raises:
+      UserError: something that the run needs is not there; nothing was trained.
+    """
+    if not record["seeds"]:
+        raise UserError(
+            f"run {record['run']} came to nothing ({record['status']}); there is no outcome to compare with"
+        )
+    provide_variant(record, results, trust)
+    plan = plan_of(record)
+    data = data_of(plan, record, display)
+    before = store.find(results, plan.run_id(data.data_sha256))
+    with display.bar(plan.variant.name, plan.train.steps) as bar:
+        return execute(plan, data, results, bar=bar, stop=stop, anew=before is not None)
+
+
+def verdict(record: Record, again: Record) -> Verdict:
+    """How a run that was made again compares with its record.
+
+    Within noise: the paired test of their answers, or without predictions Welch's, finds no difference (p >= 0.05),
+    the intervals of their means overlap, and as many seeds diverged.
+    """
+    reasons = [*differences(record, again)]
+    if not reasons:
+        return Verdict("to the bit", ())
+    found = comparison.compare(comparison.row([record]), comparison.row([again]))
+    noise = (
+        record["parameters"] == again["parameters"]
+        and found.a.diverged == found.b.diverged
+        and not found.told
+        and overlap(found.a.interval, found.b.interval)
+    )
+    reasons.append(comparison.sentence(found))
+    return Verdict("within noise" if noise else "not", tuple(reasons))
+
+
+def differences(record: Record, again: Record) -> list[str]:
+    """In what two records of one run differ, but for what is measured."""
+    found = []
+    if record["parameters"] != again["parameters"]:
+        found.append(f"{again['parameters']:,} parameters instead of {record['parameters']:,}")
+    for old, new in zip(record["seeds"], again["seeds"]):
+        if old["status"] != new["status"] or old["step"] != new["step"]:
+            found.append(
+                f"seed {old['seed']}: {new['status']} at step {new['step']}, was {old['status']} at {old['step']}"
+            )
+        elif old["predictions"] and new["predictions"] and old["predictions"] != new["predictions"]:
+            was, now = (unpack(packed, f"seed {old['seed']}") for packed in (old["predictions"], new["predictions"]))
+            found.append(f"seed {old['seed']}: {(was != now).sum():,} of {len(was):,} predictions differ")
+        elif (old["test"], old["validation"]) != (new["test"], new["validation"]):
+            found.append(f"seed {old['seed']}: other losses with the same predictions")
+    if record["curve"] != again["curve"]:
+        pairs = zip(record["curve"], again["curve"])
+        step = next((old["step"] for old, new in pairs if old != new), "the end")
+        found.append(f"the curves differ from step {step} on")
+    if found and record["config_sha256"] != again["config_sha256"]:
+        lines, others = (set(one["config"].splitlines()) for one in (record, again))
+        found.append(f"this lra has other parameters: {', '.join(sorted(lines ^ others)) or 'in another notation'}")
+    return found
+
+
+def overlap(one: Interval | None, other: Interval | None) -> bool:
+    """Whether two intervals have a value in common; where there is none over seeds, nothing speaks against it."""
+    if one is None or other is None or None in (*one, *other):
+        return True
+    return one.low <= other.high and other.low <= one.high  # type: ignore[operator]
