@@ -85,14 +85,14 @@ def bars(name: str, table: Table, styles: Mapping[str, str]) -> Markup | None:
         title += f", the first {MOST_ROWS} of {len(drawn):,} rows"
         drawn = drawn[:MOST_ROWS]
     left, right, top = 140, WIDTH - 46, 34
-    pitch = min(max(330 / len(drawn), 13), 24)
+    pitch = min(max(330 / len(drawn), 13), 38)
     bottom = top + pitch * len(drawn)
     high = max(value for mark in drawn for value in ends(mark.row.interval or Interval(0, None, None)))
     scale = Scale(0, min(max(high, 100 * min(table.floor, 1.0), 1.0) * 1.04, 100), left, right)
     parts: list[Child] = [x_axis(scale, top, bottom, "accuracy on the test split, %")]
     for line, mark in enumerate(drawn):
         interval = mark.row.interval or Interval(0, None, None)
-        middle, thick = top + pitch * (line + 0.5), pitch * 0.66
+        middle, thick = top + pitch * (line + 0.5), min(pitch * 0.66, 16)
         x = [at(scale(value)) for value in ends(interval)]
         parts.append(
             mark.group(

@@ -1,6 +1,6 @@
 """What all pictures share: frame, axes, colours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.scale import Scale, shown
@@ -50,8 +50,10 @@ def cropped(label: str, most: int) -> str:
     return label if len(label) <= most else label[: most - 1] + "…"
 
 
-def x_axis(scale: Scale, top: float, bottom: float, title: str = "") -> Iterable[Markup]:
-    for tick in scale.ticks():
+def x_axis(
+    scale: Scale, top: float, bottom: float, title: str = "", ticks: Sequence[float] | None = None
+) -> Iterable[Markup]:
+    for tick in ticks or scale.ticks():
         x = at(scale(tick))
         yield element("line", x1=x, x2=x, y1=at(top), y2=at(bottom), class_="grid")
         yield element("text", shown(tick), x=x, y=at(bottom + 16), class_="tick middle")

@@ -24,7 +24,7 @@ def index_page(view: View, styles: Mapping[str, str]) -> str:
         groups.setdefault(f"Protocol {sheet.source.protocol}" if sheet.source else "", []).append((sheet.name, label))
     groups |= {"Time and memory": [(sheet.name, sheet.title) for sheet in benchmarks]}
     groups |= {"From the literature": [(sheet.name, sheet.title) for sheet in view.published]}
-    groups |= {"Not shown": [("left_out", f"{len(view.left_out)} files left out")] if view.left_out else []}
+    groups |= {"Not shown": [("left_out", count(len(view.left_out), "file") + " left out")] if view.left_out else []}
     links = [
         element("div", element("h2", name), element("ul", [
             element("li", element("a", label, href=f"#{key}")) for key, label in sheets

@@ -49,7 +49,7 @@ def panel(name: str, title: str, courses: Mapping[str, Course], style: str) -> M
     x = Scale(0, max(1, *(step for course in courses.values() for step, _ in course)), left, right)
     y = around(values, bottom, top)
     parts: list[Child] = [x_axis(x, top, bottom, "step"), y_axis(y, left, right)]
-    ends = []
+    ends = {}
     for split, course in courses.items():
         for place in range(max(len(seeds) for _, seeds in course)):
             own = [(step, seeds[place]) for step, seeds in course if place < len(seeds)]
@@ -57,19 +57,19 @@ def panel(name: str, title: str, courses: Mapping[str, Course], style: str) -> M
         means = [(step, [value for value in seeds if value is not None]) for step, seeds in course]
         points = [(x(step), y(sum(seeds) / len(seeds))) for step, seeds in means if seeds]
         parts.append(path(points, f"mean {split}"))
-        ends.append((split, points[-1][1]))
-    parts.append(end_labels(ends, right, lambda split: f"label {split}"))
+        ends[split] = right, points[-1][1]
+    parts += end_labels(ends, lambda split: f"label {split}").values()
     described = f"Thin lines are seeds, bold ones their mean: {' and '.join(courses)}."
     return figure(name, title, described, bottom + 42, element("g", parts, class_=style))
 
 
-def end_labels(ends: Sequence[tuple[str, float]], x: float, kind: Callable[[str], str]) -> list[Child]:
+def end_labels(ends: Mapping[str, tuple[float, float]], kind: Callable[[str], str]) -> dict[str, Markup]:
     """Names at the ends of lines, pushed apart where they would cover each other."""
-    found: list[Child] = []
-    last = -1e9
-    for name, y in sorted(ends, key=lambda item: (item[1], item[0])):
-        last = max(y, last + 13)
-        found.append(element("text", cropped(name, 20), x=at(x + 7), y=at(last + 4), class_=kind(name)))
+    found: dict[str, Markup] = {}
+    last: dict[float, float] = {}
+    for name, (x, y) in sorted(ends.items(), key=lambda item: (item[1][1], item[0])):
+        last[x] = max(y, last.get(x, -1e9) + 13)
+        found[name] = element("text", cropped(name, 20), x=at(x + 7), y=at(last[x] + 4), class_=kind(name))
     return found
 
 
@@ -101,23 +101,19 @@ def length_panel(
     models = list(dict.fromkeys(model for model, _, _ in points))
     widest = min(max(map(len, models)), 20) * CHARACTER
     left, right, top, bottom = 52, WIDTH - 12 - widest, 14, max(300, 14 + 14 * len(models))
-    x = around([length for _, length, _ in points], left, right, log=True)
+    spans = sorted({length for _, length, _ in points})
+    x = around(spans, left, right, log=True)
     y = around([value for _, _, value in points], bottom, top, log=True)
-    parts: list[Child] = [x_axis(x, top, bottom, "tokens"), y_axis(y, left, right)]
-    last = {}
-    for model in models:
+    parts: list[Child] = [x_axis(x, top, bottom, "tokens", spans if len(spans) < 6 else None), y_axis(y, left, right)]
+    courses = {
+        model: [(x(length), y(value)) for other, length, value in sorted(points) if other == model] for model in models
+    }
+    words = end_labels({model: course[-1] for model, course in courses.items()}, lambda _: "label ink")
+    for model, course in courses.items():
         own = sorted((length, value) for other, length, value in points if other == model)
-        last[model] = y(own[-1][1])
-    words = dict(zip(sorted(models, key=lambda model: (last[model], model)),
-                     end_labels([*last.items()], right, lambda _: "label ink")))  # fmt: skip
-    for model in models:
-        own = sorted((length, value) for other, length, value in points if other == model)
-        places = [(x(length), y(value)) for length, value in own]
         said = f"{model}: " + ", ".join(f"{value:g} at {length:,}" for length, value in own)
-        dots = [element("circle", cx=at(px), cy=at(py), r=2.5, class_="dot") for px, py in places]
-        parts.append(
-            element("g", element("title", said), path(places, "series"), dots, words[model], class_=styles[model],
-                    data_row=rows.get(model))
-        )  # fmt: skip
+        dots = [element("circle", cx=at(px), cy=at(py), r=2.5, class_="dot") for px, py in course]
+        line = [element("title", said), path(course, "series"), dots, words[model]]
+        parts.append(element("g", line, class_=styles[model], data_row=rows.get(model)))
     described = f"{len(models)} lines, both axes logarithmic: {', '.join(models)}."
     return figure(name, title, described, bottom + 42, *parts)
