@@ -227,6 +227,8 @@ def place(tmp_path_factory) -> Path:
 @example("seeds.0.test.loss", 10**400)
 @example("parameters", 10**400)
 @example("variant.name", "\ud800")
+@example("config", "\ud800")
+@example("variant.paper", "\ud83d\ude00")
 def test_any_json_in_any_place_is_read_or_refused(place, path, value):
     record = changed(RECORD, path, value)
     raw = json.dumps(record)

@@ -1,0 +1,352 @@
+"""Who may enter: every reason why not is found and named, and nothing in a file is executed to find it."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gin
+import pytest
+from conftest import lra
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from made_records import LABELS_OF_TEST, changed, make, old, seed_result
+
+from lra.bindings import bindings_of, plain
+from lra.cli import main
+from lra.commands import submissions
+from lra.errors import UserError
+from lra.leaderboard.predictions import labels_file_sha256
+from lra.leaderboard.record import LABELS, file_name, read, write
+from lra.plan import make_plan
+from lra.submission import Verdict, registers, verdicts
+from lra.tasks.task import fields_of
+
+OUTSIDE = '@register_attention("mine")\ndef mine(q, k, v, mask, radius=3):\n    return q\n'
+FLOOR = Counter(LABELS_OF_TEST.tolist())[0] / len(LABELS_OF_TEST)
+
+
+@cache
+def planned(variant: str, *overrides: str) -> Any:
+    plan = make_plan("listops", variant, "demo", [0], overrides)
+    return plan.config, plan.parameters, fields_of(plan.source)
+
+
+def fair(variant: str = "local", seeds: tuple[int, ...] = (0,), overrides: tuple[str, ...] = (), **changes: Any) -> Any:
+    """A record that may enter, but for the changes; hashes follow."""
+    config, parameters, data = planned(variant, *overrides)
+    values = {
+        "config": config, "parameters": parameters, "task__parameters": data, "task__floor__test": FLOOR,
+        "protocol__overrides": [*overrides],
+    }  # fmt: skip
+    return make(variant, dict.fromkeys(seeds, 0.5), **(values | changes))
+
+
+def outside(**changes: Any) -> Any:
+    """One of a variant from outside, with its source."""
+    config = planned("transformer")[0] + "mine.radius = 3\n"
+    return fair("transformer", **({"variant__name": "mine", "config": config} | source(OUTSIDE) | changes))
+
+
+def source(text: str | None) -> dict[str, Any]:
+    from lra.files import sha256_text
+
+    return {"variant__source": text, "variant__source_sha256": None if text is None else sha256_text(text)}
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch) -> Path:
+    """A folder with a record of the same data; nothing is prepared."""
+    monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "published"
+    write(fair("transformer", (0, 1, 2)), folder)
+    monkeypatch.setattr(submissions, "shipped", lambda: folder)
+    return folder
+
+
+def judged(published: Path, *records: Any) -> list[Verdict]:
+    files = [published.parent / f"{place}.json" for place in range(len(records))]
+    for file, record in zip(files, records):
+        file.write_text(json.dumps(record))
+    return verdicts(files, published)
+
+
+FAIR = {
+    "plain": lambda: fair(),
+    "several seeds": lambda: fair("performer", (7, 8)),
+    "own binding": lambda: fair(overrides=("local.radius = 5",)),
+    "outside": lambda: outside(),
+    "outside without parameters": lambda: outside(config=planned("transformer")[0]),
+    "diverged": lambda: fair(status="diverged", seeds__0=seed_result(0, None), curve=[]),
+}
+
+
+@pytest.mark.parametrize("name", FAIR)
+def test_what_is_as_the_protocol_has_it_may_enter(published, name):
+    (verdict,) = judged(published, FAIR[name]())
+    assert verdict.reasons == ()
+    assert any("nothing of it was run" in note for note in verdict.notes) == name.startswith("outside")
+
+
+def edited(old: str, new: str) -> Any:
+    """With another line in its configuration."""
+    config = planned("local")[0]
+    assert old in config
+    return fair(config=config.replace(old, new))
+
+
+NEWER_DATA = {"test.inputs.npy": "e" * 64, LABELS: labels_file_sha256(LABELS_OF_TEST)}
+TAMPERED = {
+    "no such task": (lambda: fair(task__name="listpos"), "there is no task 'listpos'"),
+    "old examples": (lambda: fair(task__version="0.9.0"), "listops 0.9.0, whose version is 1.0.0"),
+    "floor": (lambda: fair(task__floor__test=0.5), "the floor 0.5 is not the share"),
+    "easier data": (lambda: fair(task__parameters={"max_depth": 1}), "task.parameters are not those"),
+    "other data": (lambda: fair(task__files=NEWER_DATA), "is not known here, only "),
+    "parameters": (lambda: fair(parameters=77_257), "it has 77,258 parameters, the record says 77,257"),
+    "more steps": (lambda: edited("steps = 240", "steps = 999"), "train.steps is 999, protocol demo has 240"),
+    "line less": (lambda: edited("adamw.clip = 1.0\n", ""), "adamw.clip is not set, protocol demo has 1.0"),
+    "line more": (lambda: edited("adamw.clip", "x.y = 9\nadamw.clip"), "x.y is 9, protocol demo has it not set"),
+    "own line": (lambda: edited("radius = 8", "radius = 48"), "local.radius is 48, protocol demo has 8"),
+    "other notation": (lambda: edited("0.003", "3e-3"), "is not written as lra writes it"),
+    "protocol": (lambda: fair(protocol__name="mine"), "no protocol is called 'mine'"),
+    "changed protocol": (lambda: fair(protocol__overrides=["train.steps = 9"]), "changes the protocol (train.steps"),
+    "old variant": (lambda: fair(variant__version=9), "it ran local in version 9, which is 1 now"),
+    "no such variant": (lambda: fair(variant__name="lokal"), "no variant 'lokal', and it comes without its source"),
+    "taken name": (lambda: fair(**source(OUTSIDE)), "'local' is the name of one of the project's own"),
+    "other source": (lambda: outside(variant__name="yours"), "its source registers no variant 'yours'"),
+    "no source": (lambda: outside(**source("x = (")), "its source registers no variant 'mine'"),
+    "long source": (lambda: outside(**source(OUTSIDE + "#" * (1 << 20))), "its source has more than"),
+    "bad encoder": (lambda: outside(config=planned("local")[0].replace("dim = 64", "dim = 96")), "encoder.dim is 96"),
+    "failed": (lambda: fair(seeds=(), status="failed", error="x"), "a run that came to nothing (failed)"),
+    "schema 1": (lambda: old(fair()), "it has no predictions and labels"),
+    "seed": (lambda: fair(seeds=(1 << 32,)), "seed 4294967296 is not from 0"),
+    "unordered": (
+        lambda: fair("performer", protocol__overrides=["performer.features = 32", "performer.epsilon = 1e-6"]),
+        "not sorted",
+    ),
+    "score": (lambda: changed(fair(), "seeds.0.test.accuracy", 0.9), "test accuracy of seed 0"),
+    "newer": (lambda: changed(fair(), "schema", 3), "take a newer lra"),
+}
+
+
+@pytest.mark.parametrize(("record", "reason"), TAMPERED.values(), ids=TAMPERED)
+def test_what_is_not_may_not_enter(published, record, reason):
+    (verdict,) = judged(published, record())
+    assert any(reason in found for found in verdict.reasons), verdict.reasons
+    assert all("\n" not in found for found in verdict.reasons)
+
+
+def test_all_reasons_are_named(published):
+    config = planned("local")[0].replace("= 240", "= 999")
+    record = fair(parameters=5, task__floor__test=0.5, selection="last step", config=config)
+    (verdict,) = judged(published, record)
+    for reason in ("5", "the floor", "scores by last step", "train.steps is 999"):
+        assert any(reason in found for found in verdict.reasons), reason
+    torn = changed(changed(fair(seeds=(0, 1)), "seeds.0.test.accuracy", 0.9), "seeds.1.test.accuracy", 0.8)
+    assert len(judged(published, torn)[0].reasons) == 2
+
+
+def test_data_is_known_by_a_published_record_by_what_is_prepared_or_by_the_task_itself(published, tmp_path, home):
+    (record,) = published.glob("*.json")
+    record.unlink()
+    (verdict,) = judged(published, fair())
+    assert "none with these parameters is" in verdict.reasons[0]
+    assert "lra prepare listops --protocol demo" in verdict.reasons[0]
+    # a record that may not enter makes no data known, nor does one that is submitted beside it
+    assert all(verdict.reasons for verdict in judged(published, fair(seeds=(1,)), fair()))
+    from lra.plan import draft_plan
+    from lra.submission import known_data
+    from lra.tasks import TASKS
+
+    paper = draft_plan("listops", "local", "paper", [0])
+    assert known_data(paper, {}) == {TASKS["listops"].data_sha256}
+    from conftest import SMALL_DATA
+
+    small = draft_plan("listops", "local", "demo", [0], SMALL_DATA)
+    (manifest,) = (home / "tasks").glob("*/manifest.json")
+    assert known_data(small, {}) == {json.loads(manifest.read_text())["data_sha256"]}
+
+
+# --- Doubles ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_there_already_may_not_enter_again(published):
+    first, second = judged(published, fair("transformer", (0, 1, 2)), fair("transformer", (2, 3)))
+    assert "the same run is there already" in first.reasons[0]
+    assert "seed 2 of the same configuration is there already" in second.reasons[0]
+    fresh = judged(published, fair("transformer", (3, 4)), fair("transformer", (0,), ("encoder.dim = 32",)))
+    assert fresh[0].reasons == ()
+    assert not any("there already" in reason for reason in fresh[1].reasons)  # another configuration
+
+
+def test_of_two_files_with_one_run_the_first_may_enter(published):
+    first, second = judged(published, fair(), fair())
+    assert first.reasons == ()
+    assert str(first.file) in second.reasons[0]
+    refused, third = judged(published, fair(parameters=1), fair())
+    assert refused.reasons
+    assert third.reasons == ()
+
+
+def test_a_published_record_is_no_double_of_itself(published):
+    write(fair(), published)
+    assert [verdict.reasons for verdict in verdicts(sorted(published.glob("*.json")), published)] == [(), ()]
+
+
+# --- A record is data ------------------------------------------------------------------------------------------
+
+TRACE = "open('trace', 'w').close()\n"
+GIN_TRICKS = [
+    "import evil", "from evil import x", "include 'evil.gin'", "local.radius = @evil.f()", "local.radius = @evil/f",
+    "local.radius = %evil", "local.radius = __import__('evil')", "local.radius = 1\nimport evil", "a/local.radius = 1",
+    "local.radius = (1,\n    import evil)", "local:\n  radius = 1", "local.radius = open('trace', 'w')", "local = 1",
+    "local.radius = [x for x in (1,)]", "local.radius = 1; import evil", "import.x = evil",
+]  # fmt: skip
+
+
+def test_nothing_in_a_file_is_executed(published, tmp_path):
+    """As a user calls it, where every trick would find what it is after."""
+    (tmp_path / "evil.py").write_text(TRACE + "import gin\n@gin.configurable\ndef f():\n    " + TRACE)
+    (tmp_path / "evil.gin").write_text("import evil\n")
+    config = planned("local")[0]
+    records = [outside(**source(OUTSIDE + TRACE + "import evil\n"))]
+    for place, trick in enumerate(GIN_TRICKS):
+        records.append(fair(config=f"{trick}\n{config}") if place % 2 else outside(config=f"{config}{trick}\n"))
+        records.append(fair(protocol__overrides=[f"local.window = {trick}" if place % 2 else trick]))
+    files = [tmp_path / f"{place}.json" for place in range(len(records))]
+    for file, record in zip(files, records):
+        file.write_text(json.dumps(record))
+    here = dict(cwd=tmp_path, PYTHONPATH=str(tmp_path), LRA_HOME=str(tmp_path / "home"))
+    done = lra("leaderboard", "validate", "--json", *files, **here)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    found = json.loads(done.stdout)
+    assert len(found) == len(files)
+    assert all(not verdict["enters"] for verdict in found[1:])
+    assert not (tmp_path / "trace").exists()
+    # gin does execute the first of them where it is let
+    words = [sys.executable, "-c", f"import gin; gin.parse_config({GIN_TRICKS[0]!r})"]
+    subprocess.run(words, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True)
+    assert (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    "trick", [*GIN_TRICKS, "local.radius = " + "(" * 5000, "x.y = " + "1" * 20_000, "x.y = -" + "-" * 9000]
+)
+def test_only_plain_bindings_are_taken(trick):
+    with pytest.raises(UserError, match="plain"):
+        plain([trick])
+    with pytest.raises(UserError, match="plain"):
+        bindings_of(f"{trick}\n")
+
+
+def test_a_parameter_is_bound_once():
+    with pytest.raises(UserError, match="bound twice"):
+        bindings_of("a.b = 1\na.b = 2\n")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=90),
+    lambda inner: (
+        st.lists(inner, max_size=9)
+        | st.lists(inner, max_size=9).map(tuple)
+        | st.dictionaries(st.text(max_size=9), inner, max_size=9)
+    ),
+    max_leaves=12,
+)
+
+
+@gin.configurable("configured_in_a_test")
+def configured_in_a_test(first: Any, second: Any) -> None:
+    """Something whose operative configuration gin writes."""
+
+
+@settings(max_examples=100, deadline=None)
+@given(values, values)
+@example("x" * 300, tuple(range(100)))
+def test_what_gin_writes_of_plain_values_is_read_back(first, second):
+    """Also where gin breaks it into lines."""
+    gin.clear_config()
+    gin.bind_parameter("configured_in_a_test.first", first)
+    gin.bind_parameter("configured_in_a_test.second", second)
+    configured_in_a_test()
+    text = "\n".join(line for line in gin.operative_config_str().splitlines() if line and line[0] != "#")
+    found = bindings_of(text)
+    assert {name.rpartition(".")[2]: ast.literal_eval(value) for name, value in found.items()} == {
+        "first": first, "second": second,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "does"),
+    [
+        (OUTSIDE, True),
+        ('import lra\n@lra.models.attention.register_attention("mine")\nclass X: pass', True),
+        ("from x import *\nfor name in NAMES:\n    register_attention(name)(f)", True),
+        (OUTSIDE.replace("mine", "yours"), False),
+        ("register_attention", False),
+        ("register_attention()", False),
+        ("x" + "(" * 100_000, False),
+        ("-" * 100_000 + "1", False),
+        ("\x00", False),
+    ],
+)
+def test_a_source_is_parsed_for_the_name_that_it_registers(text, does):
+    assert registers(text, "mine") == does
+
+
+# --- Commands --------------------------------------------------------------------------------------------------
+
+
+def test_submit_writes_the_record_as_it_is(published, tmp_path, capsys):
+    record = fair()
+    write(record, tmp_path / "results" / "records")
+    words = ["--results", str(tmp_path / "results"), "--to", str(tmp_path / "out")]
+    assert main(["leaderboard", "submit", record["run"][:7], *words]) == 0
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == file_name(record)
+    assert read(path) == record
+    assert f"lra leaderboard validate {path}" in capsys.readouterr().out
+    assert main(["leaderboard", "validate", str(path)]) == 0
+    assert f"{path}: may enter" in capsys.readouterr().out
+
+
+def test_submit_refuses_what_may_not_enter(published, tmp_path, capsys):
+    write(fair(parameters=1), tmp_path / "results" / "records")
+    bad, good = fair(parameters=1), fair(seeds=(3,))
+    words = ["--results", str(tmp_path / "results"), "--to", str(tmp_path / "out")]
+    assert main(["leaderboard", "submit", bad["run"], *words]) == 1
+    assert "the record says 1" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    path = write(good, tmp_path)
+    files = [str(path), str(next((tmp_path / "results" / "records").iterdir()))]
+    assert main(["leaderboard", "validate", *files]) == 1
+    said = capsys.readouterr()
+    assert f"{files[0]}: may enter" in said.out
+    assert f"{files[1]}: may not enter\n  it has 77,258" in said.out
+    assert "1 of 2 may not enter" in said.err
+
+
+def test_a_run_is_found_by_how_its_name_begins(published, tmp_path, capsys):
+    runs = [write(fair(seeds=(seed,)), tmp_path / "results" / "records") for seed in range(17)]
+    words = ["--results", str(tmp_path / "results"), "--to", str(tmp_path)]
+    for name, says in (("nothing", "neither a file nor a run"), ("", "several runs"), ("../x", "neither a file")):
+        assert main(["leaderboard", "submit", name, *words]) == 2
+        assert says in capsys.readouterr().err
+    first = Counter(path.stem.rpartition(".")[2][0] for path in runs).most_common(1)[0][0]  # 17 names, 16 digits
+    assert main(["leaderboard", "submit", first, *words]) == 2
+    assert "several runs" in capsys.readouterr().err
+    assert main(["leaderboard", "submit", runs[0].name, *words]) == 0
+
+
+def test_a_missing_file_is_one_line(capsys):
+    assert main(["leaderboard", "validate", "nowhere.json"]) == 1
+    said = capsys.readouterr()
+    assert "nowhere.json cannot be read as a record" in said.out
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err + said.out
