@@ -1,0 +1,217 @@
+"""Comparisons of runs: the same p-values and intervals as SciPy's, a sentence that does not say more, an exit code."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_records import LABELS_OF_TEST, changed, make
+from scipy import stats
+
+from lra.cli import main
+from lra.comparison import Comparison, compare, pairs, row, sentence
+from lra.errors import UsageError
+from lra.leaderboard.predictions import pack, unpack
+from lra.leaderboard.record import write
+
+shares = st.integers(200, 1900).map(lambda right: right / 2000)
+
+
+def answered(record: Any, seed: int, right: np.ndarray) -> Any:
+    """The record with other answers of one seed."""
+    share = float(right.mean())
+    record = changed(record, f"seeds.{seed}.predictions", pack(np.where(right, LABELS_OF_TEST, LABELS_OF_TEST ^ 1)))
+    return changed(record, f"seeds.{seed}.test.accuracy", share)
+
+
+def right_of(record: Any, seed: int) -> np.ndarray:
+    return unpack(record["seeds"][seed]["predictions"], "p") == LABELS_OF_TEST
+
+
+def compared(a: Any, b: Any) -> Comparison:
+    return compare(row([a]), row([b]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.9), st.floats(0.3, 0.9))
+def test_with_one_seed_it_is_mcnemars_test(draw, first, second):
+    dice = np.random.default_rng(draw)
+    a, b = (answered(make("local", {0: 0.5}), 0, dice.random(2000) < share) for share in (first, second))
+    only_a, only_b = (right_of(a, 0) & ~right_of(b, 0)).sum(), (right_of(b, 0) & ~right_of(a, 0)).sum()
+    found = compared(a, b)
+    assert found.test == "paired"
+    assert found.p == pytest.approx(stats.binomtest(int(only_b), int(only_a + only_b)).pvalue, rel=1e-6, abs=1e-12)
+    assert found.difference is not None
+    assert found.difference.mean == pytest.approx((only_b - only_a) / 2000)
+    assert found.difference.low is None
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's own
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(shares, shares), min_size=2, max_size=6))
+def test_the_interval_is_students_over_the_seeds_that_both_have(both):
+    a = make("local", {seed: own for seed, (own, _) in enumerate(both)} | {90: 0.9})
+    b = make("linear", {seed: own for seed, (_, own) in enumerate(both)} | {91: 0.1})
+    found = compared(a, b)
+    expected = stats.ttest_rel([own for _, own in both], [own for own, _ in both]).confidence_interval(0.95)
+    assert found.seeds == f"{len(both)} seeds"
+    assert found.difference is not None
+    assert np.mean([own - other for other, own in both]) == pytest.approx(found.difference.mean, abs=1e-12)
+    if len({own - other for other, own in both}) > 1:  # SciPy has no interval without variance
+        assert [found.difference.low, found.difference.high] == pytest.approx([*expected], abs=1e-9)
+    swapped = compared(b, a)
+    assert swapped.p == pytest.approx(found.p)
+    assert swapped.difference is not None
+    assert swapped.difference.mean == pytest.approx(-found.difference.mean)
+    assert swapped.worse == (found.told and not found.worse)
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's own
+@settings(max_examples=50, deadline=None)
+@given(st.lists(shares, min_size=2, max_size=6), st.lists(shares, min_size=2, max_size=6))
+def test_without_predictions_it_is_welchs_test(first, second):
+    a, b = (make(accuracy=dict(enumerate(values))) for values in (first, second))
+    for seed in a["seeds"]:  # one side without is enough
+        seed["predictions"] = None
+    found = compared(a, b)
+    assert found.test == "Welch"
+    assert "Welch's t-test" in sentence(found)
+    if len(set(first)) + len(set(second)) > 2:  # SciPy divides by the variance
+        expected = stats.ttest_ind(second, first, equal_var=False)
+        assert found.p == pytest.approx(expected.pvalue, rel=1e-6)
+        assert found.difference is not None
+        assert [*found.difference[1:]] == pytest.approx([*expected.confidence_interval(0.95)], abs=1e-9)
+    else:
+        assert found.p == float(first[0] == second[0])
+
+
+SENTENCES = [
+    ({0: 0.5, 1: 0.51, 2: 0.49}, {0: 0.6, 1: 0.61, 2: 0.58}, 0,
+     r"^B is better than A by 9\.67 points \(p = \S+, 3 seeds, 2,000 examples\)$"),
+    ({0: 0.5, 1: 0.51, 2: 0.49}, {0: 0.4, 1: 0.41, 2: 0.38}, 1, r"B is worse than A by 10\.33 points \(p = "),
+    ({0: 0.5, 1: 0.5, 2: 0.5}, {0: 0.5, 1: 0.5, 2: 0.501}, 0, r"no difference can be told \(\+0\.03 points, p = "),
+    ({0: 0.5, 1: 0.5, 2: 0.5}, {0: 0.4, 1: 0.52, 2: 0.5}, 1, r"B is worse .*; the interval over seeds contains 0, "),
+    ({0: 0.5}, {0: 0.6}, 0, r"B is better .*1 seed, 2,000 examples\); one seed says nothing of others"),
+    ({0: 0.5, 1: 0.5}, {2: 0.3, 3: 0.31}, 1, r"B is worse .* Welch's t-test"),  # no seed in common
+    ({0: 0.5}, {1: 0.3}, 0, r"no difference can be told .*one seed"),
+    ({0: 0.5, 1: 0.5}, {0: None, 1: None}, 1, r"B is worse than A: every seed of B diverged"),
+    ({0: None}, {0: 0.5}, 0, r"B is better than A: every seed of A diverged"),
+    ({0: None}, {0: None}, 0, r"no difference can be told: no seed has a score"),
+    ({0: 0.5, 1: 0.51, 2: 0.5}, {0: 0.6, 1: None, 2: 0.6}, 0, r"2 seeds, .*; 1 of 3 seeds of B diverged"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("a", "b", "code", "says"), SENTENCES, ids=[str(place) for place in range(len(SENTENCES))])
+def test_one_sentence_and_an_exit_code(a, b, code, says, tmp_path, capsys):
+    paths = [write(make(name, own), tmp_path / name) for name, own in (("local", a), ("linear", b))]
+    assert main(["compare", *map(str, paths)]) == code
+    said = capsys.readouterr().out.splitlines()
+    assert re.search(says, said[-1]), said[-1]
+    assert main(["compare", "--json", *map(str, paths)]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert found["sentence"] == said[-1]
+    assert found["worse"] == bool(code)
+
+
+def test_the_table_has_what_a_choice_needs(tmp_path, capsys):
+    a = write(make("local", {0: 0.5, 1: 0.52}), tmp_path)
+    faster = {
+        "steps_per_second": 25.0,
+        "memory_bytes": {"step": 500_000},
+        "hardware": {"platform": "tpu", "device": "v6"},
+    }
+    b = make("linear", {0: 0.6, 1: 0.62}, parameters=70_000)
+    b["measured"] |= faster
+    assert main(["compare", str(a), str(write(b, tmp_path))]) == 0
+    said = capsys.readouterr().out
+    line = next(line for line in said.splitlines() if "B - A" in line).split()
+    assert line[3:] == ["+10.00", "10.00", "to", "10.00", "2", "+2,790", "x2.00", "x0.50"]
+    assert "different machines: NVIDIA H200 and v6" in said
+
+
+REFUSED = {
+    "other task": (lambda: make("local", task__name="image"), "only runs of one task"),
+    "other data": (lambda: make("local", task__files=None, task__test_labels=None, task__data_sha256="f" * 64,
+                                seeds__0__predictions=None), "different data of listops"),
+    "failed": (lambda: make("local", {}, status="failed", error="x"), "B is a run that came to nothing (failed)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_compared_is_a_wrong_call(name, tmp_path, capsys):
+    record, says = REFUSED[name]
+    paths = [write(make("local"), tmp_path / "a"), write(record(), tmp_path / "b")]
+    assert main(["compare", *map(str, paths)]) == 2
+    assert says in capsys.readouterr().err
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    assert main(["compare", str(broken), str(paths[0])]) == 2
+    assert main(["compare", "nowhere", str(paths[0])]) == 2
+    assert main(["compare", str(tmp_path), str(paths[0])]) == 2
+    assert "compare two runs or two folders" in capsys.readouterr().err
+
+
+# --- Folders ---------------------------------------------------------------------------------------------------
+
+
+def folder(path: Path, records: list[Any]) -> str:
+    for record in records:
+        write(record, path / "records")
+    return str(path)
+
+
+def test_folders_are_compared_where_both_have_a_variant(tmp_path, capsys):
+    three = lambda share: {0: share, 1: share + 0.01, 2: share - 0.01}
+    first = [make("local", three(0.5)), make("linear", three(0.5)), make("fnet", three(0.5)), make("luna", three(0.5))]
+    second = [make("local", three(0.6)), make("linear", three(0.5)), make("fnet", three(0.4)), make("s5", three(0.1))]
+    a, b = folder(tmp_path / "a", first), folder(tmp_path / "b", second)
+    assert main(["compare", a, b]) == 1
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == (
+        "of 3 pairs, B is better than A in 1 (listops demo local), worse in 1 (listops demo fnet); "
+        "p < 0.05 after Holm's correction"
+    )
+    assert main(["compare", b, a, "--json"]) == 1
+    assert [pair["b"]["variant"] for pair in json.loads(capsys.readouterr().out)["pairs"]] == [
+        "fnet",
+        "linear",
+        "local",
+    ]
+    assert main(["compare", a, a]) == 0
+
+
+def test_p_values_of_folders_are_corrected(tmp_path):
+    """A difference that one comparison would tell, ten do not."""
+    names = ["local", "linear", "fnet", "luna", "s5", "mega", "tnl", "lru", "dilated", "linformer"]
+    a = [make(name, {0: 0.5}) for name in names]
+    b = [make(name, {0: 0.5 + 0.0035 * (name == "local")}) for name in names]
+    alone = compared(a[0], b[0])
+    assert 0.005 < alone.p < 0.05
+    assert alone.told
+    found = pairs(a, b)
+    assert found["listops", "demo", "local"].p == pytest.approx(10 * alone.p)
+    assert not any(comparison.told for comparison in found.values())
+
+
+def test_seeds_of_several_records_count_together(tmp_path):
+    a = [make("local", {0: 0.5, 1: 0.5}), make("local", {2: 0.5})]
+    b = [make("local", {2: 0.6}, config="x.y = 2\n"), make("local", {0: 0.6}, config="x.y = 2\n")]
+    ((key, found),) = pairs(a, b).items()
+    assert key == ("listops", "demo", "local")
+    assert found.seeds == "2 seeds"
+    assert not found.worse
+
+
+def test_a_folder_with_two_of_a_kind_is_refused(tmp_path, capsys):
+    two = [make("local", {0: 0.5}), make("local", {1: 0.5}, variant__version=2)]
+    with pytest.raises(UsageError, match="A has two kinds of local on listops"):
+        pairs(two, two[:1])
+    assert main(["compare", folder(tmp_path / "a", two[:1]), folder(tmp_path / "b", [make("luna")])]) == 2
+    assert "in common" in capsys.readouterr().err
+    (tmp_path / "a" / "records" / "x.json").write_text("{")
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert "x.json" in capsys.readouterr().err
