@@ -11,6 +11,7 @@ import lra
 from lra.errors import UsageError, UserError, unknown
 
 GROUPS = {
+    "ci": "A gate for a repository that changes a variant: compares with a baseline.",
     "leaderboard": "Tables and pages from records, and records for others' tables.",
 }
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 the call was wrong."
@@ -176,6 +177,21 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     reproduce.add_argument("record", metavar="RECORD", help="a run, or a record's file")
     reproduce.add_argument("--to", type=Path, metavar="DIR", help="where to (default: reproduced/RUN in --results)")
     reproduce.add_argument("--trust", action="store_true", help="execute the source of a variant from outside")
+
+    gate = Parser(add_help=False)
+    gate.add_argument("variants", nargs="*", metavar="NAME", help="default: those of the baseline")
+    gate.add_argument("--file", type=Path, default=Path("lra-ci.json"), metavar="FILE", help="default: %(default)s")
+    gate.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="processes for all but time (default: %(default)s)",
+    )
+    command("ci baseline", "Measure variants and write a baseline, a file to commit.", bindings, imports, gate)
+    gated = command("ci run", "Measure again; exit code 1 if anything got worse.", bindings, imports, gate)
+    gated.add_argument("--junit", type=Path, metavar="FILE", help="write the result as JUnit's XML")
+    gated.add_argument("--markdown", type=Path, metavar="FILE", help="write the result as Markdown")
 
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         raise unknown("command", words[0], commands.choices)

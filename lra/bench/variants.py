@@ -12,7 +12,7 @@ from lra.bench.report import Report
 from lra.bench.timing import in_turns
 from lra.errors import UserError, unknown
 from lra.models.attention import VARIANTS
-from lra.plan import make_plan
+from lra.plan import Plan, make_plan
 from lra.tasks import Split
 from lra.train import machine
 
@@ -54,8 +54,8 @@ def bench(names: Sequence[str], lengths: Sequence[int], overrides: Sequence[str]
                 return
             row: dict[str, Any] = {"variant": name, "length": length}
             try:
-                base = base or Steps(BASE, length, overrides)
-                steps = base if name == BASE else Steps(name, length, overrides)
+                base = base or steps_at(length, BASE, overrides)
+                steps = base if name == BASE else steps_at(length, name, overrides)
                 times = in_turns({BASE: base, name: steps})
                 of_base, own = times[BASE], times[name]
                 row |= {
@@ -76,12 +76,15 @@ def bench(names: Sequence[str], lengths: Sequence[int], overrides: Sequence[str]
             yield row
 
 
-class Steps:
-    """A compiled loop of training steps, one seed."""
+def steps_at(length: int, name: str, overrides: Sequence[str]) -> "Steps":
+    return Steps(make_plan(TASK, name, "paper", [0], [*overrides, f"text.max_length = {length}"]))
 
-    def __init__(self, variant: str, length: int, overrides: Sequence[str]):
-        plan = make_plan(TASK, variant, "paper", [0], [*overrides, f"text.max_length = {length}"])
-        batch, functions = plan.train.batch_size, machine(plan)
+
+class Steps:
+    """A compiled loop of training steps, one seed, on random tokens, every sequence as long as it may be."""
+
+    def __init__(self, plan: Plan):
+        batch, length, functions = plan.train.batch_size, plan.source.max_length, machine(plan)
         rng = np.random.default_rng(0)
         rows = rng.integers(1, plan.task.vocab_size, (batch, length)).astype(np.uint8)
         labels = rng.integers(0, plan.task.num_classes, batch)

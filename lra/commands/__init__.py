@@ -2,6 +2,7 @@
 
 from lra.commands.attention import check, new, variants
 from lra.commands.bench import bench
+from lra.commands.ci import ci_baseline, ci_run
 from lra.commands.data import export, prepare, show, tasks
 from lra.commands.leaderboard import leaderboard_build
 from lra.commands.submissions import compare, leaderboard_submit, leaderboard_validate, reproduce
@@ -10,6 +11,8 @@ from lra.commands.training import run
 __all__ = [
     "bench",
     "check",
+    "ci_baseline",
+    "ci_run",
     "compare",
     "export",
     "leaderboard_build",

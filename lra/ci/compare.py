@@ -1,0 +1,221 @@
+"""What a measurement says against a baseline: one row for each variant and quantity, with a verdict."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from lra.bench.variants import BASE
+from lra.ci.baseline import ANEW, Baseline, Program, Trained
+
+# worse and missing fail; same, better, known (it failed before, too) and left out do not
+Verdict = Literal["same", "better", "worse", "known", "left out", "missing"]
+ALPHA = 0.01  # of the rank tests
+SLOWER = 1.05  # least effect on the ratio of step times
+LESS_ACCURATE = 0.02  # least effect on accuracy
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A quantity of a variant.
+
+    Attributes:
+      old, new, change: as they are printed.
+      why: what the verdict rests on; why it could not be compared.
+    """
+
+    variant: str
+    quantity: str
+    verdict: Verdict
+    old: str = ""
+    new: str = ""
+    change: str = ""
+    why: str = ""
+
+    @property
+    def fails(self) -> bool:
+        return self.verdict in ("worse", "missing")
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """Why a part of a variant could not be measured."""
+
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Now:
+    """What was measured to be compared.
+
+    Attributes:
+      variants: for each the parts of `baseline.Measured`, or a Failure in place of one; no "step_time" where it
+        was not measured.
+    """
+
+    hardware: Mapping[str, Any]
+    versions: Mapping[str, str]
+    compilers: Mapping[str, Mapping[str, str]]
+    data_sha256: str
+    variants: Mapping[str, Mapping[str, Any]]
+
+
+PARTS = {
+    "parameters": "parameters", "programs": "operations and memory", "checks": "checks", "step_time": "step time",
+    "training": "accuracy",
+}  # fmt: skip
+
+
+def compare(then: Baseline, now: Now) -> list[Row]:
+    """All rows, by variant in the order given and by quantity."""
+    rows: list[Row] = []
+    for name, found in now.variants.items():
+        old = then["variants"][name]
+        for part, quantity in PARTS.items():
+            new = found.get(part)
+            if isinstance(new, Failure):
+                rows.append(Row(name, quantity, "missing", why=new.reason))
+            elif part == "parameters":
+                rows += parameters(name, old["parameters"], new)
+            elif part == "programs":
+                rows += programs(name, then, now)
+            elif part == "checks":
+                rows += checks(name, old["checks"], new)
+            elif part == "step_time":
+                rows.append(step_time(name, then, now))
+            else:
+                rows.append(accuracy(name, then, now))
+    return rows
+
+
+def parameters(name: str, old: Mapping[str, int], new: Mapping[str, int]) -> Iterator[Row]:
+    """Another number is another model, so fewer are no improvement."""
+    for model in old | new:
+        quantity = f"parameters: {model}"
+        if model not in old or model not in new:
+            side = "now" if model in new else "in the baseline"
+            yield Row(name, quantity, "missing", why=f"counted only {side}; {ANEW}")
+        else:
+            verdict: Verdict = "same" if old[model] == new[model] else "worse"
+            why = "" if verdict == "same" else "another number of parameters is another model"
+            yield Row(name, quantity, verdict, *moved(old[model], new[model]), why)
+
+
+def programs(name: str, then: Baseline, now: Now) -> Iterator[Row]:
+    """Operations and memory on each target, exactly, if the same compiler says both."""
+    old, new = then["variants"][name]["programs"], now.variants[name]["programs"]
+    for target in old | new:
+        quantity = f"operations and memory: {target}"
+        if target not in old:
+            yield Row(name, quantity, "left out", why=f"the baseline was made without this compiler; {ANEW}")
+        elif target not in new:
+            yield Row(
+                name, quantity, "missing", why=f"no compiler for {target} is installed here; install it, or {ANEW}"
+            )
+        elif other := differing(then["compilers"].get(target, {}), now.compilers[target]):
+            yield Row(name, quantity, "missing", why=f"not comparable, the baseline has {other}; {ANEW}")
+        else:
+            yield from program(name, target, old[target], new[target])
+
+
+def program(name: str, target: str, old: Program, new: Program) -> Iterator[Row]:
+    for quantity, before, after in (
+        ("operations", old["operations"], new["operations"]), ("memory", old["bytes"], new["bytes"]),
+    ):  # fmt: skip
+        if before is None and after is None:
+            continue
+        if before is None or after is None:
+            yield Row(name, f"{quantity}: {target}", "missing", why=f"the compiler says it on one side only; {ANEW}")
+            continue
+        verdict: Verdict = "same" if after == before else "worse" if after > before else "better"
+        yield Row(name, f"{quantity}: {target}", verdict, *moved(before, after))
+
+
+def checks(name: str, old: Mapping[str, str], new: Mapping[str, tuple[str, str]]) -> Iterator[Row]:
+    """A check that failed before may fail; a new one must not fail."""
+    for check in old | new:
+        if check not in new:
+            yield Row(name, f"check: {check}", "missing", old[check], why=f"there is no such check any more; {ANEW}")
+            continue
+        before, (after, details) = old.get(check, "new"), new[check]
+        failed, fails = (status in ("fails", "not run") for status in (before, after))
+        verdict: Verdict = "known" if failed and fails else "worse" if fails else "better" if failed else "same"
+        yield Row(name, f"check: {check}", verdict, before, after, why=details if fails else "")
+
+
+def step_time(name: str, then: Baseline, now: Now) -> Row:
+    if name == BASE:
+        return Row(name, "step time", "left out", why=f"the {BASE}'s is what the others' are compared with")
+    if other := differing(then["hardware"], now.hardware):
+        return Row(name, "step time", "left out", why=f"the baseline is of another machine: {other}")
+    changed = differing({"jax": then["versions"]["jax"], "jaxlib": then["versions"]["jaxlib"]}, now.versions)
+    if changed:
+        return Row(name, "step time", "missing", why=f"not comparable, the baseline has {changed}; {ANEW}")
+    old, rounds = flat(then["variants"][name]["step_time"]), now.variants[name]["step_time"]
+    before, after = float(np.median(old)), float(np.median(flat(rounds)))
+    why = f"p = {max(greater(samples, old) for samples in rounds):.2g}, {len(flat(rounds))} processes"
+    verdict: Verdict = "same"
+    if all(slower(old, samples) for samples in rounds):
+        verdict = "worse"
+    elif all(slower(samples, old) for samples in rounds):
+        verdict, why = "better", f"p = {max(greater(old, samples) for samples in rounds):.2g}"
+    return Row(name, "step time", verdict, f"{before:.3f}", f"{after:.3f}", f"{after / before - 1:+.1%}", why)
+
+
+def slower(old: Sequence[float], new: Sequence[float]) -> bool:
+    """Whether samples of a time lie above others, by more than the least effect and by more than chance."""
+    return bool(np.median(new) > SLOWER * np.median(old)) and greater(new, old) < ALPHA
+
+
+def greater(a: Sequence[float], b: Sequence[float]) -> float:
+    """The one-sided probability that samples lie as far above others by chance (Mann & Whitney 1947)."""
+    from scipy.stats import mannwhitneyu
+
+    return float(mannwhitneyu(a, b, alternative="greater").pvalue)
+
+
+def accuracy(name: str, then: Baseline, now: Now) -> Row:
+    """The same bits pass. Else the seeds are two samples: elsewhere a sum may be rounded otherwise, and after
+    some hundred steps that is another draw."""
+    if then["data_sha256"] != now.data_sha256:
+        return Row(name, "accuracy", "missing", why=f"the prepared data are not the baseline's; {ANEW}")
+    old, new = then["variants"][name]["training"], now.variants[name]["training"]
+    before, after = scores(old), scores(new)
+    middle = float(np.median(before)), float(np.median(after))
+    numbers = (*map(percent, middle), "" if -math.inf in middle else f"{100 * (middle[1] - middle[0]):+.2f} points")
+    if old == new:
+        return Row(name, "accuracy", "same", *numbers, f"the same bits, {len(new)} seeds")
+    chance = greater(before, after)
+    lost = sum(score == -math.inf for score in after)
+    why = f"p = {chance:.2g}, {len(after)} seeds" + (f", {lost} diverged" if lost else "")
+    if middle[0] > middle[1] + LESS_ACCURATE and chance < ALPHA:
+        return Row(name, "accuracy", "worse", *numbers, why)
+    better = middle[1] > middle[0] + LESS_ACCURATE and greater(after, before) < ALPHA
+    return Row(name, "accuracy", "better" if better else "same", *numbers, why)
+
+
+def scores(training: Sequence[Trained]) -> list[float]:
+    """Accuracies; a seed that diverged is worse than any that did not."""
+    return [-math.inf if seed["accuracy"] is None else seed["accuracy"] for seed in training]
+
+
+def percent(score: float) -> str:
+    return "diverged" if score == -math.inf else f"{100 * score:.2f} %"
+
+
+def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Where two descriptions differ, e.g. "jax 0.10.1, here 0.10.2"; empty where they do not."""
+    return ", ".join(
+        f"{key} {value}, here {now.get(key, 'none')}" for key, value in then.items() if now.get(key) != value
+    )
+
+
+def moved(before: float, after: float) -> tuple[str, str, str]:
+    share = f"{after / before - 1:+.2%}" if before else f"{after - before:+,.0f}"
+    return f"{before:,.0f}", f"{after:,.0f}", "" if before == after else share
+
+
+def flat(rounds: Sequence[Sequence[float]]) -> list[float]:
+    return [ratio for samples in rounds for ratio in samples]

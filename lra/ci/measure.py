@@ -1,0 +1,136 @@
+"""Measures variants, in processes of their own, for a baseline or for a comparison with one."""
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lra import environment
+from lra.bench.variants import BASE
+from lra.ci import speed
+from lra.ci.baseline import SCHEMA, Baseline, Budget
+from lra.ci.compare import Failure, Now, differing, flat, slower
+from lra.ci.quantities import QUANTITIES, compilers, plan_of
+from lra.errors import UserError
+from lra.progress import Display
+from lra.tasks import prepared
+
+Advance = Callable[[int], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What is to be measured.
+
+    Attributes:
+      overrides: gin bindings over those of the budget.
+      imports: files that register variants.
+      workers: processes for all but time.
+    """
+
+    names: Sequence[str]
+    budget: Budget
+    overrides: Sequence[str]
+    imports: Sequence[Path]
+    workers: int
+
+
+def for_baseline(work: Work, advance: Advance) -> Baseline:
+    """Measures all of a baseline.
+
+    Raises:
+      UserError: something of a variant cannot be measured.
+    """
+    data_sha256 = prepare(work)
+    # half of the processes now and half afterwards: a machine is not the same from minute to minute
+    rounds = [time(work, work.names, advance)]
+    found = all_but_time(work, advance)
+    rounds.append(time(work, work.names, advance))
+    for name in work.names:
+        for failure in found[name].values():
+            if isinstance(failure, Failure):
+                raise UserError(f"{name} cannot be measured: {failure.reason}")
+        found[name]["checks"] = {check: status for check, (status, _) in found[name]["checks"].items()}
+        found[name]["step_time"] = [samples[name] for samples in rounds]
+    return {
+        "schema": SCHEMA,
+        "hardware": machine(),
+        "versions": environment.versions(),
+        "compilers": compilers(),
+        "budget": work.budget,
+        "data_sha256": data_sha256,
+        "variants": {name: found[name] for name in sorted(found)},  # type: ignore[typeddict-item]
+    }
+
+
+def for_comparison(work: Work, then: Baseline, advance: Advance) -> Now:
+    """Measures what can be compared with a baseline: time only on the same machine."""
+    data_sha256, hardware = prepare(work), machine()
+    timed = [name for name in work.names if name != BASE and not differing(then["hardware"], hardware)]
+    first = time(work, timed, advance)
+    found = all_but_time(work, advance)
+    rounds = {name: [samples] for name, samples in first.items() if samples}
+    suspects = [name for name in rounds if slower(flat(then["variants"][name]["step_time"]), first[name])]
+    for name, samples in time(work, suspects, lambda count: None).items():
+        rounds[name].append(samples)
+    for name in timed:
+        found[name]["step_time"] = rounds.get(name, Failure("no training step could be timed"))
+    return Now(hardware, environment.versions(), compilers(), data_sha256, found)
+
+
+def machine() -> dict[str, Any]:
+    """What decides the time of a step. The name of a processor in a cloud says too little: "AMD EPYC" are many."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        lines = []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    kept = {key: facts[key] for key in ("cpu family", "model", "stepping", "cache size") if key in facts}
+    return environment.hardware() | kept
+
+
+def prepare(work: Work) -> str:
+    """Prepares the task if it is not; returns the hash of its data."""
+    plan = plan_of(BASE, work.budget, work.overrides)
+    with Display() as display, display.bar(f"{plan.task.name}: preparing", sum(plan.source.sizes.values())) as bar:
+        prepared.prepare(plan.task, plan.source, workers=work.workers, advance=bar.advance)
+    return prepared.load(plan.task, plan.source, plan.prepare_command).data_sha256
+
+
+def time(work: Work, names: Sequence[str], advance: Advance) -> dict[str, list[float]]:
+    """Ratios of some variants from as many fresh processes as the budget has."""
+    if not names:
+        return {}
+    count = work.budget["processes"]
+    return speed.in_fresh_processes(names, work.budget, work.overrides, work.imports, count, advance)
+
+
+def all_but_time(work: Work, advance: Advance) -> dict[str, dict[str, Any]]:
+    """The other parts of each variant, a Failure in place of one that could not be measured."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in work.names}
+    for name, part, value in results(work):
+        found[name][part] = value
+        advance(1)
+    return found
+
+
+def results(work: Work) -> Iterator[tuple[str, str, Any]]:
+    """Variant, part and value, as they are measured."""
+    jobs = [(name, part) for part in QUANTITIES for name in work.names]
+    if work.workers == 1:
+        yield from ((name, part, result(name, part, work)) for name, part in jobs)
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(work.workers, spawn, speed.begin, (work.imports, "")) as pool:
+        pending = {pool.submit(result, name, part, work): (name, part) for name, part in jobs}
+        for future in concurrent.futures.as_completed(pending):
+            yield *pending[future], future.result()
+
+
+def result(name: str, part: str, work: Work) -> Any:
+    try:
+        return QUANTITIES[part](name, work.budget, work.overrides)
+    except UserError as error:
+        return Failure(str(error))

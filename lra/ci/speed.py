@@ -1,0 +1,91 @@
+"""The time of a training step, as a ratio to the Transformer's, one number a process."""
+
+import concurrent.futures
+import contextlib
+import io
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from lra.bench.timing import Run, enough, seconds
+from lra.bench.variants import BASE
+from lra.ci.baseline import Budget
+from lra.ci.quantities import steps_of
+from lra.errors import UserError
+
+
+def clock() -> Callable[[], float]:
+    """What a step takes of the device.
+
+    On a CPU that is the time of this process's threads on its cores: unlike the time on the wall it does not
+    grow when others use the machine.
+    """
+    return time.process_time if jax.default_backend() == "cpu" else time.perf_counter
+
+
+def ratios(base: Run, runs: Mapping[str, Run], pairs: int, clock: Callable[[], float]) -> dict[str, float]:
+    """The time of each run as a ratio to the base's: the median over pairs that are next to each other in time.
+
+    Which of a pair goes first alternates, so that neither always finds what the other left in the caches.
+    """
+    counts = {name: enough(run) for name, run in runs.items()}
+    of_base = enough(base)
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(pairs):
+        for name, run in runs.items():
+            if turn % 2:
+                own, other = seconds(run, counts[name], clock), seconds(base, of_base, clock)
+            else:
+                other, own = seconds(base, of_base, clock), seconds(run, counts[name], clock)
+            found[name].append(own / counts[name] / (other / of_base))
+    return {name: float(np.median(values)) for name, values in found.items()}
+
+
+def in_this_process(names: Sequence[str], budget: Budget, overrides: Sequence[str]) -> dict[str, float]:
+    """The ratio of each variant; one that cannot be built has none, which its other quantities say too."""
+
+    base = steps_of(BASE, budget, overrides)
+    runs = {}
+    for name in names:
+        with contextlib.suppress(UserError):
+            runs[name] = steps_of(name, budget, overrides)
+    return ratios(base, runs, budget["pairs"], clock())
+
+
+def begin(imports: Sequence[Path], cache: str) -> None:
+    """Begins a process: with the imported variants, and with what the processes before it have compiled."""
+    from lra import extension
+
+    if cache:
+        jax.config.update("jax_compilation_cache_dir", cache)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    with contextlib.redirect_stderr(io.StringIO()):  # what is left out was said by the command
+        extension.load_all(imports)
+
+
+def in_fresh_processes(
+    names: Sequence[str],
+    budget: Budget,
+    overrides: Sequence[str],
+    imports: Sequence[Path],
+    count: int,
+    advance: Callable[[int], None] = lambda count: None,
+) -> dict[str, list[float]]:
+    """As many ratios of each variant, one process after the other: where a process lies in memory decides a few
+    per cent of its speed, so that one process, however often it repeats, is one sample."""
+    found: dict[str, list[float]] = {name: [] for name in names}
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        concurrent.futures.ProcessPoolExecutor(1, spawn, begin, (imports, cache), max_tasks_per_child=1) as pool,
+    ):
+        for _ in range(count):
+            for name, ratio in pool.submit(in_this_process, names, budget, overrides).result().items():
+                found[name].append(ratio)
+            advance(1)
+    return found

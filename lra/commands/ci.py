@@ -1,0 +1,109 @@
+"""The commands that gate a change of a variant."""
+
+import dataclasses
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from lra.commands.output import print_json, print_table
+from lra.errors import UsageError, UserError, unknown
+from lra.files import write_atomically
+from lra.progress import Display
+
+if TYPE_CHECKING:
+    from lra.ci.baseline import Budget
+    from lra.ci.compare import Row
+
+
+def ci_baseline(options: Namespace) -> int:
+    """Measures variants and writes the file that is compared with."""
+    from lra import extension
+    from lra.ci import baseline, measure
+    from lra.ci.quantities import QUANTITIES
+
+    extension.load_all(options.imports)
+    names, bindings = options.variants, options.gin
+    if options.file.exists():  # made anew: with what it has, or with more
+        old = baseline.read(options.file)
+        if lost := [name for name in old["variants"] if names and name not in names]:
+            raise UsageError(
+                f"{options.file} has {', '.join(lost)} too; name all, none for those that it has, or another --file"
+            )
+        bindings = bindings or old["budget"]["bindings"]
+        names = names or list(old["variants"])
+    if not names:
+        raise UsageError(f"there is no {options.file} yet; name the variants, as in 'lra ci baseline local'")
+    budget: baseline.Budget = {**baseline.BUDGET, "bindings": baseline.admit_bindings(bindings)}
+    work = measure.Work(admitted(names, budget, options), budget, (), options.imports, options.workers)
+    total = len(work.names) * len(QUANTITIES) + 2 * budget["processes"]
+    with Display() as display, display.bar("measuring", total) as bar:
+        made = measure.for_baseline(work, bar.advance)
+    baseline.write(made, options.file)
+    if options.json:
+        return print_json(made)
+    print(f"{', '.join(work.names)}: written to {options.file}; commit it, and 'lra ci run' compares with it")
+    return 0
+
+
+def ci_run(options: Namespace) -> int:
+    """Measures variants again and compares; the exit code is 1 if anything got worse or cannot be compared."""
+    from lra import extension
+    from lra.ci import baseline, measure, report
+    from lra.ci.compare import compare
+    from lra.ci.quantities import QUANTITIES
+
+    extension.load_all(options.imports)
+    then = baseline.read(options.file)
+    for name in options.variants:
+        if name not in then["variants"]:
+            raise unknown(f"variant of {options.file}", name, then["variants"])
+    names = admitted(options.variants or list(then["variants"]), then["budget"], options)
+    work = measure.Work(names, then["budget"], options.gin, options.imports, options.workers)
+    total = len(names) * len(QUANTITIES) + then["budget"]["processes"]
+    with Display() as display, display.bar("measuring", total) as bar:
+        now = measure.for_comparison(work, then, bar.advance)
+    rows = compare(then, now)
+    said = report.notes(then, now, rows)
+    if options.markdown:
+        write_atomically(options.markdown, report.markdown(rows, said))
+    if options.junit:
+        write_atomically(options.junit, report.junit(rows, said))
+    bad = [row for row in rows if row.fails]
+    if options.json:
+        print_json({"holds": not bad, "notes": said, "rows": [dataclasses.asdict(row) for row in rows]})
+    else:
+        if shown := report.notable(rows):
+            print_table(report.HEADER, [report.cells(row) for row in shown])
+        print("\n".join([report.verdict(rows), *said]))
+    if bad:
+        raise UserError(f"{summary(bad)} ({len(bad)} of {len(rows)} quantities fail)")
+    return 0
+
+
+def admitted(names: list[str], budget: "Budget", options: Namespace) -> list[str]:
+    """The names of variants that there are, under a configuration that is valid.
+
+    Raises:
+      UsageError: one is not registered here, or the configuration is wrong.
+    """
+    from lra.ci.quantities import plan_of
+    from lra.models.attention import VARIANTS
+
+    if options.workers < 1:
+        raise UsageError(f"--workers {options.workers} is not at least 1")
+    names = list(dict.fromkeys(names))
+    for name in names:
+        if name not in VARIANTS:
+            raise UsageError(f"{unknown('variant', name, VARIANTS)} (--import names the file of one of your own)")
+        try:
+            plan_of(name, budget, () if options.action == "baseline" else options.gin)
+        except UsageError:
+            raise
+        except UserError:  # one that raises: measuring says so
+            continue
+    return names
+
+
+def summary(bad: "list[Row]") -> str:
+    """The first failures in a line."""
+    first = [f"{row.variant} {row.quantity} {row.change or row.verdict}" for row in bad[:3]]
+    return ", ".join(first) + (f" and {len(bad) - 3} more" if bad[3:] else "")
