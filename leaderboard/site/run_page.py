@@ -140,7 +140,7 @@ def plan(record: Record) -> list[tuple[str, Child]]:
         ("Data's parameters", listed(task["parameters"])),
         ("Data's SHA-256", code(task["data_sha256"])),
         ("Variant", [f"{variant['name']}, version {variant['version']}, ", paper]),
-        *(source if variant["source_sha256"] else []),
+        *([] if variant["source_sha256"] is None else source),
         ("Protocol", record["protocol"]["name"]),
         ("Bindings given by hand", [element("div", code(line)) for line in record["protocol"]["overrides"]] or "none"),
         ("Configuration's SHA-256", code(record["config_sha256"])),

@@ -1,0 +1,421 @@
+"""The pages as text: whole, the same bytes every time, whatever the records say; what pictures measure; contrast."""
+
+import itertools
+import os
+import random
+import re
+import shlex
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import made_site
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_records import Json, make
+from made_site import SCALING, SOURCE, records, view
+
+from lra.leaderboard import site
+from lra.leaderboard.site import figure
+from lra.leaderboard.site.markup import element, join
+from lra.leaderboard.site.run_page import command
+from lra.leaderboard.site.scale import around, linear_ticks, log_ticks
+
+VOID = {"meta", "link", "input", "br"}
+
+
+class Page(HTMLParser):
+    """A page as a parser sees it; fails where elements do not close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None], list[str]]] = []  # name, attributes, ancestors
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs), list(self.open)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes, _ in self.found if tag == name]
+
+    def values(self, attribute: str) -> list[str]:
+        return [attributes[attribute] or "" for _, attributes, _ in self.found if attribute in attributes]
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, str]:
+    return site.pages(view(records(), ["a.json cannot be read"], [SCALING]))
+
+
+@pytest.fixture(scope="module")
+def parsed(pages) -> dict[str, Page]:
+    return {name: Page(text) for name, text in pages.items() if name.endswith(".html")}
+
+
+# --- Whole ----------------------------------------------------------------------------------------------------
+
+
+def test_one_page_a_run_and_every_reference_leads_somewhere(pages, parsed):
+    assert {name for name in pages if name.startswith("runs/")} == {f"runs/{r['run']}.html" for r in records()}
+    for name, page in parsed.items():
+        ids = page.values("id")
+        assert len(set(ids)) == len(ids)
+        named = [
+            word for key in ("aria-labelledby", "aria-describedby") for v in page.values(key) for word in v.split()
+        ]
+        assert {*named} <= {*ids}
+        for link in [*page.values("href"), *page.values("src")]:
+            if link == "data:,":
+                continue
+            target, _, place = link.partition("#")
+            if target.startswith("https://"):
+                assert target.startswith("https://arxiv.org/abs/")  # a paper, for people; nothing is loaded
+                assert link in [attributes.get("href") for attributes in page.all("a")]
+                continue
+            whole = os.path.normpath(os.path.join(os.path.dirname(name), target)) if target else name
+            assert whole in pages
+            if place:
+                assert place in parsed[whole].values("id")
+
+
+def test_the_row_of_a_run_links_to_it_and_its_page_back(parsed):
+    for record in records():
+        (back,) = [a for a in parsed[f"runs/{record['run']}.html"].all("a") if a["href"].startswith("../index.html#")]
+        anchor = back["href"].partition("#")[2]
+        assert [a["href"] for a in parsed["index.html"].all("a") if a.get("id") == anchor] == [
+            f"runs/{record['run']}.html"
+        ]
+
+
+def test_tables_have_captions_scopes_and_full_rows(pages, parsed):
+    for page in parsed.values():
+        assert len(page.all("caption")) == len(page.all("table"))
+        assert {th.get("scope") for th in page.all("th")} <= {"col", "row", "rowgroup"}
+    for table in re.findall(r"<table>(.*?)</table>", "".join(pages.values()), re.S):
+        columns = table.count('scope="col"')
+        rows = [len(re.findall("<t[hd]", row)) for row in re.findall("<tr(.*?)</tr>", table, re.S)[1:]]
+        assert {*rows} <= {columns, 1}
+
+
+def test_pictures_have_titles_and_descriptions(parsed):
+    for page in parsed.values():
+        for svg in page.all("svg"):
+            assert svg["role"] == "img"
+            assert svg["aria-labelledby"]
+            assert svg["aria-describedby"]
+    assert len(parsed["index.html"].all("svg")) == 9  # strips, two tasks' bars and clouds, two lengths twice
+
+
+def test_the_literature_is_in_sections_of_its_own_with_its_notes(pages):
+    index = pages["index.html"]
+    ours, theirs = index.split(">From the literature</p>", 1)
+    sections = theirs.split("<section")
+    assert "Our own runs" not in theirs
+    assert "runs/" not in "".join(sections)
+    for sheet in made_site.literature.sheets():
+        assert f'id="{sheet.name}"' in ours + theirs
+        for _, note in sheet.notes:
+            assert str(join(note)) in theirs
+
+
+def test_rows_that_are_not_ranked_stand_apart_with_the_reason(pages):
+    apart = pages["index.html"].split('<tbody class="unranked">')[1].split("</tbody>")[0]
+    assert "mega</a>" in apart
+    assert "scores by last step" in apart
+    assert len(re.findall("data-row", apart)) == 1
+
+
+def test_left_out_files_close_the_page(pages):
+    assert "a.json cannot be read" in pages["index.html"].split("From the literature</p>")[-1]
+    assert "left_out" not in site.pages(view(records()[:1]))["index.html"]
+
+
+# --- The same bytes -----------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_records_and_the_hash_seed_do_not_matter(pages, tmp_path):
+    shuffled = random.Random(3).sample(records(), len(records()))
+    assert site.pages(view(shuffled, ["a.json cannot be read"], [SCALING])) == pages
+    program = (
+        "import hashlib, made_site as m; from lra.leaderboard import site\n"
+        "pages = site.pages(m.view(m.records(), ['a.json cannot be read'], [m.SCALING]))\n"
+        "print(hashlib.sha256(repr(sorted(pages.items())).encode()).hexdigest())"
+    )
+    here = os.path.dirname(made_site.__file__)
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([here, os.path.dirname(here)]), "PYTHONHASHSEED": "7"}
+    other = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True).stdout
+    assert other.strip() == made_site.hashlib.sha256(repr(sorted(pages.items())).encode()).hexdigest()
+
+
+# --- Making a run again -------------------------------------------------------------------------------------------
+
+
+def test_the_command_names_all_that_decides_a_run():
+    record = made_site.run(
+        "local", [0.5, 0.6], 1, 1, protocol__overrides=["listops.test = 50", "local.note = '; rm $x'"]
+    )
+    assert shlex.split(command(record)) == [
+        "lra", "prepare", "listops", "--protocol", "demo", "--gin", "listops.test = 50", "&&", "lra", "run", "--task",
+        "listops", "--variant", "local", "--protocol", "demo", "--seeds", "0,1", "--gin", "listops.test = 50", "--gin",
+        "local.note = '; rm $x'",
+    ]  # fmt: skip
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30))
+@settings(max_examples=15, deadline=None)
+def test_the_shell_reads_bindings_as_they_are(binding):
+    record = make("local", {0: 0.5}, protocol__overrides=[f"local.note = {binding}"])
+    words = subprocess.run(
+        ["sh", "-c", "lra() { printf '%s\\0' \"$@\"; }; " + command(record)], capture_output=True, check=True
+    ).stdout.split(b"\0")
+    assert words[-2].decode() == f"local.note = {binding}"
+
+
+def test_a_variant_from_outside_is_reproduced_from_its_record_and_shows_its_source(pages):
+    (record,) = [record for record in records() if record["variant"]["name"] == "own"]
+    assert shlex.split(command(record)) == ["lra", "reproduce", f"listops.demo.own.{record['run']}.json", "--trust"]
+    page = Page(pages[f"runs/{record['run']}.html"])
+    assert SOURCE in page.text
+
+
+# --- Bad input ----------------------------------------------------------------------------------------------------
+
+ODD = st.text(max_size=40) | st.sampled_from(
+    [
+        "</pre></code><script>alert(1)</script>", '" onload="alert(1)', "'><img src=x onerror=alert(1)>", "<!--", "]]>",
+        "&amp;&#0;", "\x00\x1b[31m\u202e", "../../etc/passwd", r"\input{x}", "\n\nx", "a" * 10_000, "javascript:x",
+    ]
+)  # fmt: skip
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
+
+
+def made_odd(texts: list[str]) -> Json:
+    a, b, c, d, e, f, g, h = texts
+    return make(
+        "local", {0: 0.5}, variant__source=f"x{a}", variant__source_sha256=b, error=f"x{c}", variant__paper=e,
+        config=f"train.select = 'best'\ntrain.steps = 600\n# {d}", measured__finished_at=f, task__version=g,
+        protocol__overrides=[f"local.note = {h}"], measured__hardware={"device": f"x{a}"},
+        measured__versions={"jax": b}, measured__git={"commit": f"x{c}", "dirty": d},
+        task__parameters={"max_length": e},
+    )  # fmt: skip
+
+
+def skeleton(page: Page) -> list[tuple[str, list[str]]]:
+    return [(tag, ancestors) for tag, _, ancestors in page.found if tag not in ("title", "a", "svg", "text", "g")]
+
+
+@given(st.lists(ODD, min_size=8, max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_no_text_of_a_record_changes_a_page(texts):
+    _, _, _, d, e, *_ = texts
+    harmless, odd = (made_odd(texts) for texts in (["x"] * 8, texts))
+    plain, pages = (site.pages(view([record], [f"x{text}"])) for record, text in ((harmless, ""), (odd, d)))
+    for name, other in zip(sorted(pages), sorted(plain)):
+        if name.endswith(".html"):
+            page = Page(pages[name])
+            assert {key for key in page.values("href") if ":" in key} <= {"data:,", f"https://arxiv.org/abs/{e}"}
+            assert not re.search(r"<[^>]*\son\w+=", re.sub(r'"[^"]*"', '""', pages[name]))
+            assert len(page.all("script")) == 1
+            assert not CONTROLS.search(pages[name])
+            assert skeleton(page) == skeleton(Page(plain[other]))
+    shown = Page(pages[f"runs/{odd['run']}.html"]).text
+    assert CONTROLS.sub("\ufffd", d) in shown
+
+
+@given(st.text())
+def test_a_text_is_a_text(text):
+    page = Page(join(element("p", text, title=text)))
+    assert [tag for tag, *_ in page.found] == ["p"]
+    assert page.text == CONTROLS.sub("\ufffd", text)
+
+
+EXTREME = {
+    "curve": [{"step": step, "split": split, "loss": [value], "accuracy": [value]} for step, split, value in (
+        (0, "train", 1e308), (-5, "train", -1e308), (2**60, "validation", 1e-300), (1, "train", None))],
+    "measured__steps_per_second": 1.7e308, "measured__memory_bytes": {"step": 2**62}, "parameters": 2**62,
+    "task__floor__test": 1e300,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("left_out", [(), *((name,) for name in EXTREME)])
+def test_numbers_beyond_reason_break_nothing(left_out):
+    changes = {name: value for name, value in EXTREME.items() if name not in left_out}
+    pages = site.pages(
+        view([make("local", {0: 0.0}, **changes), make("s5", {0: 1.0}, **changes), make("fnet", {0: 0.5})])
+    )
+    for name, text in pages.items():
+        if name.endswith(".html"):
+            page = Page(text)
+            for key in ("x", "y", "cx", "cy", "r", "x1", "x2", "y1", "y2", "width", "height", "points"):
+                for value in page.values(key):
+                    assert all(abs(float(number)) < 1e4 for number in re.split("[ ,]", value))
+
+
+def test_nothing_but_failures():
+    failed = make("local", {}, status="failed", error="x", curve=[
+        {"step": 1, "split": "train", "loss": [], "accuracy": []},
+        {"step": 2, "split": "train", "loss": [1.0, None], "accuracy": [0.5, 0.5]},
+    ])  # fmt: skip
+    for text in site.pages(view([failed, make("s5", {0: None})])).values():
+        assert "NaN" not in text
+
+
+# --- Pictures -----------------------------------------------------------------------------------------------------
+
+
+def rows_of(svg: str) -> dict[str, str]:
+    """What a picture has of each row, by the row's name."""
+    return {
+        title.partition(":")[0]: group
+        for title, group in re.findall(r"<g [^>]*data-row[^>]*><title>(.*?)</title>(.*?)</g>", svg)
+    }
+
+
+def picture(pages: dict[str, str], name: str) -> dict[str, str]:
+    return rows_of(pages["index.html"].split(f'id="{name}_title"')[1].split("</svg>")[0])
+
+
+def attribute(markup: str, name: str) -> float:
+    return float(re.search(rf'\s{name}="([^"]*)"', markup)[1])
+
+
+def test_bars_are_as_long_as_the_accuracy(pages):
+    bars = picture(pages, "demo-listops-bars")
+    unit = attribute(bars["performer"], "width") / 40.0
+    for name, accuracy in (("own", 43.0), ("local", 33.0), ("s5", 12.5), ("transformer", 36.5)):
+        assert attribute(bars[name], "width") / unit == pytest.approx(accuracy, abs=0.05)
+        assert attribute(bars[name], "x") == attribute(bars["performer"], "x")
+    # 0.39, 0.40, 0.41: t(0.975, 2) = 4.3027 times 1 / sqrt(3)
+    whisker = re.search(r'<line x1="([\d.]+)" x2="([\d.]+)"', bars["performer"])
+    assert (float(whisker[2]) - float(whisker[1])) / unit == pytest.approx(2 * 4.3027 / 3**0.5, abs=0.05)
+
+
+def test_circles_grow_in_area_with_memory_and_lie_by_ratio_of_speed(pages):
+    cloud = picture(pages, "demo-listops-speed-0")
+    radius = {name: attribute(group, "r") - 3.5 for name, group in cloud.items()}
+    assert (radius["transformer"] / radius["s5"]) ** 2 == pytest.approx(900 / 250, rel=0.03)
+    assert (radius["transformer"] / radius["bigbird"]) ** 2 == pytest.approx(900 / 500, rel=0.03)
+    x = {name: attribute(group, "cx") for name, group in cloud.items()}
+    # 8 to 16 as far as 5 to 10 would be
+    unit = (x["local"] - x["transformer"]) / 1.0
+    assert x["s5"] - x["mega"] == pytest.approx(2 * unit, abs=0.3)
+    assert x["performer"] - x["local"] == pytest.approx(unit * -0.19265, abs=0.3)
+
+
+def test_a_variant_has_one_colour_everywhere(pages):
+    found: dict[str, set[str]] = {}
+    for text in pages["index.html"], *[text for name, text in pages.items() if name.startswith("runs/")]:
+        for kind, title in re.findall(r'<g class="(hue\d)[^"]*"[^>]*><title>([a-z0-9_]+):', text):
+            found.setdefault(title, set()).add(kind)
+    for record in records():
+        page = pages[f"runs/{record['run']}.html"]
+        found.setdefault(record["variant"]["name"], set()).update(re.findall(r'class="(hue\d)', page))
+    assert found["local"]
+    assert {len(kinds) for name, kinds in found.items() if name != "synthesizer"} == {1}
+
+
+def test_hardware_is_not_mixed_in_a_picture_of_speed():
+    other = {"measured__hardware": {"platform": "gpu", "device": "NVIDIA H100"}}
+    made = [make(n, {0: 0.5, 1: 0.6}) for n in ("a", "b")] + [make(n, {0: 0.5}, **other) for n in ("c", "d", "e")]
+    index = site.pages(view(made))["index.html"]
+    clouds = re.findall(r"speed-\d_title.*?</svg>", index, re.S)
+    assert [sorted(rows_of(cloud)) for cloud in clouds] == [["c", "d", "e"], ["a", "b"]]
+
+
+numbers = st.floats(-1e12, 1e12, allow_subnormal=False)
+
+
+@given(st.lists(numbers, min_size=1, max_size=5))
+def test_an_axis_has_room_for_its_values_and_few_ticks(values):
+    scale = around(values, 0, 100)
+    assert all(-1e-6 <= scale(value) <= 100 + 1e-6 for value in values)
+    ticks = linear_ticks(scale.low, scale.high)
+    assert 2 <= len(ticks) <= 8
+    assert all(b > a for a, b in itertools.pairwise(ticks))
+
+
+@given(st.floats(1e-9, 1e9), st.floats(1, 1e9))
+def test_a_logarithmic_axis_has_the_numbers_that_people_like(low, ratio):
+    ticks = log_ticks(low, low * ratio)
+    assert len(ticks) <= 19
+    assert all(low <= tick <= low * ratio for tick in ticks)
+    assert all(f"{tick:.0e}"[0] in "125" for tick in ticks)
+
+
+# --- Colours ------------------------------------------------------------------------------------------------------
+
+
+def colours() -> dict[str, tuple[str, str]]:
+    found = re.findall(r"--(\w+): light-dark\((#\w+), (#\w+)\)", site.pages(view([]))["style.css"])
+    return {name: (light, dark) for name, light, dark in found}
+
+
+def linear(colour: str) -> list[float]:
+    """WCAG 2.2, relative luminance: the channels without gamma."""
+    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+
+
+def contrast(a: str, b: str) -> float:
+    low, high = sorted(
+        sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear(colour))) for colour in (a, b)
+    )
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1])
+def test_contrast_is_aa_in_both_themes(theme):
+    found = {name: pair[theme] for name, pair in colours().items()}
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for name in ("text", "soft", "link", "floor", *(f"hue{place}" for place in range(figure.HUES))):
+        for ground in ("page", "panel"):
+            assert contrast(found[name], found[ground]) >= 4.5, (name, ground)
+    for name in ("text", "soft", "link"):
+        assert contrast(found[name], found["target"]) >= 4.5
+    assert contrast(found["edge"], found["page"]) >= 3  # borders of what can be used
+
+
+# Machado, Oliveira and Fernandes, IEEE TVCG 15 (2009), severity 1.0, on linear RGB
+BLINDNESS = {
+    "none": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+
+
+def lab(rgb: list[float]) -> list[float]:
+    """CIE L*a*b* of linear sRGB, white D65."""
+    matrix = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    xyz = [sum(m * max(c, 0) for m, c in zip(row, rgb)) for row in matrix]
+    f = [
+        (t ** (1 / 3) if t > (6 / 29) ** 3 else t / (3 * (6 / 29) ** 2) + 4 / 29)
+        for t in (v / w for v, w in zip(xyz, (0.95047, 1.0, 1.08883)))
+    ]
+    return [116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])]
+
+
+@pytest.mark.parametrize("kind", BLINDNESS)
+@pytest.mark.parametrize("theme", [0, 1])
+def test_colours_of_variants_are_told_apart_also_by_the_colour_blind(theme, kind):
+    seen = {}
+    for name, pair in colours().items():
+        if name.startswith("hue"):
+            rgb = linear(pair[theme])
+            seen[name] = lab([sum(m * c for m, c in zip(row, rgb)) for row in BLINDNESS[kind]])
+    assert len(seen) == figure.HUES
+    for (a, one), (b, other) in itertools.combinations(seen.items(), 2):
+        distance = sum((x - y) ** 2 for x, y in zip(one, other)) ** 0.5
+        assert distance > 10, (a, b, distance)  # 2.3 is just noticeable
