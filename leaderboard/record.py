@@ -260,7 +260,7 @@ def object_checker(kind: Any) -> Callable[[Any], str | None]:
     return check
 
 
-def container_checker(kind: type, inner: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+def container_checker(kind: Any, inner: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
     def check(value: Any) -> str | None:
         if not isinstance(value, kind):
             return f" is not {'a list' if kind is list else 'an object'}"

@@ -12,7 +12,7 @@ import gin
 
 from lra import comparison, extension
 from lra.bindings import bindings_of
-from lra.errors import UserError, unknown
+from lra.errors import UsageError, UserError, unknown
 from lra.files import sha256_text, write_atomically
 from lra.leaderboard import store
 from lra.leaderboard.predictions import unpack
@@ -106,12 +106,15 @@ def plan_of(record: Record) -> Plan:
             f"take the lra of that time{commit_of(record)}"
         )
     gin.clear_config()
-    bind(lines_of(record))
+    names = record["variant"]["name"], record["protocol"]["name"]
     seeds = [seed["seed"] for seed in record["seeds"]]
-    overrides = tuple(record["protocol"]["overrides"])
-    plan = completed(
-        drafted(TASKS[task["name"]], record["variant"]["name"], record["protocol"]["name"], seeds, overrides)
-    )
+    try:
+        bind(lines_of(record))
+        plan = completed(drafted(TASKS[task["name"]], *names, seeds, tuple(record["protocol"]["overrides"])))
+    except UsageError as error:  # not the call is wrong
+        raise UserError(
+            f"the configuration in the record does not fit this lra ({error}){commit_of(record)}"
+        ) from error
     if fields_of(plan.source) != task["parameters"]:
         raise UserError("the record's task.parameters are not those of its configuration")
     return plan
@@ -124,7 +127,7 @@ def lines_of(record: Record) -> list[str]:
 
 def commit_of(record: Record) -> str:
     git = record["measured"]["git"]
-    return f" (commit {git['commit']})" if git and isinstance(git.get("commit"), str) else ""
+    return f"; it was made at commit {git['commit']}" if git and isinstance(git.get("commit"), str) else ""
 
 
 def data_of(plan: Plan, record: Record, display: Display) -> Prepared:
