@@ -5,6 +5,7 @@ import copy
 import json
 import multiprocessing
 import os
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -368,7 +369,12 @@ def test_labels_of_other_data_are_refused_even_if_all_hashes_are_made_anew(tmp_p
 def test_a_few_bytes_that_unpack_to_many_are_refused(tmp_path):
     bomb = base64.b64encode(zlib.compress(bytes(50_000_000), 9)).decode()
     assert len(bomb) < 100_000
-    refused(put(tmp_path, changed(RECORD, "seeds.0.predictions.deflated", bomb)), "has not the 2,000 examples")
+    path = put(tmp_path, changed(RECORD, "seeds.0.predictions.deflated", bomb))
+    tracemalloc.start()
+    refused(path, "has not the 2,000 examples")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def test_labels_are_hashed_as_numpy_writes_them(tmp_path):
