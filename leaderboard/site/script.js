@@ -177,7 +177,7 @@ function setUpSheets(sections) {
     const [id, ...rest] = location.hash.slice(1).split("&");
     const target = id ? document.getElementById(id) : null;
     const section = target?.closest("#sheets > section");
-    if (!section && current) return; // a place outside the tables
+    if (id && !section && current) return; // a place outside the tables
     current = section ?? sections[0];
     for (const other of sections) other.hidden = other !== current;
     for (const link of document.querySelectorAll("nav a")) {
