@@ -12,7 +12,7 @@ Course = list[tuple[int, list[float | None]]]  # a step, and the value of each s
 
 
 def path(points: Sequence[tuple[float, float]], kind: str) -> Markup:
-    return element("polyline", points=" ".join(f"{at(x)},{at(y)}" for x, y in points), class_=kind)
+    return element("polyline", points=" ".join([f"{x:.1f},{y:.1f}" for x, y in points]), class_=kind)
 
 
 def curves(record: Record, style: str) -> list[Markup]:

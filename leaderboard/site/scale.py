@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import cached_property
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +22,11 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        low, high = self.measure(self.low), self.measure(self.high)
-        return self.start + (self.measure(value) - low) / (high - low) * (self.end - self.start)
+        return self.start + (self.measure(value) - self.measure(self.low)) * self.unit
+
+    @cached_property
+    def unit(self) -> float:
+        return (self.end - self.start) / (self.measure(self.high) - self.measure(self.low))
 
     def measure(self, value: float) -> float:
         return math.log(max(value, 1e-300)) if self.log else value

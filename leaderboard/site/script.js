@@ -48,6 +48,8 @@ async function copy(text, button, source) {
 
 // --- A table with its pictures
 
+const AT_ONCE = 150; // rows that are laid out before a click is answered; a browser takes a tenth of a second for 1,000
+
 class Sheet {
   constructor(section) {
     this.section = section;
@@ -74,11 +76,11 @@ class Sheet {
       button.type = "button";
       button.append(...header.childNodes);
       header.append(button);
-      button.addEventListener("click", () => { this.sortBy(this.next(header)); this.remember("push"); });
+      button.addEventListener("click", () => { this.sortBy(this.next(header)); this.changed("push"); });
     }
-    this.search.addEventListener("input", () => { this.filter(); this.remember("replace"); });
+    this.search.addEventListener("input", () => { this.filter(); this.changed("replace"); });
     for (const box of this.boxes) {
-      box.addEventListener("change", () => { this.choose(); this.remember("push"); });
+      box.addEventListener("change", () => { this.choose(); this.changed("push"); });
     }
     const link = this.section.querySelector(".link");
     link.addEventListener("click", () => copy(location.href, link));
@@ -106,10 +108,11 @@ class Sheet {
     for (const [index, header] of this.headers.entries()) {
       header.ariaSort = index !== place ? null : down ? "descending" : "ascending";
     }
-    for (const { body, rows } of this.bodies) {
+    this.rows = this.bodies.flatMap(({ body, rows }) => {
       const order = place < 0 ? rows : sorted(rows, (row) => value(row.cells[place]), down);
       body.append(...order); // one change of the document, however many rows
-    }
+      return order;
+    });
   }
 
   filter() {
@@ -129,6 +132,23 @@ class Sheet {
       this.headers[index + 1].hidden = !box.checked;
       for (const row of this.rows) row.cells[index + 1].hidden = !box.checked;
     }
+  }
+
+  // the first rows at once, the others by and by
+  settle(atOnce = AT_ONCE) {
+    clearTimeout(this.timer);
+    const shown = this.rows.filter((row) => !row.hidden);
+    for (const [place, row] of shown.entries()) row.classList.toggle("later", place >= atOnce);
+    const go = (from) => {
+      for (const row of shown.slice(from, from + AT_ONCE)) row.classList.remove("later");
+      if (from < shown.length) this.timer = setTimeout(go, 10, from + AT_ONCE);
+    };
+    this.timer = setTimeout(go, 10, atOnce);
+  }
+
+  changed(how) {
+    this.settle();
+    this.remember(how);
   }
 
   restore(state) {
@@ -185,11 +205,11 @@ function setUpSheets(sections) {
     }
     if (!sheets.has(current)) sheets.set(current, new Sheet(current));
     sheets.get(current).restore(new URLSearchParams(rest.join("&")));
-    for (const row of document.querySelectorAll("tr.target")) row.classList.remove("target");
-    if (target && target !== section) {
-      target.closest("tr")?.classList.add("target");
-      target.scrollIntoView({ block: "center" });
-    }
+    const row = section && target !== section ? target.closest("tr") : null;
+    sheets.get(current).settle(row ? Infinity : AT_ONCE);
+    for (const other of document.querySelectorAll("tr.target")) other.classList.remove("target");
+    row?.classList.add("target");
+    row?.scrollIntoView({ block: "center" });
   }
 
   addEventListener("hashchange", route);

@@ -205,6 +205,24 @@ def test_a_row_leads_to_its_run_and_back(built, visit):
     assert not page.is_visible("#demo-overview")
 
 
+def test_of_many_rows_the_first_are_laid_out_before_a_click_is_answered(tmp_path, visit):
+    many = [make(f"v{place:03}", {0: place * 7 % 401 / 500}, curve=[], config="x") for place in range(400)]
+    made = view(many)
+    index = made_site.write(made, tmp_path)
+    page = visit(index)
+    page.wait_for_selector(f"{TABLE} .later", state="detached")
+    drawn = page.evaluate(
+        """([header, rows]) => { document.querySelector(header).click();
+             return [...document.querySelectorAll(rows)].filter((row) => row.getClientRects().length).length; }""",
+        [f"{TABLE} thead button", f"{TABLE} tbody tr[data-row]"],
+    )
+    assert 20 < drawn <= 150
+    page.wait_for_selector(f"{TABLE} .later", state="detached")
+    assert shown(page) == sorted(record["variant"]["name"] for record in many)
+    last = made.sheets[0].entries[-1].runs[0]
+    assert visit(f"{index}#{last}").locator("tr.target").bounding_box()["y"] < 900
+
+
 # --- Theme, copying -----------------------------------------------------------------------------------------------
 
 
