@@ -41,7 +41,7 @@ def around(values: Sequence[float], start: float, end: float, log: bool = False,
     if log:
         spread = max((high / low) ** 0.08, 1.1)
         return Scale(low / spread, high * spread, start, end, True)
-    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    room = max(0.06 * (high - low) or 0.1 * abs(high) or 1.0, 1e-9)
     return Scale(0.0 if zero else low - room, high + room, start, end)
 
 
@@ -55,11 +55,14 @@ def linear_ticks(low: float, high: float, about: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each power of ten, or the powers alone where those are too many."""
+    """1, 2 and 5 of each power of ten; the powers alone, or some of them, where those are too many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     inside = [value for value in found if low <= value <= high]
-    return [value for value in inside if math.log10(value) % 1 == 0] if len(inside) > 8 else inside
+    if len(inside) <= 8:
+        return inside
+    tens = [10.0**power for power in powers if low <= 10.0**power <= high]
+    return tens[:: -(-len(tens) // 8)]
 
 
 def shown(value: float) -> str:

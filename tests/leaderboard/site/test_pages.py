@@ -143,6 +143,15 @@ def test_left_out_files_close_the_page(pages):
     assert "left_out" not in site.pages(view(records()[:1]))["index.html"]
 
 
+def test_every_page_forbids_all_that_is_not_the_sites_own(parsed):
+    for page in parsed.values():
+        (policy,) = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
+        rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+        assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+        assert rules["script-src"] == rules["style-src"] == "'self' file:"
+        assert [*page.values("style"), *page.all("style")] == []
+
+
 # --- The same bytes -----------------------------------------------------------------------------------------------
 
 
@@ -347,10 +356,10 @@ def test_an_axis_has_room_for_its_values_and_few_ticks(values):
     assert all(b > a for a, b in itertools.pairwise(ticks))
 
 
-@given(st.floats(1e-9, 1e9), st.floats(1, 1e9))
+@given(st.floats(1e-200, 1e15), st.floats(1, 1e30))
 def test_a_logarithmic_axis_has_the_numbers_that_people_like(low, ratio):
     ticks = log_ticks(low, low * ratio)
-    assert len(ticks) <= 19
+    assert len(ticks) <= 8
     assert all(low <= tick <= low * ratio for tick in ticks)
     assert all(f"{tick:.0e}"[0] in "125" for tick in ticks)
 
