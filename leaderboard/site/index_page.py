@@ -39,7 +39,7 @@ def index_page(view: View, styles: Mapping[str, str]) -> str:
     said = f"{count(len(view.records), 'run')} of {count(variants, 'variant')} on {count(tasks, 'task')}."
     header = [
         element("h1", "Long Range Arena"),
-        element("p", said, " Rows of one table share task, data and protocol; each links to all that it was made from.",
+        element("p", said, " Rows of one table share task, data and protocol.",
                 class_="lead"),
     ]  # fmt: skip
     main = [
@@ -122,7 +122,8 @@ def table(sheet: Sheet) -> Markup:
     ]
     # a run is in the table of its task and in the overview; its place is the former
     anchors = isinstance(sheet.source, Table)
-    rows = [row(place, entry, sheet.columns, anchors) for place, entry in enumerate(sheet.entries)]
+    meanings = dict(sheet.notes)
+    rows = [row(place, entry, sheet.columns, meanings, anchors) for place, entry in enumerate(sheet.entries)]
     ranked = [own for own, entry in zip(rows, sheet.entries) if entry.ranked]
     others = [own for own, entry in zip(rows, sheet.entries) if not entry.ranked]
     apart = element("th", "Not ranked, for the reason in the note", colspan=len(sheet.columns), scope="rowgroup")
@@ -135,13 +136,13 @@ def table(sheet: Sheet) -> Markup:
     )
 
 
-def row(place: int, entry: Entry, columns: tuple[Column, ...], anchors: bool) -> Markup:
+def row(place: int, entry: Entry, columns: tuple[Column, ...], meanings: Mapping[str, str], anchors: bool) -> Markup:
     first, rest = entry.cells[0], entry.cells[1:]
-    cells = [element("th", linked(first, entry.runs, anchors), marks(first), scope="row")]
+    cells = [element("th", linked(first, entry.runs, anchors), marks(first, meanings), scope="row")]
     for cell, column in zip(rest, columns[1:]):
         value = markup.number(cell.value) if isinstance(cell.value, (int, float)) else None
         kind = "number" if column.number else "long" if len(cell.text) > 24 else None
-        cells.append(element("td", cropped(cell.text, LONGEST), marks(cell), class_=kind, data_value=value))
+        cells.append(element("td", cropped(cell.text, LONGEST), marks(cell, meanings), class_=kind, data_value=value))
     return element("tr", cells, data_row=place)
 
 
@@ -159,8 +160,8 @@ def linked(cell: Cell, runs: tuple[str, ...], anchors: bool) -> Child:
     return [name, element("span", numbered, class_="runs")]
 
 
-def marks(cell: Cell) -> Child:
-    return [element("sup", mark) for mark in cell.marks]
+def marks(cell: Cell, meanings: Mapping[str, str]) -> Child:
+    return [element("sup", mark, title=meanings.get(mark)) for mark in cell.marks]
 
 
 def scaling_sheet(scaling: Scaling) -> Sheet:
