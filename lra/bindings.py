@@ -36,7 +36,7 @@ def plain(lines: Iterable[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for line in lines:
-        match = BINDING.fullmatch(line) if len(line) <= LONGEST and line.isprintable() else None
+        match = BINDING.fullmatch(line) if len(line) <= LONGEST else None
         if not match:
             raise UserError(f"{line!r:.100} is no plain binding NAME.PARAMETER = VALUE")
         name, value = match.groups()

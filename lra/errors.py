@@ -4,14 +4,19 @@ import difflib
 from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    """The text without what a terminal would take for a command, a line break or another direction."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 class UserError(Exception):
     """The work could not be done. The message names the thing and the way out; the exit code is 1."""
 
     exit_code = 1
 
     def __init__(self, message: str = "") -> None:
-        # what a message quotes, a file's name for example, may have lines of its own
-        super().__init__(" ".join(message.splitlines()))
+        # what a message quotes, a file's name for example, may have lines of its own, or commands to the terminal
+        super().__init__(printable(" ".join(message.splitlines())))
 
 
 class UsageError(UserError):

@@ -157,7 +157,7 @@ def faults_of_plan(record: Record, own: Sequence[str], published: Records) -> It
     """
     task, protocol, name = record["task"], record["protocol"], record["variant"]["name"]
     ours = name in VARIANTS
-    plain(own)  # nothing else is given to gin
+    own = [f"{key} = {value}" for key, value in plain(own).items()]  # nothing else is given to gin
     plan = make_plan(task["name"], name if ours else "transformer", protocol["name"], [0], own if ours else [])
     found, expected = bindings_of(record["config"]), bindings_of(plan.config)
     if not ours:

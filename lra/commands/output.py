@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lra.errors import printable
+
 PROSE = ("what", "from", "train / val / test", "paper", "note")  # columns of a table that may have several lines
 
 
@@ -30,5 +32,5 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bo
             name, justify="right" if right else "left", overflow="fold", no_wrap=not prose, min_width=12 * prose
         )
     for row in rows:
-        view.add_row(*map(Text, row))
+        view.add_row(*(Text(printable(cell)) for cell in row))
     console.print(view, highlight=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lra.commands.leaderboard import shipped
 from lra.commands.output import print_json, print_table
-from lra.errors import UsageError, UserError
+from lra.errors import UsageError, UserError, printable
 
 if TYPE_CHECKING:
     from lra.comparison import Comparison
@@ -62,7 +62,7 @@ def print_verdicts(found: "list[Verdict]") -> None:
     for verdict in found:
         print(f"{verdict.file}: {'may not enter' if verdict.reasons else 'may enter'}")
         for reason in verdict.reasons:
-            print(f"  {reason}")
+            print(f"  {printable(reason)}")
         for note in verdict.notes:
             print(f"  note: {note}")
 
@@ -98,7 +98,7 @@ def compare_runs(options: Namespace) -> int:
     rows.append(["B - A", "", "", *interval(found.difference, "+"), seeds, change, *ratios(found)])
     print_table(names, rows, numbers=True)
     if a.hardware != b.hardware:
-        print(f"steps/s and MB are of different machines: {a.hardware} and {b.hardware}")
+        print(printable(f"steps/s and MB are of different machines: {a.hardware} and {b.hardware}"))
     print(said)
     return int(found.worse)
 
@@ -196,10 +196,10 @@ def reproduce(options: Namespace) -> int:
         print_json({"run": record["run"], "again": str(path), "outcome": found.outcome, "reasons": found.reasons})
         return int(not found.same)
     for reason in found.reasons:
-        print(reason)
+        print(printable(reason))
     if found.reasons:
-        print(f"then: {made_with(record)}")
-        print(f"now:  {made_with(again)}")
+        print(f"then: {printable(made_with(record))}")
+        print(f"now:  {printable(made_with(again))}")
     print(f"{record['run']} comes to {SAID[found.outcome]} ({path})")
     return int(not found.same)
 

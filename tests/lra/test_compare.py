@@ -86,7 +86,7 @@ def test_without_predictions_it_is_welchs_test(first, second):
         assert found.difference is not None
         assert [*found.difference[1:]] == pytest.approx([*expected.confidence_interval(0.95)], abs=1e-9)
     else:
-        assert found.p == float(first[0] == second[0])
+        assert found.p == pytest.approx(float(first[0] == second[0]), abs=1e-9)
 
 
 SENTENCES = [

@@ -154,6 +154,7 @@ def test_all_reasons_are_named(published):
 def test_data_is_known_by_a_published_record_by_what_is_prepared_or_by_the_task_itself(published, tmp_path, home):
     (record,) = published.glob("*.json")
     record.unlink()
+    write(fair("transformer", (5,), task__parameters={"max_depth": 1}), published)
     (verdict,) = judged(published, fair())
     assert "none with these parameters is" in verdict.reasons[0]
     assert "lra prepare listops --protocol demo" in verdict.reasons[0]
@@ -217,7 +218,8 @@ def test_nothing_in_a_file_is_executed(published, tmp_path):
     records = [outside(**source(OUTSIDE + TRACE + "import evil\n"))]
     for place, trick in enumerate(GIN_TRICKS):
         records.append(fair(config=f"{trick}\n{config}") if place % 2 else outside(config=f"{config}{trick}\n"))
-        records.append(fair(protocol__overrides=[f"local.window = {trick}" if place % 2 else trick]))
+        own = trick.startswith("local.") or place % 2
+        records.append(fair(protocol__overrides=[trick if own else f"local.radius = {trick}"]))
     files = [tmp_path / f"{place}.json" for place in range(len(records))]
     for file, record in zip(files, records):
         file.write_text(json.dumps(record))
@@ -350,3 +352,17 @@ def test_a_missing_file_is_one_line(capsys):
     assert "nowhere.json cannot be read as a record" in said.out
     assert said.err.count("\n") == 1
     assert "Traceback" not in said.err + said.out
+
+
+def test_a_record_gives_the_terminal_no_commands(published, tmp_path, capsys):
+    trick = "local.radius = '\x1b[2J\u202e'"
+    path = write(
+        fair(protocol__overrides=[trick, "train.steps = \x07\r"], measured__hardware={"device": trick}), tmp_path
+    )
+    assert main(["leaderboard", "validate", str(path)]) == 1
+    assert main(["compare", str(path), str(next(published.iterdir()))]) == 0
+    assert main(["leaderboard", "submit", str(path)]) == 1
+    said = capsys.readouterr()
+    assert "local (radius = ' [2J '" in said.out
+    for text in (said.out, said.err):
+        assert not {"\x1b", "\u202e", "\x07", "\r"} & set(text)
