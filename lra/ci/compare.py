@@ -74,7 +74,7 @@ def compare(then: Baseline, now: Now) -> list[Row]:
     for name, found in now.variants.items():
         old = then["variants"][name]
         for part, quantity in PARTS.items():
-            new = found.get(part)
+            new: Any = found.get(part)
             if isinstance(new, Failure):
                 rows.append(Row(name, quantity, "missing", why=new.reason))
             elif part == "parameters":
@@ -90,7 +90,7 @@ def compare(then: Baseline, now: Now) -> list[Row]:
     return rows
 
 
-def parameters(name: str, old: Mapping[str, int], new: Mapping[str, int]) -> Iterator[Row]:
+def parameters(name: str, old: dict[str, int], new: dict[str, int]) -> Iterator[Row]:
     """Another number is another model, so fewer are no improvement."""
     for model in old | new:
         quantity = f"parameters: {model}"
@@ -133,7 +133,7 @@ def program(name: str, target: str, old: Program, new: Program) -> Iterator[Row]
         yield Row(name, f"{quantity}: {target}", verdict, *moved(before, after))
 
 
-def checks(name: str, old: Mapping[str, str], new: Mapping[str, tuple[str, str]]) -> Iterator[Row]:
+def checks(name: str, old: dict[str, str], new: dict[str, tuple[str, str]]) -> Iterator[Row]:
     """A check that failed before may fail; a new one must not fail."""
     for check in old | new:
         if check not in new:
@@ -184,13 +184,14 @@ def accuracy(name: str, then: Baseline, now: Now) -> Row:
     old, new = then["variants"][name]["training"], now.variants[name]["training"]
     before, after = scores(old), scores(new)
     middle = float(np.median(before)), float(np.median(after))
-    numbers = (*map(percent, middle), "" if -math.inf in middle else f"{100 * (middle[1] - middle[0]):+.2f} points")
+    points = "" if -math.inf in middle else f"{100 * (middle[1] - middle[0]):+.2f} points"
+    numbers = percent(middle[0]), percent(middle[1]), points
     if old == new:
         return Row(name, "accuracy", "same", *numbers, f"the same bits, {len(new)} seeds")
     chance = greater(before, after)
     lost = sum(score == -math.inf for score in after)
     why = f"p = {chance:.2g}, {len(after)} seeds" + (f", {lost} diverged" if lost else "")
-    if middle[0] > middle[1] + LESS_ACCURATE and chance < ALPHA:
+    if middle[0] > middle[1] + LESS_ACCURATE and (chance < ALPHA or middle[1] == -math.inf):
         return Row(name, "accuracy", "worse", *numbers, why)
     better = middle[1] > middle[0] + LESS_ACCURATE and greater(after, before) < ALPHA
     return Row(name, "accuracy", "better" if better else "same", *numbers, why)

@@ -1,16 +1,18 @@
 """Measures variants, in processes of their own, for a baseline or for a comparison with one."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lra import environment
 from lra.bench.variants import BASE
 from lra.ci import speed
-from lra.ci.baseline import SCHEMA, Baseline, Budget
+from lra.ci.baseline import SCHEMA, Baseline, Budget, Measured
 from lra.ci.compare import Failure, Now, differing, flat, slower
 from lra.ci.quantities import QUANTITIES, compilers, plan_of
 from lra.errors import UserError
@@ -61,7 +63,7 @@ def for_baseline(work: Work, advance: Advance) -> Baseline:
         "compilers": compilers(),
         "budget": work.budget,
         "data_sha256": data_sha256,
-        "variants": {name: found[name] for name in sorted(found)},  # type: ignore[typeddict-item]
+        "variants": {name: cast(Measured, found[name]) for name in sorted(found)},
     }
 
 
@@ -101,10 +103,16 @@ def prepare(work: Work) -> str:
 
 def time(work: Work, names: Sequence[str], advance: Advance) -> dict[str, list[float]]:
     """Ratios of some variants from as many fresh processes as the budget has."""
+    found: dict[str, list[float]] = {name: [] for name in names}
     if not names:
-        return {}
-    count = work.budget["processes"]
-    return speed.in_fresh_processes(names, work.budget, work.overrides, work.imports, count, advance)
+        return found
+    processes = speed.in_fresh_processes(names, work.budget, work.overrides, work.imports)
+    with contextlib.closing(processes):  # type: ignore[type-var]
+        for sample in itertools.islice(processes, work.budget["processes"]):
+            for name, ratio in sample.items():
+                found[name].append(ratio)
+            advance(1)
+    return found
 
 
 def all_but_time(work: Work, advance: Advance) -> dict[str, dict[str, Any]]:

@@ -27,7 +27,7 @@ def cells(row: Row) -> list[str]:
 
 def verdict(rows: Sequence[Row]) -> str:
     """All in one sentence."""
-    counts = Counter(row.verdict for row in rows)
+    counts: Counter[str] = Counter(row.verdict for row in rows)
     words = {
         "worse": "worse", "missing": "could not be compared", "better": "better", "known": "failed before, too",
         "left out": "left out", "same": "the same",

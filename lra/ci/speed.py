@@ -6,17 +6,19 @@ import io
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from lra.bench.timing import Run, enough, seconds
+from lra.bench.timing import Run, seconds
 from lra.bench.variants import BASE
 from lra.ci.baseline import Budget
 from lra.ci.quantities import steps_of
 from lra.errors import UserError
+
+LEAST = 0.01  # seconds of half a pair
 
 
 def clock() -> Callable[[], float]:
@@ -31,10 +33,11 @@ def clock() -> Callable[[], float]:
 def ratios(base: Run, runs: Mapping[str, Run], pairs: int, clock: Callable[[], float]) -> dict[str, float]:
     """The time of each run as a ratio to the base's: the median over pairs that are next to each other in time.
 
-    Which of a pair goes first alternates, so that neither always finds what the other left in the caches.
+    Many short pairs see the same disturbances, a few long ones each its own. Which of a pair goes first alternates,
+    so that neither always finds what the other left in the caches.
     """
-    counts = {name: enough(run) for name, run in runs.items()}
-    of_base = enough(base)
+    counts = {name: enough(run, clock) for name, run in runs.items()}
+    of_base = enough(base, clock)
     found: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(pairs):
         for name, run in runs.items():
@@ -44,6 +47,12 @@ def ratios(base: Run, runs: Mapping[str, Run], pairs: int, clock: Callable[[], f
                 other, own = seconds(base, of_base, clock), seconds(run, counts[name], clock)
             found[name].append(own / counts[name] / (other / of_base))
     return {name: float(np.median(values)) for name, values in found.items()}
+
+
+def enough(run: Run, clock: Callable[[], float]) -> int:
+    """How many times are long enough to be timed; warms up."""
+    seconds(run, 1)
+    return max(1, round(LEAST / max(min(seconds(run, 1, clock) for _ in range(3)), 1e-6)))
 
 
 def in_this_process(names: Sequence[str], budget: Budget, overrides: Sequence[str]) -> dict[str, float]:
@@ -69,23 +78,18 @@ def begin(imports: Sequence[Path], cache: str) -> None:
 
 
 def in_fresh_processes(
-    names: Sequence[str],
-    budget: Budget,
-    overrides: Sequence[str],
-    imports: Sequence[Path],
-    count: int,
-    advance: Callable[[int], None] = lambda count: None,
-) -> dict[str, list[float]]:
-    """As many ratios of each variant, one process after the other: where a process lies in memory decides a few
-    per cent of its speed, so that one process, however often it repeats, is one sample."""
-    found: dict[str, list[float]] = {name: [] for name in names}
+    names: Sequence[str], budget: Budget, overrides: Sequence[str], imports: Sequence[Path]
+) -> Iterator[dict[str, float]]:
+    """The ratio of each variant in one process after the other, without end.
+
+    Where a process lies in memory decides a few per cent of its speed, so that one process, however often it
+    repeats, is one sample. One that compiles is not timed: it would be another kind of sample.
+    """
     spawn = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as cache,
         concurrent.futures.ProcessPoolExecutor(1, spawn, begin, (imports, cache), max_tasks_per_child=1) as pool,
     ):
-        for _ in range(count):
-            for name, ratio in pool.submit(in_this_process, names, budget, overrides).result().items():
-                found[name].append(ratio)
-            advance(1)
-    return found
+        pool.submit(in_this_process, names, {**budget, "pairs": 1}, overrides).result()
+        while True:
+            yield pool.submit(in_this_process, names, budget, overrides).result()

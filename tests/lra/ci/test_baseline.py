@@ -1,0 +1,87 @@
+"""The file: what is written is read again, and whatever else there may be is one line."""
+
+import copy
+import json
+
+import gin
+import pytest
+
+from lra.ci import baseline
+from lra.errors import UsageError, UserError
+
+from .test_compare import OLD, THEN
+
+GOOD = copy.deepcopy(THEN) | {"variants": {"local": OLD}}
+
+
+def test_what_is_written_is_read_and_written_again_the_same(tmp_path):
+    path = tmp_path / "lra-ci.json"
+    baseline.write(GOOD, path)
+    assert baseline.read(path) == GOOD
+    text = path.read_text()
+    baseline.write(baseline.read(path), path)
+    assert path.read_text() == text
+    assert "[0.515, 0.527, 0.507, 0.516]" in text, "one line for what is one thing"
+
+
+def edited(*place, value):
+    """A baseline with something else at a place in it."""
+    found = copy.deepcopy(GOOD)
+    inner = found
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "cannot be read"),
+        (json.dumps(GOOD)[:-40], "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("[]", "schema version None"),
+        (edited("schema", value=2), "schema version 2, this version of lra reads 1"),
+        (edited("schema", value=True), "schema version True"),
+        ('{"schema": 1}', "baseline"),
+        (edited("variants", value={}), "is empty"),
+        (edited("variants", "local", "programs", value={"cpu": {"operations": 1.0}}), "programs"),
+        (edited("variants", "local", "step_time", value=[[0.5], []]), "step_time"),
+        (edited("variants", "local", "step_time", value=[[-0.5]]), "step_time"),
+        (edited("variants", "local", "training", value=[]), "other seeds"),
+        (edited("variants", "local", "parameters", value={"a": "many"}), "parameters"),
+        (edited("budget", "processes", value=10**9), "processes"),
+        (edited("budget", "seeds", value=list(range(5000))), "seeds"),
+        (edited("budget", "bindings", value=["import os"]), "'import os'"),
+        (edited("budget", "step", value=["train.steps = @os.getpid()"]), "plain value"),
+        (edited("budget", "training", value=["include 'other.gin'"]), "plain value"),
+        (edited("budget", "bindings", value=["train.steps = 1\nimport os"]), "plain value"),
+    ],
+)
+def test_anything_else_is_one_line_with_the_way_out(tmp_path, text, says):
+    path = tmp_path / "lra-ci.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="lra ci baseline") as error:
+        baseline.read(path)
+    assert says in str(error.value)
+    assert len(str(error.value)) < 600
+    assert gin.config_str() == "", "nothing of it was executed"
+
+
+def test_a_file_that_is_not_there_says_how_to_make_it(tmp_path):
+    with pytest.raises(UserError, match="'lra ci baseline NAME' makes one"):
+        baseline.read(tmp_path / "lra-ci.json")
+
+
+def test_what_a_baseline_may_keep():
+    kept = [
+        "train.steps = 5",
+        "local.radius=8",
+        "encoder.pool = 'mean'",
+        "attention.local.radius = 3",
+        "a.b = [1, 2.5]",
+    ]
+    assert baseline.admit_bindings(kept) == kept
+    for binding in ("adamw.learning_rate = @rsqrt()", "train.steps", "import os", "a.b = %c", "x = 3"):
+        with pytest.raises(UsageError, match="plain values"):
+            baseline.admit_bindings([binding])

@@ -1,0 +1,91 @@
+"""`lra ci baseline` and `lra ci run` as a script calls them."""
+
+import json
+import os
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from lra import extension
+from lra.ci import baseline
+from lra.cli import main
+from lra.models.attention import VARIANTS
+
+from .test_regressions import PLANTED, SMALL
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """A folder with a baseline of the planted variants, made by the command with a small budget."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
+    bindings, kept = SMALL["bindings"], {**SMALL, "bindings": []}
+    monkeypatch.setattr(baseline, "BUDGET", kept)
+    before = set(VARIANTS)
+    words = [word for binding in bindings for word in ("--gin", binding)]
+    assert main(["ci", "baseline", "gated", "--import", str(PLANTED), "--workers", "1", *words]) == 0
+    for name in set(VARIANTS) - before:
+        del VARIANTS[name]
+    return tmp_path / "lra-ci.json"
+
+
+def test_a_baseline_and_runs_against_it(made, monkeypatch, capsys):
+    found = baseline.read(made)
+    assert list(found["variants"]) == ["gated"]
+    assert found["budget"]["bindings"] == SMALL["bindings"]
+    assert len(found["variants"]["gated"]["step_time"]) == 2
+    monkeypatch.setattr(extension, "load_all", lambda paths: None)  # registered once is enough
+    extension.load(PLANTED)
+
+    # elsewhere: time is left out, all else holds
+    made.write_text(json.dumps(found | {"hardware": {"cpu": "abacus"}}))
+    capsys.readouterr()
+    assert main(["ci", "run", "--workers", "1", "--junit", "out/junit.xml", "--markdown", "out/summary.md"]) == 0
+    printed = capsys.readouterr().out
+    assert "cpu abacus" in printed
+    assert "the same bits, 6 seeds" in printed
+    assert ET.parse("out/junit.xml").getroot()[0].get("failures") == "0"
+    with open("out/summary.md") as file:
+        assert file.readline() == "## lra ci: nothing got worse\n"
+
+    # with a regression: exit code 1, and the line on standard error names it
+    words = ["--workers", "1", "--gin", "encoder.layers = 1", "--json", "--junit", "out/junit.xml"]
+    assert main(["ci", "run", "gated", *words]) == 1
+    done = capsys.readouterr()
+    rows = {row["quantity"]: row for row in json.loads(done.out)["rows"]}
+    assert rows["parameters: listops, demo"]["verdict"] == "worse"
+    assert done.err.count("\n") == 1
+    assert "gated parameters" in done.err
+    assert int(ET.parse("out/junit.xml").getroot()[0].get("failures")) >= 7
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["ci"], 2, "lra ci baseline or run"),
+        (["ci", "rnu"], 2, "did you mean 'run'"),
+        (["ci", "baseline"], 2, "name the variants"),
+        (["ci", "run"], 1, "'lra ci baseline NAME' makes one"),
+        (["ci", "baseline", "lcoal"], 2, "did you mean 'local'"),
+        (["ci", "baseline", "local", "--workers", "0"], 2, "--workers"),
+        (["ci", "baseline", "local", "--gin", "train.stepz = 5"], 2, "did you mean 'steps'"),
+        (["ci", "baseline", "local", "--gin", "adamw.learning_rate = @rsqrt()"], 2, "plain values"),
+        (["ci", "run", "--file", "good.json", "linear"], 2, "no variant of good.json is called 'linear'"),
+        (["ci", "run", "--file", "good.json"], 2, "--import"),
+        (["ci", "run", "--file", "half.json"], 1, "cannot be read"),
+        (["ci", "baseline", "local", "--file", "half.json"], 1, "move it away"),
+        (["ci", "baseline", "local", "--file", "good.json"], 2, "good.json has mine too"),
+    ],
+)
+def test_a_wrong_call_is_one_line(words, code, says, tmp_path, monkeypatch, capsys):
+    from .test_compare import OLD, THEN
+
+    monkeypatch.chdir(tmp_path)
+    baseline.write(THEN | {"variants": {"mine": OLD}}, tmp_path / "good.json")
+    (tmp_path / "half.json").write_text('{"schema": 1, ')
+    before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
+    assert main(words) == code
+    done = capsys.readouterr()
+    assert done.err.count("\n") == 1
+    assert says in done.err
+    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before

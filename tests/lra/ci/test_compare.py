@@ -1,0 +1,186 @@
+"""The decisions: exact numbers, ranks with a least effect, and what cannot be compared. No clock is read."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lra.ci import compare as comparing
+from lra.ci.baseline import BUDGET
+from lra.ci.compare import Failure, Now, compare, greater, slower
+
+SEEDS = BUDGET["seeds"]
+
+
+def cpu(operations, size):
+    return {"traced": {"operations": 100.0, "bytes": None}, "cpu": {"operations": operations, "bytes": size}}
+
+
+# ratios of 12 fresh processes on two cores that eight other processes wanted too
+RATIOS = [0.515, 0.527, 0.507, 0.516, 0.522, 0.511, 0.519, 0.509, 0.514, 0.524, 0.518, 0.512]
+
+
+def trained(accuracies, loss=1.5):
+    return [{"seed": seed, "accuracy": x, "loss": None if x is None else loss} for seed, x in zip(SEEDS, accuracies)]
+
+
+ACCURACIES = [0.354, 0.371, 0.376, 0.3475, 0.3665, 0.377, 0.3805, 0.362]  # of eight seeds of local
+OLD = {
+    "parameters": {"listops, demo": 1000},
+    "programs": cpu(90.0, 50),
+    "checks": {"shape": "holds", "reach": "fails"},
+    "step_time": [RATIOS[:4], RATIOS[4:8]],
+    "training": trained(ACCURACIES),
+}
+THEN = {
+    "schema": 1,
+    "hardware": {"cpu": "abacus", "cores": 2},
+    "versions": {"jax": "0.10.2", "jaxlib": "0.10.2", "flax": "0.12.8"},
+    "compilers": {"traced": {"jax": "0.10.2"}, "cpu": {"jax": "0.10.2", "jaxlib": "0.10.2"}},
+    "budget": BUDGET,
+    "data_sha256": "data",
+    "variants": {"local": OLD},
+}
+
+
+def rows(then=THEN, **changes):
+    """The rows by quantity, of a measurement that found the same but for some changes of parts or surroundings."""
+    found = copy.deepcopy(OLD) | {"checks": {"shape": ("holds", ""), "reach": ("fails", "sees itself only")}}
+    found["step_time"] = [RATIOS[8:]]
+    around = {key: THEN[key] for key in ("hardware", "versions", "compilers", "data_sha256")}
+    around |= {key: changes.pop(key) for key in list(changes) if key in around}
+    return {row.quantity: row for row in compare(then, Now(**around, variants={"local": found | changes}))}
+
+
+def failing(found):
+    return {quantity for quantity, row in found.items() if row.fails}
+
+
+def test_nothing_changed_and_nothing_fails():
+    found = rows()
+    assert failing(found) == set()
+    assert found["accuracy"].why.startswith("the same bits")
+    assert found["check: reach"].verdict == "known"
+    assert {row.verdict for row in found.values()} == {"same", "known"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "quantity", "verdict", "change"),
+    [
+        ({"parameters": {"listops, demo": 1001}}, "parameters: listops, demo", "worse", "+0.10%"),
+        ({"parameters": {"listops, demo": 900}}, "parameters: listops, demo", "worse", "-10.00%"),
+        ({"programs": cpu(91.0, 50)}, "operations: cpu", "worse", "+1.11%"),
+        ({"programs": cpu(90.0, 60)}, "memory: cpu", "worse", "+20.00%"),
+        ({"programs": cpu(90.0, 40)}, "memory: cpu", "better", "-20.00%"),
+        ({"checks": {"shape": ("fails", "a NaN"), "reach": ("holds", "")}}, "check: shape", "worse", ""),
+        ({"checks": {"shape": ("holds", ""), "reach": ("holds", "")}}, "check: reach", "better", ""),
+        ({"checks": {"shape": ("holds", ""), "reach": ("not run", "no")}}, "check: reach", "known", ""),
+        ({"checks": {"shape": ("holds", "")}}, "check: reach", "missing", ""),
+        ({"training": trained(x - 0.05 for x in ACCURACIES)}, "accuracy", "worse", "-5.00 points"),
+        ({"training": trained(x + 0.05 for x in ACCURACIES)}, "accuracy", "better", "+5.00 points"),
+        ({"training": trained([None] * 8)}, "accuracy", "worse", ""),
+        ({"step_time": [[1.1 * x for x in RATIOS[8:]]] * 2}, "step time", "worse", "+10.1%"),
+        ({"step_time": [[0.9 * x for x in RATIOS[8:]]]}, "step time", "better", "-9.9%"),
+    ],
+)  # fmt: skip
+def test_what_moved_has_its_verdict(changes, quantity, verdict, change):
+    found = rows(**changes)
+    assert found[quantity].verdict == verdict
+    assert found[quantity].change == change
+    others = {row.verdict for name, row in found.items() if name != quantity}
+    assert others <= {"same", "known", "better"}, "nothing else may fail"
+    assert failing(found) == ({quantity} if verdict in ("worse", "missing") else set())
+
+
+@pytest.mark.parametrize(
+    ("changes", "quantities", "verdict", "says"),
+    [
+        ({"hardware": {"cpu": "slide rule", "cores": 2}}, {"step time"}, "left out", "cpu abacus, here slide rule"),
+        ({"compilers": {"traced": {"jax": "0.10.2"}, "cpu": {"jax": "0.10.2", "jaxlib": "0.11"}}},
+         {"operations and memory: cpu"}, "missing", "jaxlib 0.10.2, here 0.11; 'lra ci baseline'"),
+        ({"programs": {"traced": OLD["programs"]["traced"]}},
+         {"operations and memory: cpu"}, "missing", "no compiler for cpu"),
+        ({"programs": OLD["programs"] | {"v5e": {"operations": 1.0, "bytes": 1}}},
+         {"operations and memory: v5e"}, "left out", "without this compiler"),
+        ({"data_sha256": "other"}, {"accuracy"}, "missing", "not the baseline's"),
+        ({"versions": {"jax": "0.12.0", "jaxlib": "0.12.0"}}, {"step time"}, "missing", "jax 0.10.2, here 0.12.0"),
+        ({"training": Failure("it raised")}, {"accuracy"}, "missing", "it raised"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_says_why(changes, quantities, verdict, says):
+    found = rows(**changes)
+    told = {quantity for quantity, row in found.items() if row.verdict in ("left out", "missing")}
+    assert told == quantities
+    for quantity in quantities:
+        assert found[quantity].verdict == verdict
+        assert says in found[quantity].why
+
+
+def test_the_transformer_is_not_compared_with_itself():
+    found = Now(THEN["hardware"], THEN["versions"], THEN["compilers"], "data", {"transformer": dict(OLD, checks={})})
+    row = next(row for row in compare(THEN | {"variants": {"transformer": OLD}}, found) if row.quantity == "step time")
+    assert row.verdict == "left out"
+
+
+def test_an_alarm_on_time_needs_two_rounds():
+    slow = [1.1 * x for x in RATIOS[8:]]
+    assert rows(step_time=[slow, RATIOS[8:]])["step time"].verdict == "same"
+    assert rows(step_time=[slow, slow])["step time"].verdict == "worse"
+
+
+def test_the_rank_test_counts_orders():
+    """Mann-Whitney's one-sided p without ties is a count over all ways to choose which samples are the new ones."""
+    rng = np.random.default_rng(0)
+
+    def wins(both, chosen):
+        return sum(both[i] > both[j] for i in chosen for j in set(range(10)) - set(chosen))
+
+    for shift in (0, 0.5, 2):
+        both = np.concatenate([rng.normal(shift, size=4), rng.normal(size=6)])
+        ways = [wins(both, chosen) for chosen in itertools.combinations(range(10), 4)]
+        expected = np.mean([way >= wins(both, range(4)) for way in ways])
+        assert greater(both[:4], both[4:]) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(1, 10_000), min_size=12, max_size=12, unique=True), st.floats(0.1, 10))
+@settings(max_examples=50, deadline=None)
+def test_time_is_judged_by_ratios_alone(ranks, unit):
+    old, new = [1 + rank / 1e5 for rank in ranks[:8]], [1 + rank / 1e5 for rank in ranks[8:]]
+    assert not slower(old, new) or np.median(new) > 1.05 * np.median(old)
+    assert slower([unit * x for x in old], [unit * x for x in new]) == slower(old, new)
+    assert slower(old, [1.2 * x for x in new]), "what is beyond all noise is always seen"
+
+
+def simulated(rng, slowdown):
+    """Whether the gate would alarm, on machines as noisy as that of RATIOS: log-normal, with a drift between times."""
+    noise = np.std(np.log(RATIOS))
+    drift = lambda: rng.normal(0, noise)
+    sample = lambda count: list(0.5 * np.exp(rng.normal(0, noise, count) + drift()))
+    old = sample(4) + sample(4)
+    return all(slower(old, [slowdown * x for x in sample(4)]) for _ in range(2))
+
+
+def test_noise_raises_no_alarm_and_ten_per_cent_do():
+    rng = np.random.default_rng(0)
+    assert sum(simulated(rng, 1.0) for _ in range(300)) <= 1
+    assert sum(simulated(rng, 1.1) for _ in range(100)) >= 90
+
+
+def test_seeds_drawn_again_raise_no_alarm():
+    """Rounded otherwise, the same code draws other accuracies from the same distribution."""
+    rng = np.random.default_rng(0)
+    spread, alarms = np.std(ACCURACIES), 0
+    for _ in range(300):
+        draw = lambda: trained(rng.normal(0.37, spread, 8))
+        then = THEN | {"variants": {"local": OLD | {"training": draw()}}}
+        alarms += failing(rows(then, training=draw())) == {"accuracy"}
+    assert alarms <= 2
+
+
+def test_one_lost_seed_is_no_alarm_and_half_of_them_are():
+    assert rows(training=trained([None, *ACCURACIES[1:]]))["accuracy"].verdict == "same"
+    assert rows(training=trained([None] * 5 + ACCURACIES[5:]))["accuracy"].verdict == "worse"
+    assert comparing.percent(-np.inf) == "diverged"

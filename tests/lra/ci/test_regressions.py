@@ -1,0 +1,121 @@
+"""Regressions planted in a variant: each is caught by the quantity that it should be, and nothing else fails."""
+
+import contextlib
+import itertools
+from pathlib import Path
+
+import pytest
+
+from lra import environment, extension
+from lra.ci import measure, speed
+from lra.ci.baseline import BUDGET
+from lra.ci.compare import Now, compare
+from lra.ci.measure import Work
+from lra.ci.quantities import QUANTITIES, compilers
+from lra.models.attention import VARIANTS
+
+PLANTED = Path(__file__).with_name("planted.py")
+SMALL = {
+    **BUDGET,
+    "bindings": [
+        "listops.min_length = 4", "listops.max_length = 20", "listops.max_depth = 2", "listops.max_args = 3",
+        "listops.train = 1000", "listops.validation = 20", "listops.test = 300", "encoder.layers = 2",
+        "encoder.dim = 16", "encoder.qkv_dim = 16", "encoder.heads = 2", "encoder.mlp_dim = 16",
+    ],
+    "training": [
+        "train.steps = 60", "train.batch_size = 16", "train.log_every = 20", "train.eval_every = 60",
+        "train.eval_batch_size = 100", "train.select = 'last'", "cosine.base = 1e-2", "cosine.cycle = 60",
+    ],
+    "seeds": list(range(6)),
+    "step": ["listops.max_length = 64", "train.batch_size = 2"],
+    "pairs": 1,
+    "processes": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """The variants of planted.py, the small task prepared, and what is measured of the sound one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LRA_HOME", str(tmp_path_factory.mktemp("home")))
+        before = set(VARIANTS)
+        extension.load(PLANTED)
+        work = Work(["gated"], SMALL, (), (), workers=1)
+        data = measure.prepare(work)
+        found = measure.all_but_time(work, lambda count: None)["gated"]
+        yield data, found
+        for name in set(VARIANTS) - before:
+            del VARIANTS[name]
+
+
+def failing(planted, name="gated", overrides=(), parts=tuple(QUANTITIES)):
+    """Measures some parts of a variant, takes the others from the sound one, and compares with that.
+
+    Returns:
+      the quantities that fail, and all rows by their quantities.
+    """
+    data, sound = planted
+    old = sound | {"checks": {check: status for check, (status, _) in sound["checks"].items()}}
+    around = dict(hardware={}, versions=environment.versions(), compilers=compilers(), data_sha256=data)
+    then = around | {"hardware": {"cpu": "another"}, "budget": SMALL, "variants": {name: old | {"step_time": [[1.0]]}}}
+    new = sound | {part: QUANTITIES[part](name, SMALL, overrides) for part in parts}
+    rows = {row.quantity: row for row in compare(then, Now(**around, variants={name: new}))}
+    return {quantity for quantity, row in rows.items() if row.fails}, rows
+
+
+def test_the_same_again_is_the_same_to_the_bit(planted):
+    found, rows = failing(planted, parts=("training", "programs"))
+    assert found == set()
+    assert rows["accuracy"].why.startswith("the same bits")
+    assert {row.verdict for row in rows.values()} == {"same", "left out"}
+
+
+def test_a_leak_through_padding(planted):
+    found, rows = failing(planted, "gated_leaking", parts=("checks",))
+    assert {"check: padding content", "check: padding amount"} <= found
+    assert all(quantity.startswith("check: ") for quantity in found)
+    assert "padding" in rows["check: padding content"].why
+
+
+def test_a_fifth_more_memory(planted):
+    found, rows = failing(planted, "gated_hoarding", parts=("programs",))
+    assert "memory: cpu" in found
+    assert 15 < float(rows["memory: cpu"].change.strip("+%")) < 30
+    assert all(quantity.startswith(("memory: ", "operations: ")) for quantity in found)
+
+
+def test_a_learning_rate_too_high(planted):
+    found, rows = failing(planted, overrides=("cosine.base = 3.0",), parts=("training", "programs"))
+    assert found == {"accuracy"}, rows["accuracy"]
+
+
+def test_one_layer_less(planted):
+    found, rows = failing(planted, overrides=("encoder.layers = 1",), parts=("parameters", "programs"))
+    assert found == {quantity for quantity in rows if quantity.startswith("parameters: ")}
+    assert rows["operations: cpu"].verdict == rows["memory: cpu"].verdict == "better"
+
+
+def test_ten_per_cent_slower():
+    """By the fake clock of runs that take known times and disturb each other; test_compare.py has the decision."""
+    now = [0.0]
+
+    def run(seconds):
+        def of(n):
+            disturbed = 1 + 0.5 * (int(now[0] / 0.7) % 3)  # for some pairs on end, as by another's process
+            now[0] += n * seconds * disturbed
+            return ()
+
+        return of
+
+    clock = lambda: now[0]
+    runs = {"same": run(0.010), "slower": run(0.011), "half": run(0.005)}
+    found = speed.ratios(run(0.010), runs, 100, clock)
+    assert found == pytest.approx({"same": 1.0, "slower": 1.1, "half": 0.5}, rel=0.01)
+
+
+def test_a_step_is_timed_in_a_process_of_its_own():
+    budget = {**SMALL, "bindings": [*SMALL["bindings"], "local.radius = 3"]}
+    with contextlib.closing(speed.in_fresh_processes(["local", "gated_leaking"], budget, (), [PLANTED])) as processes:
+        (sample,) = itertools.islice(processes, 1)
+    assert set(sample) == {"local", "gated_leaking"}
+    assert all(ratio > 0 for ratio in sample.values())
