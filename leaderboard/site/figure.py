@@ -38,7 +38,8 @@ def figure(
         aria_labelledby=f"{name}_title",
         aria_describedby=f"{name}_desc",
     )
-    canvas = element("div", svg, class_="canvas")
+    # on a narrow screen it scrolls, also by keyboard
+    canvas = element("div", svg, class_="canvas", role="group", tabindex="0", aria_labelledby=f"{name}_title")
     return element("figure", element("figcaption", title), canvas, class_="wide" if wide else None)
 
 

@@ -89,7 +89,7 @@ def section(sheet: Sheet, figures: Child, kind: str) -> Markup:
         element("p", sheet.caption, class_="caption"),
         tools(sheet),
         element("div", figures, class_="figures") if figures else None,
-        frame(table(sheet), heading),
+        frame(table(sheet), f"{sheet.name}_table"),
         element("ul", notes, class_="notes") if notes else None,
         id=sheet.name,
         aria_labelledby=heading,
@@ -129,7 +129,7 @@ def table(sheet: Sheet) -> Markup:
     apart = element("th", "Not ranked, for the reason in the note", colspan=len(sheet.columns), scope="rowgroup")
     return element(
         "table",
-        element("caption", sheet.title),
+        element("caption", f"{sheet.title}, table", id=f"{sheet.name}_table"),
         element("thead", element("tr", head)),
         element("tbody", ranked) if ranked else None,
         element("tbody", element("tr", apart), others, class_="unranked") if others else None,

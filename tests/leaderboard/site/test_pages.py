@@ -103,6 +103,9 @@ def test_the_row_of_a_run_links_to_it_and_its_page_back(parsed):
 def test_tables_have_captions_scopes_and_full_rows(pages, parsed):
     for page in parsed.values():
         assert len(page.all("caption")) == len(page.all("table"))
+        landmarks = [a["aria-labelledby"] for tag, a, _ in page.found
+                     if "aria-labelledby" in a and (tag == "section" or a.get("role") == "region")]  # fmt: skip
+        assert len(set(landmarks)) == len(landmarks)
         assert {th.get("scope") for th in page.all("th")} <= {"col", "row", "rowgroup"}
     for table in re.findall(r"<table>(.*?)</table>", "".join(pages.values()), re.S):
         columns = table.count('scope="col"')
@@ -136,6 +139,13 @@ def test_rows_that_are_not_ranked_stand_apart_with_the_reason(pages):
     assert "mega</a>" in apart
     assert "scores by last step" in apart
     assert len(re.findall("data-row", apart)) == 1
+
+
+def test_tables_of_one_task_with_other_data_are_told_apart():
+    index = site.pages(view([make("local", {0: 0.5}), make("local", {0: 0.5}, task__version="2.0.0")]))["index.html"]
+    names = re.findall(r'<a href="#(demo-listops[^"]*)">(.*?)</a>', index)
+    assert len({name for name, _ in names}) == len({label for _, label in names}) == 2
+    assert "listops 2.0.0" in index.split("</nav>")[0]
 
 
 def test_left_out_files_close_the_page(pages):
