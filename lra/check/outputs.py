@@ -105,15 +105,16 @@ def lengths(s: Subject) -> Iterator[str]:
     "what comes after it in the model, or the next call, sees something else",
 )
 def inputs(s: Subject) -> Iterator[str]:
-    x, mask = X[:3, :9].copy(), MASK[:3, :9].copy()
+    short, real = X[:, :7], masks(7)
+    x, mask = short.copy(), real.copy()
     layers = s.layers(s.params, s.rest)
     before = jax.tree.map(jnp.copy, nnx.state(layers))
     eager = np.asarray(s.outputs(layers, x, mask)[-1])
-    if not (np.array_equal(x, X[:3, :9]) and np.array_equal(mask, MASK[:3, :9])):
+    if not (np.array_equal(x, short) and np.array_equal(mask, real)):
         yield "it writes into the array that it was given"
     if not same_bits(before, nnx.state(layers)):
         yield "it changes its own variables in evaluation"
-    if wrong := far(s(X[:3, :9], MASK[:3, :9]), eager, MASK[:3, :9], 1e-5):
+    if wrong := far(s(short, real), eager, real, 1e-5):
         yield f"compiled and not compiled, its outputs differ by {wrong}"
 
 

@@ -47,6 +47,13 @@ def steps_saved(results: Path) -> int:
     return max((int(path.name) for path in results.glob("runs/*/checkpoint/*") if path.name.isdigit()), default=0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _optimised():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("XLA_FLAGS", raising=False)
+        yield
+
+
 @pytest.fixture(scope="module")
 def undisturbed(small_home, tmp_path_factory):
     """The results of one performer run that nothing disturbed."""
