@@ -1,6 +1,5 @@
-"""The pages as text: whole, the same bytes every time, whatever the records say; what pictures measure; contrast."""
+"""The pages as text: whole, the same bytes every time, whatever the records say."""
 
-import itertools
 import os
 import random
 import re
@@ -17,10 +16,8 @@ from made_records import Json, make
 from made_site import SCALING, SOURCE, records, view
 
 from lra.leaderboard import site
-from lra.leaderboard.site import figure
 from lra.leaderboard.site.markup import element, join
 from lra.leaderboard.site.run_page import command
-from lra.leaderboard.site.scale import around, linear_ticks, log_ticks
 
 VOID = {"meta", "link", "input", "br"}
 
@@ -291,151 +288,3 @@ def test_nothing_but_failures():
     ])  # fmt: skip
     for text in site.pages(view([failed, make("s5", {0: None})])).values():
         assert "NaN" not in text
-
-
-# --- Pictures -----------------------------------------------------------------------------------------------------
-
-
-def rows_of(svg: str) -> dict[str, str]:
-    """What a picture has of each row, by the row's name."""
-    return {
-        title.partition(":")[0]: group
-        for title, group in re.findall(r"<g [^>]*data-row[^>]*><title>(.*?)</title>(.*?)</g>", svg)
-    }
-
-
-def picture(pages: dict[str, str], name: str) -> dict[str, str]:
-    return rows_of(pages["index.html"].split(f'id="{name}_title"')[1].split("</svg>")[0])
-
-
-def attribute(markup: str, name: str) -> float:
-    return float(re.search(rf'\s{name}="([^"]*)"', markup)[1])
-
-
-def test_bars_are_as_long_as_the_accuracy(pages):
-    bars = picture(pages, "demo-listops-bars")
-    unit = attribute(bars["performer"], "width") / 40.0
-    for name, accuracy in (("own", 43.0), ("local", 33.0), ("s5", 12.5), ("transformer", 36.5)):
-        assert attribute(bars[name], "width") / unit == pytest.approx(accuracy, abs=0.05)
-        assert attribute(bars[name], "x") == attribute(bars["performer"], "x")
-    # 0.39, 0.40, 0.41: t(0.975, 2) = 4.3027 times 1 / sqrt(3)
-    whisker = re.search(r'<line x1="([\d.]+)" x2="([\d.]+)"', bars["performer"])
-    assert (float(whisker[2]) - float(whisker[1])) / unit == pytest.approx(2 * 4.3027 / 3**0.5, abs=0.05)
-
-
-def test_circles_grow_in_area_with_memory_and_lie_by_ratio_of_speed(pages):
-    cloud = picture(pages, "demo-listops-speed-0")
-    radius = {name: attribute(group, "r") - 3.5 for name, group in cloud.items()}
-    assert (radius["transformer"] / radius["s5"]) ** 2 == pytest.approx(900 / 250, rel=0.03)
-    assert (radius["transformer"] / radius["bigbird"]) ** 2 == pytest.approx(900 / 500, rel=0.03)
-    x = {name: attribute(group, "cx") for name, group in cloud.items()}
-    # 8 to 16 as far as 5 to 10 would be
-    unit = (x["local"] - x["transformer"]) / 1.0
-    assert x["s5"] - x["mega"] == pytest.approx(2 * unit, abs=0.3)
-    assert x["performer"] - x["local"] == pytest.approx(unit * -0.19265, abs=0.3)
-
-
-def test_a_variant_has_one_colour_everywhere(pages):
-    found: dict[str, set[str]] = {}
-    for text in pages["index.html"], *[text for name, text in pages.items() if name.startswith("runs/")]:
-        for kind, title in re.findall(r'<g class="(hue\d)[^"]*"[^>]*><title>([a-z0-9_]+):', text):
-            found.setdefault(title, set()).add(kind)
-    for record in records():
-        page = pages[f"runs/{record['run']}.html"]
-        found.setdefault(record["variant"]["name"], set()).update(re.findall(r'class="(hue\d)', page))
-    assert found["local"]
-    assert {len(kinds) for name, kinds in found.items() if name != "synthesizer"} == {1}
-
-
-def test_hardware_is_not_mixed_in_a_picture_of_speed():
-    other = {"measured__hardware": {"platform": "gpu", "device": "NVIDIA H100"}}
-    made = [make(n, {0: 0.5, 1: 0.6}) for n in ("a", "b")] + [make(n, {0: 0.5}, **other) for n in ("c", "d", "e")]
-    index = site.pages(view(made))["index.html"]
-    clouds = re.findall(r"speed-\d_title.*?</svg>", index, re.S)
-    assert [sorted(rows_of(cloud)) for cloud in clouds] == [["c", "d", "e"], ["a", "b"]]
-
-
-numbers = st.floats(-1e12, 1e12, allow_subnormal=False)
-
-
-@given(st.lists(numbers, min_size=1, max_size=5))
-def test_an_axis_has_room_for_its_values_and_few_ticks(values):
-    scale = around(values, 0, 100)
-    assert all(-1e-6 <= scale(value) <= 100 + 1e-6 for value in values)
-    ticks = linear_ticks(scale.low, scale.high)
-    assert 2 <= len(ticks) <= 8
-    assert all(b > a for a, b in itertools.pairwise(ticks))
-
-
-@given(st.floats(1e-200, 1e15), st.floats(1, 1e30))
-def test_a_logarithmic_axis_has_the_numbers_that_people_like(low, ratio):
-    ticks = log_ticks(low, low * ratio)
-    assert len(ticks) <= 8
-    assert all(low <= tick <= low * ratio for tick in ticks)
-    assert all(f"{tick:.0e}"[0] in "125" for tick in ticks)
-
-
-# --- Colours ------------------------------------------------------------------------------------------------------
-
-
-def colours() -> dict[str, tuple[str, str]]:
-    found = re.findall(r"--(\w+): light-dark\((#\w+), (#\w+)\)", site.pages(view([]))["style.css"])
-    return {name: (light, dark) for name, light, dark in found}
-
-
-def linear(colour: str) -> list[float]:
-    """WCAG 2.2, relative luminance: the channels without gamma."""
-    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    return [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-
-
-def contrast(a: str, b: str) -> float:
-    low, high = sorted(
-        sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear(colour))) for colour in (a, b)
-    )
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("theme", [0, 1])
-def test_contrast_is_aa_in_both_themes(theme):
-    found = {name: pair[theme] for name, pair in colours().items()}
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    for name in ("text", "soft", "link", "floor", *(f"hue{place}" for place in range(figure.HUES))):
-        for ground in ("page", "panel"):
-            assert contrast(found[name], found[ground]) >= 4.5, (name, ground)
-    for name in ("text", "soft", "link"):
-        assert contrast(found[name], found["target"]) >= 4.5
-    assert contrast(found["edge"], found["page"]) >= 3  # borders of what can be used
-
-
-# Machado, Oliveira and Fernandes, IEEE TVCG 15 (2009), severity 1.0, on linear RGB
-BLINDNESS = {
-    "none": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-}
-
-
-def lab(rgb: list[float]) -> list[float]:
-    """CIE L*a*b* of linear sRGB, white D65."""
-    matrix = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-    xyz = [sum(m * max(c, 0) for m, c in zip(row, rgb)) for row in matrix]
-    f = [
-        (t ** (1 / 3) if t > (6 / 29) ** 3 else t / (3 * (6 / 29) ** 2) + 4 / 29)
-        for t in (v / w for v, w in zip(xyz, (0.95047, 1.0, 1.08883)))
-    ]
-    return [116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])]
-
-
-@pytest.mark.parametrize("kind", BLINDNESS)
-@pytest.mark.parametrize("theme", [0, 1])
-def test_colours_of_variants_are_told_apart_also_by_the_colour_blind(theme, kind):
-    seen = {}
-    for name, pair in colours().items():
-        if name.startswith("hue"):
-            rgb = linear(pair[theme])
-            seen[name] = lab([sum(m * c for m, c in zip(row, rgb)) for row in BLINDNESS[kind]])
-    assert len(seen) == figure.HUES
-    for (a, one), (b, other) in itertools.combinations(seen.items(), 2):
-        distance = sum((x - y) ** 2 for x, y in zip(one, other)) ** 0.5
-        assert distance > 10, (a, b, distance)  # 2.3 is just noticeable
