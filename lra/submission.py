@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from lra.bindings import bindings_of, plain
 from lra.errors import UserError
-from lra.leaderboard.board import bindings
 from lra.leaderboard.integrity import contradictions
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.record import Record, parse, read, run_of
@@ -106,11 +105,10 @@ def faults(record: Record, published: Records, others: Records) -> Iterator[str]
         yield f"seed {out_of_range[0]} is not from 0 to 2^32 - 1"
     yield from doubles(record, others)
     yield from breaches(record)
-    known = list(faults_of_names(record))
-    yield from known
-    own, other = bindings(record)
-    if not known and not other:  # else there is no plan to compare with
-        yield from faults_of_plan(record, [f"{record['variant']['name']}.{line}" for line in own], published)
+    unknown = list(faults_of_names(record))
+    yield from unknown
+    if not unknown:  # else there is no plan to compare with
+        yield from faults_of_plan(record, published)
 
 
 def faults_of_names(record: Record) -> Iterator[str]:
@@ -147,18 +145,16 @@ def registers(source: str, name: str) -> bool:
     return any(not isinstance(word, ast.Constant) or word.value == name for word in called)
 
 
-def faults_of_plan(record: Record, own: Sequence[str], published: Records) -> Iterator[str]:
+def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
     """Whether configuration, parameters and data are those that the protocol gives.
 
     A variant from outside is not built; its record is compared with the Transformer's plan, but for what is its own.
-
-    Args:
-      own: the bindings given by hand, all of the variant.
     """
     task, protocol, name = record["task"], record["protocol"], record["variant"]["name"]
     ours = name in VARIANTS
-    own = [f"{key} = {value}" for key, value in plain(own).items()]  # nothing else is given to gin
-    plan = make_plan(task["name"], name if ours else "transformer", protocol["name"], [0], own if ours else [])
+    own = [line for line in protocol["overrides"] if line.startswith(f"{name}.")] if ours else []
+    safe = [f"{key} = {value}" for key, value in plain(own).items()]  # nothing else is given to gin
+    plan = make_plan(task["name"], name if ours else "transformer", protocol["name"], [0], safe)
     found, expected = bindings_of(record["config"]), bindings_of(plan.config)
     if not ours:
         found = {key: value for key, value in found.items() if not key.startswith(f"{name}.")}
