@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra.commands.output import print_json, print_table
-from lra.errors import UserError
+from lra.errors import UserError, printable
 from lra.files import write_atomically
 
 if TYPE_CHECKING:
@@ -132,13 +132,13 @@ def show(options: Namespace, view: "View") -> None:
         return
     for sheet in view.sheets:
         kept = [place for place, column in enumerate(sheet.columns) if not column.extra]
-        print(f"\n{sheet.title}. {sheet.caption}")
+        print("\n" + printable(f"{sheet.title}. {sheet.caption}"))
         rows = [
             [entry.cells[place].text + " ".join(entry.cells[place].marks) for place in kept] for entry in sheet.entries
         ]
         print_table([sheet.columns[place].name for place in kept], rows, numbers=True)
         for mark, meaning in sheet.notes:
-            print(f"{mark} {meaning}")
+            print(printable(f"{mark} {meaning}"))
 
 
 def as_json(sheet: "Sheet") -> dict:
