@@ -25,7 +25,7 @@ def gated_leaking(q, k, v, mask):
 
 
 @register_attention("gated_hoarding", cost="L^2 d", memory="L^2")
-def gated_hoarding(q, k, v, mask, copies: int = 2):
+def gated_hoarding(q, k, v, mask, copies: int = 10):
     """Keeps for the backward pass what it could compute from its inputs again."""
     kept = [jnp.sin(power * v) for power in range(1, 1 + copies)]
     return softmax(q, k, v + 1e-6 * sum(jnp.exp(x) * x for x in kept), mask)

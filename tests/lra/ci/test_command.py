@@ -7,7 +7,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from lra import extension
-from lra.ci import baseline
+from lra.ci import baseline, measure
+from lra.ci.quantities import QUANTITIES
 from lra.cli import main
 from lra.models.attention import VARIANTS
 
@@ -21,6 +22,13 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
     bindings, kept = SMALL["bindings"], {**SMALL, "bindings": []}
     monkeypatch.setattr(baseline, "BUDGET", kept)
+    # what takes long has its own tests
+    monkeypatch.setattr(measure, "time", lambda work, names, advance: {name: [0.5, 0.6] for name in names})
+    monkeypatch.setitem(
+        QUANTITIES, "checks", lambda *_: {"shape": ("holds", ""), "reach": ("fails", "a token too far")}
+    )
+    scores = [{"seed": seed, "accuracy": 0.4, "loss": 1.5} for seed in SMALL["seeds"]]
+    monkeypatch.setitem(QUANTITIES, "training", lambda *_: scores)
     before = set(VARIANTS)
     words = [word for binding in bindings for word in ("--gin", binding)]
     assert main(["ci", "baseline", "gated", "--import", str(PLANTED), "--workers", "1", *words]) == 0

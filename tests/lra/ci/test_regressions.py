@@ -114,8 +114,7 @@ def test_ten_per_cent_slower():
 
 
 def test_a_step_is_timed_in_a_process_of_its_own():
-    budget = {**SMALL, "bindings": [*SMALL["bindings"], "local.radius = 3"]}
-    with contextlib.closing(speed.in_fresh_processes(["local", "gated_leaking"], budget, (), [PLANTED])) as processes:
+    with contextlib.closing(speed.in_fresh_processes(["gated_leaking"], SMALL, (), [PLANTED])) as processes:
         (sample,) = itertools.islice(processes, 1)
-    assert set(sample) == {"local", "gated_leaking"}
-    assert all(ratio > 0 for ratio in sample.values())
+    assert list(sample) == ["gated_leaking"]
+    assert sample["gated_leaking"] > 0
