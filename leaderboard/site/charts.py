@@ -9,12 +9,12 @@ from lra.leaderboard.board import Overview, Row, Table
 from lra.leaderboard.sheet import labels
 from lra.leaderboard.site.figure import CHARACTER, MOST, WIDTH, at, cropped, figure, x_axis, y_axis
 from lra.leaderboard.site.markup import Child, Markup, element
-from lra.leaderboard.site.scale import Scale, around
+from lra.leaderboard.site.scale import Scale, around, linear_ticks
 from lra.leaderboard.statistics import Interval
 
 MOST_ROWS = 40  # of a picture with a line for each
 MOST_LABELS = 60
-LABEL = 22  # letters
+LABEL = 18  # letters
 
 
 class Mark(NamedTuple):
@@ -28,19 +28,22 @@ class Mark(NamedTuple):
     place: int
     label: str
     row: Row
+    interval: Interval
     kind: str
-
-    def group(self, said: str, *parts: Child) -> Markup:
-        return element("g", element("title", f"{self.label}: {said}"), *parts, class_=self.kind, data_row=self.place)
 
 
 def marks(table: Table, styles: Mapping[str, str]) -> list[Mark]:
     """The rows that have a mean."""
     return [
-        Mark(place, label, row, kind_of(row, table.reference, styles))
+        Mark(place, label, row, row.interval, kind_of(row, table.reference, styles))
         for place, (row, label) in enumerate(zip(table.rows, labels(table.rows)))
         if row.interval
     ]
+
+
+def group(place: int, kind: str, said: str, *parts: Child) -> Markup:
+    """What belongs to a row of the sheet: the page dims it with the row."""
+    return element("g", element("title", said), *parts, class_=kind, data_row=place)
 
 
 def kind_of(row: Row, reference: str, styles: Mapping[str, str]) -> str:
@@ -87,24 +90,19 @@ def bars(name: str, table: Table, styles: Mapping[str, str]) -> Markup | None:
     left, right, top = 140, WIDTH - 46, 34
     pitch = min(max(330 / len(drawn), 13), 38)
     bottom = top + pitch * len(drawn)
-    high = max(value for mark in drawn for value in ends(mark.row.interval or Interval(0, None, None)))
+    high = max(value for mark in drawn for value in ends(mark.interval))
     scale = Scale(0, min(max(high, 100 * min(table.floor, 1.0), 1.0) * 1.04, 100), left, right)
     parts: list[Child] = [x_axis(scale, top, bottom, "accuracy on the test split, %")]
     for line, mark in enumerate(drawn):
-        interval = mark.row.interval or Interval(0, None, None)
         middle, thick = top + pitch * (line + 0.5), min(pitch * 0.66, 16)
-        x = [at(scale(value)) for value in ends(interval)]
-        parts.append(
-            mark.group(
-                per_cent(interval),
-                element(
-                    "rect", x=left, y=at(middle - thick / 2), width=at(x[0] - left), height=at(thick), class_="bar"
-                ),
-                whisker(scale, interval, middle, min(thick / 2, 4)),
-                element("text", cropped(mark.label, LABEL), x=left - 7, y=at(middle + 4), class_="label end"),
-                element("text", f"{100 * interval.mean:.2f}", x=at(max(x) + 6), y=at(middle + 4), class_="number"),
-            )
-        )
+        x = [at(scale(value)) for value in ends(mark.interval)]
+        drawing: list[Child] = [
+            element("rect", x=left, y=at(middle - thick / 2), width=at(x[0] - left), height=at(thick), class_="bar"),
+            whisker(scale, mark.interval, middle, min(thick / 2, 4)),
+            element("text", cropped(mark.label, LABEL), x=left - 7, y=at(middle + 4), class_="label end"),
+            element("text", f"{100 * mark.interval.mean:.2f}", x=at(max(x) + 6), y=at(middle + 4), class_="number"),
+        ]
+        parts.append(group(mark.place, mark.kind, f"{mark.label}: {per_cent(mark.interval)}", drawing))
     parts += floor_line(scale, table.floor, top - 6, bottom, f"floor {100 * table.floor:.1f}")
     described = f"{len(drawn)} bars in the table's order, from {drawn[0].label} to {drawn[-1].label}."
     return figure(f"{name}-bars", title, described, at(bottom + 42), *parts)
@@ -125,7 +123,7 @@ def scatter(name: str, table: Table, styles: Mapping[str, str]) -> list[Markup]:
 def cloud(name: str, hardware: str, drawn: Sequence[Mark]) -> Markup:
     left, right, top, bottom = 44, WIDTH - 14, 58, 364
     speeds = [mark.row.steps_per_second or 1.0 for mark in drawn]
-    means = [100 * (mark.row.mean or 0) for mark in drawn]
+    means = [100 * mark.interval.mean for mark in drawn]
     memories = [min(mark.row.memory or 0, MOST) for mark in drawn]
     x, y = around(speeds, left, right, log=True), around(means, bottom, top)
     most = max(memories)
@@ -135,15 +133,15 @@ def cloud(name: str, hardware: str, drawn: Sequence[Mark]) -> Markup:
     groups = []
     for mark, (cx, cy, r), label in zip(drawn, spots, words):
         memory = f", {mark.row.memory / 1e6:,.0f} MB" if mark.row.memory else ""
-        said = f"{100 * (mark.row.mean or 0):.2f} %, {mark.row.steps_per_second:.3g} steps/s{memory}"
+        said = f"{mark.label}: {100 * mark.interval.mean:.2f} %, {mark.row.steps_per_second:.3g} steps/s{memory}"
         spot = element("circle", cx=at(cx), cy=at(cy), r=at(r), class_="spot")
-        groups.append((-r, mark.place, mark.group(said, spot, label)))
+        groups.append((-r, mark.place, group(mark.place, mark.kind, said, spot, label)))
     parts: list[Child] = [
         x_axis(x, top, bottom, "training steps a second, more is faster"),
         y_axis(y, left, right),
         element("text", "accuracy, %", x=6, y=top - 12, class_="axis"),
         legend(most, radius, right) if most else None,
-        [group for _, _, group in sorted(groups, key=lambda item: item[:2])],  # small ones in front
+        [markup for _, _, markup in sorted(groups, key=lambda item: item[:2])],  # small ones in front
     ]
     fastest = max(drawn, key=lambda mark: (mark.row.steps_per_second or 0, mark.label)).label
     described = f"{len(drawn)} circles. {drawn[0].label} is the first of the table, {fastest} the fastest."
@@ -221,7 +219,7 @@ def strips(name: str, overview: Overview, styles: Mapping[str, str]) -> Markup |
         scale = around([*values, 100 * min(max(table.floor, 0.0), 1.0)], start, start + span)
         scales.append(scale)
         parts.append(element("text", cropped(table.task, int(span / 7)), x=at(start), y=16, class_="panel"))
-        parts.append(list(x_axis(scale, top, bottom)))
+        parts.append(list(x_axis(scale, top, bottom, ticks=linear_ticks(scale.low, scale.high, 3))))
         parts.append(floor_line(scale, table.floor, top - 4, bottom, "floor"))
     width = left + count * (span + gap) + 10
     for line, (place, (entry, label)) in enumerate(lines):
@@ -239,6 +237,6 @@ def strips(name: str, overview: Overview, styles: Mapping[str, str]) -> Markup |
                 dots.append(element("circle", cx=at(scale(ends(row.interval)[0])), cy=at(y), r=4, class_="point"))
         first = next(iter(entry.cells.values()))
         reference = next((table.reference for table in overview.tables if table.reference), "")
-        parts.append(Mark(place, label, first, kind_of(first, reference, styles)).group("; ".join(said), *dots))
+        parts.append(group(place, kind_of(first, reference, styles), f"{label}: {'; '.join(said)}", dots))
     described = f"{count} panels, one a task, {len(lines)} rows; the dashed line of a panel is its task's floor."
     return figure(f"{name}-tasks", title, described, bottom + 26, *parts, width=at(width), wide=True)

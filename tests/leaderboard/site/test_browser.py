@@ -219,8 +219,13 @@ def test_of_many_rows_the_first_are_laid_out_before_a_click_is_answered(tmp_path
     assert 20 < drawn <= 150
     page.wait_for_selector(f"{TABLE} .later", state="detached")
     assert shown(page) == sorted(record["variant"]["name"] for record in many)
+    assert page.evaluate(COVERED) == []  # in a picture with 400 circles
     last = made.sheets[0].entries[-1].runs[0]
-    assert visit(f"{index}#{last}").locator("tr.target").bounding_box()["y"] < 900
+    page.click("nav >> text=Later systems")
+    page.evaluate("(run) => { location.hash = run; }", last)
+    for there in page, visit(f"{index}#{last}"):
+        there.wait_for_selector("tr.target")
+        assert 0 < there.locator("tr.target").bounding_box()["y"] < 900
 
 
 # --- Theme, copying -----------------------------------------------------------------------------------------------
@@ -290,6 +295,18 @@ def test_labels_of_pictures_cover_each_other_nowhere(built, visit):
             page.wait_for_selector(f"#{name}")
         problems = page.evaluate(COVERED)
         assert problems == []
+
+
+def test_six_tasks_stand_side_by_side_however_close_their_numbers(tmp_path, visit):
+    tasks = ("listops", "text", "retrieval", "image", "pathfinder", "pathx")
+    made = [
+        make(name, {0: 0.3 + place / 2000, 1: 0.3 + place / 1000}, task__name=task, task__floor__test=0.299)
+        for task in tasks
+        for place, name in enumerate(("local", "s5", "linear_transformer_" * 3))
+    ]
+    page = visit(made_site.write(view(made), tmp_path))
+    assert page.locator("#demo-overview svg .panel").all_text_contents() == [*tasks]
+    assert page.evaluate(COVERED) == []
 
 
 def test_without_javascript_it_is_all_tables(built, visit, browser):
