@@ -73,8 +73,8 @@ def judge(file: Path, published: Records, others: Records) -> Verdict:
     notes = []
     if record["variant"]["name"] not in VARIANTS:
         notes.append(
-            "the variant comes from outside and nothing of it was run: its number of parameters and its scores stand "
-            "as submitted until 'lra reproduce --trust' has made them again"
+            "the variant comes from outside and nothing of it was run: its number of parameters stands as submitted "
+            "until 'lra reproduce --trust' has counted it again"
         )
     return Verdict(file, record, tuple(reasons), tuple(notes))
 
