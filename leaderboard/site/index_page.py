@@ -1,7 +1,8 @@
 """The first page: every table with its pictures, and the literature's."""
 
+import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lra.leaderboard.board import Overview, Table
 from lra.leaderboard.sheet import Cell, Column, Entry, Sheet, number
@@ -17,11 +18,13 @@ LONGEST = 300  # letters of a cell; the page of the run has the whole text
 
 
 def index_page(view: View, styles: Mapping[str, str]) -> str:
+    results = [shortened(sheet) for sheet in view.sheets]
     by_name = {scaling.name: scaling for scaling in view.scalings}
     benchmarks = [scaling_sheet(own) for own in view.scalings if own.name not in {s.name for s in view.published}]
     groups: dict[str, list[tuple[str, str]]] = {}
-    for sheet, label in zip(view.sheets, short(view.sheets)):
-        groups.setdefault(f"Protocol {sheet.source.protocol}" if sheet.source else "", []).append((sheet.name, label))
+    for sheet, label in zip(results, short(results)):
+        protocol = cropped(sheet.source.protocol, LONGEST) if sheet.source else ""
+        groups.setdefault(f"Protocol {protocol}", []).append((sheet.name, label))
     groups |= {"Time and memory": [(sheet.name, sheet.title) for sheet in benchmarks]}
     groups |= {"From the literature": [(sheet.name, sheet.title) for sheet in view.published]}
     groups |= {"Not shown": [("left_out", count(len(view.left_out), "file") + " left out")] if view.left_out else []}
@@ -32,16 +35,15 @@ def index_page(view: View, styles: Mapping[str, str]) -> str:
         for name, sheets in groups.items()
         if sheets
     ]  # fmt: skip
-    ours = [section(sheet, pictures(sheet, by_name, styles), "Our own runs") for sheet in (*view.sheets, *benchmarks)]
+    ours = [section(sheet, pictures(sheet, by_name, styles), "Our own runs") for sheet in (*results, *benchmarks)]
     theirs = [section(sheet, pictures(sheet, by_name, styles), "From the literature") for sheet in view.published]
     variants = len({record["variant"]["name"] for record in view.records})
     tasks = len({record["task"]["name"] for record in view.records})
     said = f"{count(len(view.records), 'run')} of {count(variants, 'variant')} on {count(tasks, 'task')}."
     header = [
         element("h1", "Long Range Arena"),
-        element("p", said, " Rows of one table share task, data and protocol.",
-                class_="lead"),
-    ]  # fmt: skip
+        element("p", said, " Rows of one table share task, data and protocol.", class_="lead"),
+    ]
     main = [
         element("nav", links, aria_label="Tables"),
         element("div", element("div", ours, theirs, id="sheets"), left_out(view)),
@@ -53,12 +55,19 @@ def count(number: int, thing: str) -> str:
     return f"{number:,} {thing}" + ("s" if number != 1 else "")
 
 
-def short(sheets: tuple[Sheet, ...]) -> list[str]:
+def shortened(sheet: Sheet) -> Sheet:
+    """With names that fit, whatever the records say."""
+    columns = [dataclasses.replace(column, name=cropped(column.name, LONGEST // 3)) for column in sheet.columns]
+    title = cropped(sheet.title, LONGEST // 3)
+    return dataclasses.replace(sheet, title=title, caption=cropped(sheet.caption, 1000), columns=tuple(columns))
+
+
+def short(sheets: Sequence[Sheet]) -> list[str]:
     """What tables are called beside the others of their protocol."""
     names = ["All tasks" if isinstance(s.source, Overview) else s.source.task if s.source else s.title for s in sheets]
     counts = Counter((sheet.source and sheet.source.protocol, name) for sheet, name in zip(sheets, names))
     return [
-        f"{name} {sheet.source.version}, data {sheet.source.data[:6]}"
+        f"{name} {cropped(sheet.source.version, 20)}, data {sheet.source.data[:6]}"
         if isinstance(sheet.source, Table) and counts[sheet.source.protocol, name] > 1
         else name
         for sheet, name in zip(sheets, names)

@@ -348,6 +348,11 @@ def test_texts_of_records_are_never_executed_and_break_no_page(tmp_path, visit):
     assert page.locator("#sheets > section").count() == len(made.sheets) + len(made.published)
     assert page.locator("nav a").count() == page.locator("#sheets > section").count() + 1
     assert page.locator("#left_out li").count() == len(EVIL)
+    tallest = "Math.max(...[...document.querySelectorAll('tr, nav a, h2')].map((part) => part.offsetHeight))"
+    for name in page.eval_on_selector_all("#sheets > section", "all => all.map((section) => section.id)"):
+        page.evaluate("(name) => { location.hash = name; }", name)
+        page.wait_for_selector(f"#{name}")
+        assert page.evaluate(tallest) < 600  # a text of 10,000 letters is cut
     assert page.locator("footer").count() == 1
     for record, text in zip(evil, EVIL):
         page = visit(tmp_path / "runs" / f"{record['run']}.html")

@@ -46,6 +46,13 @@ def test_bars_are_as_long_as_the_accuracy(pages):
     assert (float(whisker[2]) - float(whisker[1])) / unit == pytest.approx(2 * 4.3027 / 3**0.5, abs=0.05)
 
 
+def test_an_interval_that_leaves_what_is_possible_ends_with_the_axis():
+    pages = site.pages(view([make("local", {0: 0.0, 1: 1.0}), make("s5", {0: 0.5})]))
+    (whisker,) = re.findall(r'<line x1="([\d.]+)" x2="([\d.]+)"', picture(pages, "demo-listops-bars")["local"])[:1]
+    full = picture(site.pages(view([make("local", {0: 1.0}), make("s5", {0: 0.0})])), "demo-listops-bars")["local"]
+    assert [*map(float, whisker)] == [140, 140 + attribute(full, "width")]
+
+
 def test_circles_grow_in_area_with_memory_and_lie_by_ratio_of_speed(pages):
     cloud = picture(pages, "demo-listops-speed-0")
     radius = {name: attribute(group, "r") - 3.5 for name, group in cloud.items()}
