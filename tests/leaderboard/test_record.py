@@ -427,7 +427,7 @@ def write_many(folder: Path, writer: int, started: Any) -> None:
 
 
 def test_eight_processes_that_write_at_once_lose_nothing(tmp_path):
-    spawn = multiprocessing.get_context("fork")
+    spawn = multiprocessing.get_context("spawn")  # beside JAX, whose threads a fork would break
     started = spawn.Barrier(8)
     writers = [spawn.Process(target=write_many, args=(tmp_path, writer, started)) for writer in range(8)]
     for writer in writers:
