@@ -154,19 +154,33 @@ def test_time_is_judged_by_ratios_alone(ranks, unit):
     assert slower(old, [1.2 * x for x in new]), "what is beyond all noise is always seen"
 
 
-def simulated(rng, slowdown):
-    """Whether the gate would alarm, on machines as noisy as that of RATIOS: log-normal, with a drift between times."""
-    noise = np.std(np.log(RATIOS))
-    drift = lambda: rng.normal(0, noise)
-    sample = lambda count: list(0.5 * np.exp(rng.normal(0, noise, count) + drift()))
-    old = sample(4) + sample(4)
-    return all(slower(old, [slowdown * x for x in sample(4)]) for _ in range(2))
+def test_samples_that_overlap_raise_no_alarm():
+    """Whatever their medians: chance orders a few samples like this more often than once in a hundred times."""
+    wide = [1.0, 1.01, 1.02, 1.03, 1.1, 1.2, 1.3, 1.4]
+    assert not slower(wide, [1.02, 1.25, 1.35, 1.45])
+    assert slower(wide, [1.41, 1.42, 1.43, 1.44])
+    spread = [0.30, 0.32, 0.34, 0.36, 0.38, 0.40, 0.42, 0.44]
+    then = THEN | {"variants": {"local": OLD | {"training": trained(spread)}}}
+    assert rows(then, training=trained(x - 0.04 for x in spread))["accuracy"].verdict == "same"
+    assert rows(then, training=trained(x - 0.15 for x in spread))["accuracy"].verdict == "worse"
+
+
+def simulated(rng, slowdown, noise):
+    """Whether the gate would alarm where samples are log-normal, and each four of them drift by as much again."""
+
+    def sample():
+        return list(0.5 * np.exp(rng.normal(0, noise, 4) + rng.normal(0, noise / 2)))
+
+    old = sample() + sample()
+    return all(slower(old, [slowdown * x for x in sample()]) for _ in range(2))
 
 
 def test_noise_raises_no_alarm_and_ten_per_cent_do():
     rng = np.random.default_rng(0)
-    assert sum(simulated(rng, 1.0) for _ in range(300)) <= 1
-    assert sum(simulated(rng, 1.1) for _ in range(100)) >= 90
+    measured = float(np.std(np.log(RATIOS)))
+    assert sum(simulated(rng, 1.1, measured) for _ in range(100)) >= 95
+    for noise in (measured, 4 * measured):
+        assert sum(simulated(rng, 1.0, noise) for _ in range(300)) <= 3
 
 
 def test_seeds_drawn_again_raise_no_alarm():

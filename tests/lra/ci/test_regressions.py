@@ -97,19 +97,20 @@ def test_one_layer_less(planted):
 
 def test_ten_per_cent_slower():
     """By the fake clock of runs that take known times and disturb each other; test_compare.py has the decision."""
-    now = [0.0]
+    now, calls = [0.0], [0]
 
     def run(seconds):
         def of(n):
-            disturbed = 1 + 0.5 * (int(now[0] / 0.7) % 3)  # for some pairs on end, as by another's process
-            now[0] += n * seconds * disturbed
+            calls[0] += 1
+            slowing = 1.02 ** calls[0]  # whoever comes second in a pair takes longer
+            disturbed = 1 + 0.5 * ((calls[0] - 1) // 120 % 3)  # for some pairs on end, as by another process
+            now[0] += n * seconds * slowing * disturbed
             return ()
 
         return of
 
-    clock = lambda: now[0]
     runs = {"same": run(0.010), "slower": run(0.011), "half": run(0.005)}
-    found = speed.ratios(run(0.010), runs, 100, clock)
+    found = speed.ratios(run(0.010), runs, 100, lambda: now[0])
     assert found == pytest.approx({"same": 1.0, "slower": 1.1, "half": 0.5}, rel=0.01)
 
 
