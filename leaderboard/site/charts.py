@@ -219,7 +219,7 @@ def strips(name: str, overview: Overview, styles: Mapping[str, str]) -> Markup |
         scale = around([*values, 100 * min(max(table.floor, 0.0), 1.0)], start, start + span)
         scales.append(scale)
         parts.append(element("text", cropped(table.task, int(span / 7)), x=at(start), y=16, class_="panel"))
-        parts.append(list(x_axis(scale, top, bottom, ticks=linear_ticks(scale.low, scale.high, 3))))
+        parts.append(list(x_axis(scale, top, bottom, ticks=linear_ticks(scale.low, scale.high, 4))))
         parts.append(floor_line(scale, table.floor, top - 4, bottom, "floor"))
     width = left + count * (span + gap) + 10
     for line, (place, (entry, label)) in enumerate(lines):
