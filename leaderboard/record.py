@@ -237,8 +237,11 @@ def checker(kind: Any) -> Callable[[Any], str | None]:
     elif kind is float:
         fits = lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max
         name = "float"
+    elif kind is int:
+        fits = lambda value: type(value) is int and abs(value) < 1 << 63  # what floats and other languages can hold
+        name = "int of 64 bits"
     else:
-        fits = lambda value: isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+        fits = lambda value: isinstance(value, kind)
         name = kind.__name__
     return lambda value: None if fits(value) else f" is {value!r:.200}, not {name}"
 

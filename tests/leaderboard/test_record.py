@@ -148,6 +148,8 @@ def test_numbers_without_an_end_in_json(tmp_path):
     for number in ("1e999", "-1e999", "1" * 400):
         raw = json.dumps(changed(RECORD, "seeds.0.test.loss", "HERE")).replace('"HERE"', number)
         refused(put(tmp_path, raw), "record.seeds.0.test.loss")
+    for path in ("parameters", "measured.memory_bytes.step", "seeds.0.step"):
+        refused(put(tmp_path, changed(RECORD, path, 10**400)), f"record.{path}")
 
 
 @pytest.mark.parametrize("schema", [0, -1, "1", None, [1]])
