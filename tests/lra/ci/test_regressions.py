@@ -2,19 +2,18 @@
 
 import contextlib
 import itertools
-from pathlib import Path
 
 import pytest
 
-from lra import environment, extension
+from lra import environment
 from lra.ci import measure, speed
 from lra.ci.baseline import BUDGET
 from lra.ci.compare import Now, compare
 from lra.ci.measure import Work
 from lra.ci.quantities import QUANTITIES, compilers
-from lra.models.attention import VARIANTS
 
-PLANTED = Path(__file__).with_name("planted.py")
+from .conftest import PLANTED
+
 SMALL = {
     **BUDGET,
     "bindings": [
@@ -34,18 +33,14 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    """The variants of planted.py, the small task prepared, and what is measured of the sound one."""
+def planted(tmp_path_factory, registered):
+    """The small task prepared, and what is measured of the sound variant."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRA_HOME", str(tmp_path_factory.mktemp("home")))
-        before = set(VARIANTS)
-        extension.load(PLANTED)
         work = Work(["gated"], SMALL, (), (), workers=1)
         data = measure.prepare(work)
         found = measure.all_but_time(work, lambda count: None)["gated"]
         yield data, found
-        for name in set(VARIANTS) - before:
-            del VARIANTS[name]
 
 
 def failing(planted, name="gated", overrides=(), parts=tuple(QUANTITIES)):
