@@ -13,7 +13,7 @@ from lra import environment
 from lra.bench.variants import BASE
 from lra.ci import speed
 from lra.ci.baseline import SCHEMA, Baseline, Budget, Measured
-from lra.ci.compare import Failure, Now, differing, flat, slower
+from lra.ci.compare import PARTS, Failure, Now, differing, flat, slower
 from lra.ci.quantities import QUANTITIES, compilers, plan_of
 from lra.errors import UserError
 from lra.progress import Display
@@ -63,7 +63,7 @@ def for_baseline(work: Work, advance: Advance) -> Baseline:
         "compilers": compilers(),
         "budget": work.budget,
         "data_sha256": data_sha256,
-        "variants": {name: cast(Measured, found[name]) for name in sorted(found)},
+        "variants": {name: cast(Measured, {part: found[name][part] for part in PARTS}) for name in sorted(found)},
     }
 
 
