@@ -209,7 +209,7 @@ function setUpSheets(sections) {
     sheets.get(current).settle(row ? Infinity : AT_ONCE);
     for (const other of document.querySelectorAll("tr.target")) other.classList.remove("target");
     row?.classList.add("target");
-    row?.scrollIntoView({ block: "center" });
+    if (row) target.scrollIntoView(); // Chromium does so by itself, Firefox has been there before the row was
   }
 
   addEventListener("hashchange", route);
