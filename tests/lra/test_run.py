@@ -157,7 +157,7 @@ def test_a_seed_that_diverges_ends_alone_and_the_record_says_so(home, tmp_path):
     assert record["status"] == "diverged"
     assert {seed["status"] for seed in record["seeds"]} == {"diverged"}
     assert all(0 < seed["step"] < 20 and seed["test"] is None for seed in record["seeds"])
-    table = lra("leaderboard", "--results", tmp_path)
+    table = lra("leaderboard", "build", "--results", tmp_path)
     assert "2 of 2 seeds diverged" in table.stdout
 
 
