@@ -63,7 +63,7 @@ test: $(VENV)/dev
 
 # The newest JAX needs Python 3.12. A wheel and not a link: the links are the other environment's. Models and harness
 # are what touches JAX; the checks compare every variant with its oracle and count its parameters, more sizes of that and
-# the recipes are left to the other one, as are the gate and the submissions, which ask JAX nothing of their own.
+# the recipes are left to the other one, as are the gate and the submissions, which stand on what is tested here.
 test-new: $(VENV)/dev
 	@test -x $(NEW)/bin/python || { echo "setting up $(NEW) with $(PYTHON_NEW)"; $(PYTHON_NEW) -m venv $(NEW) && $(NEW)/bin/pip install --quiet --upgrade pip; }
 	@rm -rf build/wheel && $(VENV)/bin/python -m build --wheel --outdir build/wheel . >/dev/null

@@ -238,7 +238,7 @@ def right_answers(row: Row) -> dict[int, Bool[np.ndarray, " examples"]]:
         labels = record["task"]["test_labels"]
         for seed in record["seeds"]:
             if labels and seed["predictions"]:
-                found.setdefault(seed["seed"], unpack(seed["predictions"], "p") == unpack(labels, "l"))
+                found.setdefault(seed["seed"], unpack(seed["predictions"], "predictions") == unpack(labels, "labels"))
     return found
 
 

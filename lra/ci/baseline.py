@@ -1,11 +1,11 @@
 """The baseline: one JSON file, made to be committed, with all that a comparison needs. Nothing in it is executed."""
 
-import ast
 import json
 import re
 from pathlib import Path
 from typing import Any, TypedDict
 
+from lra.bindings import SCHEDULES, literal
 from lra.errors import UsageError, UserError
 from lra.files import write_atomically
 from lra.leaderboard.record import misfit
@@ -132,8 +132,8 @@ def plain(binding: str) -> bool:
     """Whether a gin binding sets a parameter to a number, a text, or a list of such."""
     found = BINDING.fullmatch(binding.strip())
     try:
-        return found is not None and "\n" not in binding and ast.literal_eval(found["value"]) is not found
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return found is not None and "\n" not in binding and literal(binding, found["value"]) not in SCHEDULES
+    except UserError:
         return False
 
 
