@@ -19,6 +19,7 @@ from lra.leaderboard.statistics import Interval
 from lra.leaderboard.tracks import FIVE, SIX, TRACKS, breaches
 
 REFERENCE = "transformer"
+RightAnswers = dict[int, Bool[np.ndarray, " examples"]]  # by seed: which test examples it got right
 
 
 class Comparison(NamedTuple):
@@ -231,7 +232,7 @@ def hardware_of(record: Record) -> str:
     return str(name)[:80]
 
 
-def right_answers(row: Row) -> dict[int, Bool[np.ndarray, " examples"]]:
+def right_answers(row: Row) -> RightAnswers:
     """Of each seed, which test examples it got right; of those seeds whose predictions were kept."""
     found: dict[int, np.ndarray] = {}
     for record in row.records:
@@ -242,6 +243,22 @@ def right_answers(row: Row) -> dict[int, Bool[np.ndarray, " examples"]]:
     return found
 
 
+class Paired(NamedTuple):
+    """Two rows on the seeds that both have: differences of accuracy, ours less theirs, and `statistics.paired`."""
+
+    by_seed: list[float]
+    p: float
+
+
+def paired(ours: RightAnswers, theirs: RightAnswers) -> Paired | None:
+    """What the test examples say of two rows; None if they have no seed in common."""
+    both = sorted(ours.keys() & theirs.keys())
+    if not both:
+        return None
+    a, b = (np.stack([right[seed] for seed in both]) for right in (ours, theirs))
+    return Paired((a.mean(1) - b.mean(1)).tolist(), statistics.paired(a, b))
+
+
 def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
     """The rows with their comparison with the base; p-values are corrected for the number of rows compared."""
     if base is None:
@@ -250,9 +267,8 @@ def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
     found: dict[int, Comparison] = {}
     for number, row in enumerate(rows):
         ours = {} if row is base else right_answers(row)
-        if both := sorted(ours.keys() & theirs.keys()):
-            a, b = (np.stack([right[seed] for seed in both]) for right in (ours, theirs))
-            found[number] = Comparison(float(a.mean() - b.mean()), statistics.paired(a, b), len(both))
+        if pair := paired(ours, theirs):
+            found[number] = Comparison(float(np.mean(pair.by_seed)), pair.p, len(pair.by_seed))
     corrected = statistics.holm([comparison.p for comparison in found.values()])
     for number, p in zip(found, corrected):
         found[number] = found[number]._replace(p=round(p, 6))  # the last bits differ from machine to machine

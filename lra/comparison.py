@@ -7,7 +7,7 @@ import numpy as np
 
 from lra.errors import UsageError
 from lra.leaderboard import statistics
-from lra.leaderboard.board import Row, bindings, label, right_answers, row_of
+from lra.leaderboard.board import Row, bindings, label, paired, right_answers, row_of
 from lra.leaderboard.record import Record
 from lra.leaderboard.statistics import ALPHA, Interval
 
@@ -71,12 +71,9 @@ def compare(a: Row, b: Row) -> Comparison:
             f"A and B ran on different data of {ours['name']} ({ours['data_sha256'][:12]} and "
             f"{theirs['data_sha256'][:12]}); run one of them again on the other's"
         )
-    right_a, right_b = right_answers(a), right_answers(b)
-    if both := sorted(right_a.keys() & right_b.keys()):
-        stacked_a, stacked_b = (np.stack([right[seed] for seed in both]) for right in (right_a, right_b))
-        by_seed = stacked_b.mean(1) - stacked_a.mean(1)
-        p = statistics.paired(stacked_b, stacked_a)
-        return Comparison(a, b, statistics.interval(by_seed.tolist()), p, "paired", count(len(both), "seed"))
+    if pair := paired(right_answers(b), right_answers(a)):
+        seeds = count(len(pair.by_seed), "seed")
+        return Comparison(a, b, statistics.interval(pair.by_seed), pair.p, "paired", seeds)
     seeds = f"{count(len(a.accuracy), 'seed')} of A, {len(b.accuracy)} of B"
     if min(len(a.accuracy), len(b.accuracy)) > 1:
         difference, p = statistics.welch([*b.accuracy.values()], [*a.accuracy.values()])
