@@ -31,9 +31,3 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names) or 'none'}"
     return UsageError(f"no {what} is called '{name}'; {hint}")
-
-
-def one_line(error: UserError) -> UserError:
-    """The error without what gin adds when it passes through a configurable: a text, and a type of gin's own."""
-    kind = UsageError if isinstance(error, UsageError) else UserError
-    return kind(str(error).splitlines()[0])

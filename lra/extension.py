@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lra.errors import UsageError, UserError
+from lra.files import sha256
 from lra.models.attention import VARIANTS
 
 GROUP = "lra.attention"  # of entry points; each names a module that registers variants
-_file_of: dict[str, Path] = {}  # variant name to the file that registered it
+_loaded: dict[Path, tuple[str, list[str]]] = {}  # of each file: the hash of its text, and what it registered
 
 
 def load_all(paths: Iterable[Path]) -> None:
@@ -27,18 +28,16 @@ def load_installed() -> None:
     One that fails is said to on standard error: it must not stop a run of another variant.
     """
     for point in importlib.metadata.entry_points(group=GROUP):
-        before = set(VARIANTS)
         try:
             point.load()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             package = point.dist.name if point.dist else "?"
             print(f"lra: variants of package {package} ({point.value}) are left out: {reason}", file=sys.stderr)
-        _file_of.update({name: Path(VARIANTS[name].file) for name in VARIANTS if name not in before})
 
 
 def load(path: Path) -> list[str]:
-    """Runs a file; returns the names of the variants that it registered.
+    """Runs a file; returns the names of the variants that it registered. A file that has not changed runs once.
 
     Raises:
       UserError: the file is not there, raises, or registers nothing; names the file and the line.
@@ -46,7 +45,27 @@ def load(path: Path) -> list[str]:
     path = path.resolve()
     if not path.is_file():
         raise UserError(f"--import {path}: there is no such file")
+    digest = sha256(path)
+    known, names = _loaded.get(path, ("", []))
+    if known == digest and all(name in VARIANTS for name in names):
+        return names
+    for name in names:
+        VARIANTS.pop(name, None)
     before = set(VARIANTS)
+    run(path)
+    new = [name for name in VARIANTS if name not in before]
+    if not new:
+        raise UserError(f'--import {path} registers no variant; decorate one with @register_attention("name")')
+    _loaded[path] = digest, new
+    return new
+
+
+def run(path: Path) -> None:
+    """Runs a file as a module.
+
+    Raises:
+      UserError: it raised; names the line.
+    """
     spec = importlib.util.spec_from_file_location(f"lra_import_{path.stem}", path)
     assert spec
     assert spec.loader
@@ -63,23 +82,3 @@ def load(path: Path) -> list[str]:
         kind = UsageError if isinstance(error, UsageError) else UserError
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         raise kind(f"--import {path}, line {line}: {reason}".splitlines()[0]) from error
-    new = [name for name in VARIANTS if name not in before]
-    if not new:
-        raise UserError(f'--import {path} registers no variant; decorate one with @register_attention("name")')
-    _file_of.update(dict.fromkeys(new, path))
-    return new
-
-
-def source_of(variant: str) -> str | None:
-    """The file that a variant came from; None for the project's own.
-
-    Raises:
-      UserError: it cannot be read as UTF-8 any more.
-    """
-    if variant not in _file_of:
-        return None
-    path = _file_of[variant]
-    try:
-        return path.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}, from which '{variant}' came, cannot be read as UTF-8 ({error})") from error

@@ -1,53 +1,100 @@
-"""AdamW and the learning-rate schedules of LRA's configurations."""
+"""Optimisers and learning-rate schedules. A new one is a class here and an entry in `lra.sections`."""
 
-from collections.abc import Callable
+import dataclasses
 
-import gin
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-Schedule = Callable[[Int[Array, ""]], Float[Array, ""]]
+from lra.errors import UsageError
 
 
-@gin.configurable("rsqrt")
-def rsqrt(base: float = 0.05, warmup: int = 1000) -> Schedule:
-    """base min(1, step / warmup) / sqrt(max(step, warmup)), LRA's "constant * linear_warmup * rsqrt_decay"."""
-    return lambda step: base * jnp.minimum(1.0, step / warmup) / jnp.sqrt(jnp.maximum(step, warmup))
+class Schedule:
+    """A learning rate as a function of the step; subclasses are frozen dataclasses of its parameters."""
+
+    def __call__(self, step: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
+        raise NotImplementedError
 
 
-@gin.configurable("cosine")
-def cosine(base: float = 1e-3, warmup: int = 100, cycle: int = gin.REQUIRED) -> Schedule:
+class Optimizer:
+    """An optimiser's parameters; subclasses are frozen dataclasses.
+
+    Attributes:
+      learning_rate: the schedule, which the log shows beside the loss.
+    """
+
+    learning_rate: Schedule
+
+    def transform(self) -> optax.GradientTransformation:
+        """The optimiser itself."""
+        raise NotImplementedError
+
+
+def at_least_one(section: str, **steps: int) -> None:
+    for name, value in steps.items():
+        if value < 1:
+            raise UsageError(f"{section}.{name} = {value} is not at least 1 step")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rsqrt(Schedule):
+    """base min(1, step / warmup) / sqrt(max(step, warmup)), LRA's "constant * linear_warmup * rsqrt_decay".
+
+    Attributes:
+      base: the factor in front; the highest rate is base / sqrt(warmup).
+      warmup: steps over which the rate rises linearly.
+    """
+
+    base: float = 0.05
+    warmup: int = 1000
+
+    def __post_init__(self) -> None:
+        at_least_one("rsqrt", warmup=self.warmup)
+
+    def __call__(self, step: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
+        return self.base * jnp.minimum(1.0, step / self.warmup) / jnp.sqrt(jnp.maximum(step, self.warmup))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cosine(Schedule):
     """Linear warm-up to `base`, then half a cosine over each `cycle` steps: LRA's "... * cosine_decay".
 
     0.5 (1 + cos(pi ((step - warmup) / cycle mod 1))), the factor being 1 during the warm-up.
+
+    Attributes:
+      base: the highest rate.
+      warmup: steps over which the rate rises linearly.
+      cycle: steps from the highest rate to 0.
     """
 
-    def schedule(step: Int[Array, ""]) -> Float[Array, ""]:
-        progress = jnp.maximum(0.0, (step - warmup) / cycle)
-        return base * jnp.minimum(1.0, step / warmup) * 0.5 * (1.0 + jnp.cos(jnp.pi * (progress % 1.0)))
+    base: float = 1e-3
+    warmup: int = 100
+    cycle: int
 
-    return schedule
+    def __post_init__(self) -> None:
+        at_least_one("cosine", warmup=self.warmup, cycle=self.cycle)
+
+    def __call__(self, step: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
+        progress = jnp.maximum(0.0, (step - self.warmup) / self.cycle)
+        return self.base * jnp.minimum(1.0, step / self.warmup) * 0.5 * (1.0 + jnp.cos(jnp.pi * (progress % 1.0)))
 
 
-@gin.configurable("adamw")
-def adamw(
-    learning_rate: Schedule = gin.REQUIRED,
-    b1: float = 0.9,
-    b2: float = 0.98,
-    eps: float = 1e-9,
-    weight_decay: float = 0.0,
-    clip: float | None = None,
-) -> tuple[optax.GradientTransformation, Schedule]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdamW(Optimizer):
     """AdamW as LRA has it: p -= lr (adam + weight_decay p) for all parameters (Loshchilov & Hutter 2019, 1711.05101).
 
-    Args:
+    Attributes:
+      b1, b2, eps: Adam's decay rates and the number added to its denominator.
       clip: the global gradient norm above which gradients are scaled down; None never does.
-
-    Returns:
-      the optimiser, and the schedule alone for the log.
     """
-    optimizer = optax.adamw(learning_rate, b1, b2, eps, weight_decay=weight_decay)
-    if clip is not None:
-        optimizer = optax.chain(optax.clip_by_global_norm(clip), optimizer)
-    return optimizer, learning_rate
+
+    learning_rate: Schedule
+    b1: float = 0.9
+    b2: float = 0.98
+    eps: float = 1e-9
+    weight_decay: float = 0.0
+    clip: float | None = None
+
+    def transform(self) -> optax.GradientTransformation:
+        adamw = optax.adamw(self.learning_rate, self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
+        return adamw if self.clip is None else optax.chain(optax.clip_by_global_norm(self.clip), adamw)

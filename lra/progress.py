@@ -65,6 +65,12 @@ class Bar:
             self.last_line = now
 
 
+def silent_bar(name: str, total: int) -> Bar:
+    """A bar that shows nothing, for callers without a terminal to draw in."""
+    display = Display(quiet=True)
+    return Bar(display.rows, display.console, name, total, None)
+
+
 class Display:
     """Rows of progress on standard error, so that standard output stays clean for a script."""
 

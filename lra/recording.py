@@ -9,6 +9,7 @@ import numpy as np
 from lra import environment
 from lra.leaderboard.predictions import pack
 from lra.leaderboard.record import SCHEMA, CurveLine, Measured, Record, SeedResult, Status
+from lra.model_tree import ModelTree
 from lra.plan import Plan
 from lra.tasks.prepared import Prepared
 
@@ -20,11 +21,14 @@ class Outcome:
     """What a run came to; the defaults are those of one that failed before it came to anything.
 
     Attributes:
+      tree: of the train state.
       steps, seconds: timed ones.
       step_bytes: what the compiled step needs of the device's memory.
+      peak_bytes: the highest use of the device's memory during this run; None where that is not known.
     """
 
     status: Status
+    tree: ModelTree
     error: str | None = None
     seeds: list[SeedResult] = dataclasses.field(default_factory=list)
     curve: list[CurveLine] = dataclasses.field(default_factory=list)
@@ -32,12 +36,32 @@ class Outcome:
     seconds: float = 0.0
     compile_seconds: float = 0.0
     step_bytes: int = 0
+    peak_bytes: int | None = None
+
+
+class PeakMemory:
+    """The highest use of the device's memory from here on.
+
+    A device tells the highest use of the whole process. Only where that has risen it is known to be of this run.
+    """
+
+    def __init__(self) -> None:
+        self.before = self.highest()
+
+    def highest(self) -> int | None:
+        stats = jax.devices()[0].memory_stats() or {}
+        return stats.get("peak_bytes_in_use")
+
+    def of_this_run(self) -> int | None:
+        """In bytes; None if the device does not tell, or an earlier run of this process used more."""
+        now = self.highest()
+        return now if now is not None and now > (self.before or 0) else None
 
 
 def measured(outcome: Outcome) -> Measured:
     memory = {"step": outcome.step_bytes}
-    if (stats := jax.devices()[0].memory_stats()) and "peak_bytes_in_use" in stats:
-        memory["peak"] = stats["peak_bytes_in_use"]
+    if outcome.peak_bytes is not None:
+        memory["peak"] = outcome.peak_bytes
     return {
         "steps_per_second": outcome.steps / outcome.seconds if outcome.seconds else None,
         "train_seconds": outcome.seconds,
@@ -72,13 +96,13 @@ def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
             "name": plan.variant.name,
             "version": plan.variant.version,
             "paper": plan.variant.paper,
-            "source_sha256": plan.source_sha256,
-            "source": plan.variant_source,
+            "source_sha256": plan.variant.source_sha256,
+            "source": plan.variant.source,
         },
-        "protocol": {"name": plan.protocol, "overrides": list(plan.overrides)},
+        "protocol": {"name": plan.spec.protocol, "overrides": list(plan.spec.overrides)},
         "config": plan.config,
         "config_sha256": plan.config_sha256,
-        "parameters": plan.parameters,
+        "parameters": outcome.tree.parameters,
         "selection": SELECTION[plan.train.select],
         "seeds": outcome.seeds,
         "curve": outcome.curve,

@@ -21,10 +21,10 @@ from lra.leaderboard.statistics import Interval
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, bind, completed, drafted, prepare_command
 from lra.progress import Display
-from lra.run import execute
 from lra.tasks import TASKS
 from lra.tasks.prepared import Prepared, folder_of, load, prepare
 from lra.tasks.task import fields_of
+from lra.trainer import execute
 
 
 class Verdict(NamedTuple):

@@ -11,6 +11,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
+from lra.errors import UserError
+from lra.model_tree import model_tree
 from lra.models.encoder import begin_step
 from lra.plan import Plan
 from lra.tasks import Split
@@ -19,7 +21,7 @@ Tree = Any
 jax.tree_util.register_dataclass(Split, data_fields=["inputs", "lengths", "labels"], meta_fields=[])
 
 
-class SeedState(NamedTuple):
+class TrainState(NamedTuple):
     """What one seed carries from step to step; in a run each leaf has an axis of seeds in front.
 
     Attributes:
@@ -45,33 +47,34 @@ class Best(NamedTuple):
     step: Int[Array, ""]
 
 
-class Machine(NamedTuple):
+class StepFunctions(NamedTuple):
     """The functions of a plan, pure and over all seeds at once.
 
     Attributes:
-      init: s seeds -> SeedState.
-      run: (state, keys [s], first step, number of steps n, rows [n or more, s, batch], train split) -> SeedState.
+      init: s seeds -> TrainState; raises UserError if the model that was built is not the plan's.
+      run: (state, keys [s], first step, number of steps n, rows [n or more, s, batch], train split) -> TrainState.
       evaluate: (params, buffers, split) -> loss [s, examples] and prediction [s, examples], each example once.
     """
 
-    init: Callable[..., SeedState]
-    run: Callable[..., SeedState]
+    init: Callable[..., TrainState]
+    run: Callable[..., TrainState]
     evaluate: Callable[..., tuple[Array, Array]]
 
 
-def machine(plan: Plan) -> Machine:
+def step_functions(plan: Plan) -> StepFunctions:
     """The pure functions behind a plan's model."""
 
     def split_model(model: nnx.Module) -> tuple[Any, Tree, Tree, Tree]:
         return nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[return-value]
 
+    optimizer = plan.train.optimizer.transform()
     # every step reseeds the random streams: they are no state, only their places are needed
     some = plan.model(nnx.Rngs(params=0, dropout=0))
     train_graph, _, streams, _ = split_model(some)
     some.eval()
     eval_graph = split_model(some)[0]
 
-    def init(seeds: Sequence[int]) -> SeedState:
+    def init(seeds: Sequence[int]) -> TrainState:
         # not compiled: the few operations are the same for all variants, and cached one by one
         def params_and_buffers(seed: int) -> tuple[Tree, Tree]:
             params_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
@@ -79,10 +82,11 @@ def machine(plan: Plan) -> Machine:
             return params, buffers
 
         params, buffers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(params_and_buffers, seeds))
+        hold_to_plan(plan, params, buffers)
         zeros = jnp.zeros(len(seeds), jnp.int32)
-        return SeedState(params, buffers, jax.vmap(plan.optimizer.init)(params), zeros - 1, zeros.astype(float), zeros)
+        return TrainState(params, buffers, jax.vmap(optimizer.init)(params), zeros - 1, zeros.astype(float), zeros)
 
-    def step_of_seed(state: SeedState, key: Key[Array, ""], step: Int[Array, ""], batch: Split) -> SeedState:
+    def step_of_seed(state: TrainState, key: Key[Array, ""], step: Int[Array, ""], batch: Split) -> TrainState:
         model = nnx.merge(train_graph, state.params, streams, state.buffers, copy=True)
         begin_step(model, jax.random.fold_in(key, step), step)
         _, params, rng, buffers = split_model(model)
@@ -94,12 +98,12 @@ def machine(plan: Plan) -> Machine:
             return loss, ((logits.argmax(-1) == batch.labels).sum(), split_model(model)[3])
 
         (loss, (correct, buffers)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
-        updates, optimizer = plan.optimizer.update(gradients, state.optimizer, params)
+        updates, moments = optimizer.update(gradients, state.optimizer, params)
         fresh = step % plan.train.log_every == 0
-        new = SeedState(
+        new = TrainState(
             params=optax.apply_updates(params, updates),
             buffers=buffers,
-            optimizer=optimizer,
+            optimizer=moments,
             diverged_at=state.diverged_at,
             loss=jnp.where(fresh, 0, state.loss) + loss,
             correct=jnp.where(fresh, 0, state.correct) + correct,
@@ -109,10 +113,10 @@ def machine(plan: Plan) -> Machine:
         return jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, frozen)
 
     def run(
-        state: SeedState, keys: Key[Array, " seeds"], first: Int[Array, ""], count: Int[Array, ""],
+        state: TrainState, keys: Key[Array, " seeds"], first: Int[Array, ""], count: Int[Array, ""],
         rows: Int[Array, "steps seeds batch"], train: Split,
-    ) -> SeedState:  # fmt: skip
-        def body(index: Int[Array, ""], state: SeedState) -> SeedState:
+    ) -> TrainState:  # fmt: skip
+        def body(index: Int[Array, ""], state: TrainState) -> TrainState:
             batches = jax.tree.map(lambda column: column[rows[index]], train)
             return jax.vmap(step_of_seed, in_axes=(0, 0, None, 0))(state, keys, first + index, batches)
 
@@ -138,10 +142,28 @@ def machine(plan: Plan) -> Machine:
         join = lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)[:, :size]
         return join(loss), join(prediction)
 
-    return Machine(init, run, evaluate)
+    return StepFunctions(init, run, evaluate)
 
 
-def keep_best(best: Best, state: SeedState, accuracy: Float[Array, " seeds"], step: Int[Array, ""]) -> Best:
+def hold_to_plan(plan: Plan, params: Tree, buffers: Tree) -> None:
+    """The last line of defence against a record that says something else than what is trained: it counts.
+
+    Args:
+      params, buffers: of a train state, with an axis of seeds in front.
+
+    Raises:
+      UserError: they are not those of the plan's model; says both numbers.
+    """
+    built = model_tree(params, buffers, seed_axis=True)
+    if built != plan.tree:
+        raise UserError(
+            f"{plan.variant.name} on {plan.task.name}: the plan's model has {plan.tree.parameters:,} parameters (tree "
+            f"{plan.tree.sha256[:12]}), the one that was built {built.parameters:,} (tree {built.sha256[:12]}); "
+            "nothing was trained. Does the variant depend on anything but its arguments?"
+        )
+
+
+def keep_best(best: Best, state: TrainState, accuracy: Float[Array, " seeds"], step: Int[Array, ""]) -> Best:
     """Replaces the kept parameters of those seeds that have become better."""
     better = (accuracy > best.accuracy) & (state.diverged_at < 0)
 

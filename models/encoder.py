@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,6 @@ POOLING = ("mean", "cls", "first")
 POSITIONS = ("sinusoidal", "learned", "none")
 
 
-@gin.configurable("encoder")
 @dataclasses.dataclass(frozen=True)
 class EncoderConfig:
     """Sizes of the encoder.
@@ -78,12 +76,14 @@ class MLP(nnx.Module):
 class Block(nnx.Module):
     """x + attention(LN(x)), then x + MLP(LN(x))."""
 
-    def __init__(self, config: EncoderConfig, variant: Variant, max_length: int, layer: int, rngs: nnx.Rngs):
+    def __init__(
+        self, config: EncoderConfig, variant: Variant, max_length: int, layer: int, rngs: nnx.Rngs, options: Any = None
+    ):
         rate = config.attention_dropout
         shape = Shape(config.dim, config.qkv_dim, config.heads, max_length, rate, layer, config.layers)
         self.norm_attention = nnx.LayerNorm(config.dim, rngs=rngs)
         self.variant = variant
-        self.attention: Any = variant.build(shape, rngs)
+        self.attention: Any = variant.build(shape, rngs, options)
         self.drop = nnx.Dropout(config.dropout, rngs=rngs)
         self.norm_mlp = nnx.LayerNorm(config.dim, rngs=rngs)
         self.mlp = MLP(config, rngs)
@@ -101,9 +101,18 @@ class Encoder(nnx.Module):
 
     Args:
       max_length: tokens of the longest sequence of the task.
+      options: of the variant, an instance of `variant.options`; None for the defaults.
     """
 
-    def __init__(self, config: EncoderConfig, variant: Variant, vocab_size: int, max_length: int, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        config: EncoderConfig,
+        variant: Variant,
+        vocab_size: int,
+        max_length: int,
+        rngs: nnx.Rngs,
+        options: Any = None,
+    ):
         self.pool = config.pool
         self.max_length = max_length
         length = max_length + (config.pool == "cls")
@@ -114,7 +123,7 @@ class Encoder(nnx.Module):
         self.positions = nnx.Param(table(rngs.params(), (length, config.dim))) if learned else None
         self.sinusoids = config.positions == "sinusoidal"
         self.drop = nnx.Dropout(config.dropout, rngs=rngs)
-        self.blocks = nnx.List([Block(config, variant, length, layer, rngs) for layer in range(config.layers)])
+        self.blocks = nnx.List([Block(config, variant, length, layer, rngs, options) for layer in range(config.layers)])
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
 
     def __call__(self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]) -> Float[Array, "batch dim"]:
@@ -153,8 +162,9 @@ class Classifier(nnx.Module):
         max_length: int,
         num_classes: int,
         rngs: nnx.Rngs,
+        options: Any = None,
     ):
-        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs)
+        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs, options)
         self.hidden = nnx.Linear(config.dim, config.mlp_dim, rngs=rngs)
         self.out = nnx.Linear(config.mlp_dim, num_classes, rngs=rngs)
 

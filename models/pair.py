@@ -1,8 +1,8 @@
 """The model for pairs of documents: one encoder for both, and LRA's head on what it makes of them."""
 
 import dataclasses
+from typing import Any
 
-import gin
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
@@ -14,7 +14,6 @@ from lra.models.encoder import Encoder, EncoderConfig
 INTERACTIONS = {"concat": 2, "nli": 4}  # and how many vectors the head reads
 
 
-@gin.configurable("pair")
 @dataclasses.dataclass(frozen=True)
 class PairConfig:
     """How the vectors a and b of two documents meet.
@@ -43,9 +42,10 @@ class PairClassifier(nnx.Module):
         max_length: int,
         num_classes: int,
         rngs: nnx.Rngs,
+        options: Any = None,
     ):
         self.interaction = pair.interaction
-        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs)
+        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs, options)
         self.hidden = nnx.Linear(INTERACTIONS[pair.interaction] * config.dim, config.mlp_dim, rngs=rngs)
         self.half = nnx.Linear(config.mlp_dim, config.mlp_dim // 2, rngs=rngs)
         self.out = nnx.Linear(config.mlp_dim // 2, num_classes, rngs=rngs)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import gin
 import numpy as np
 from jaxtyping import Int, UInt8
 
@@ -26,7 +25,6 @@ RECORD = 1 + 3 * SIDE**2  # bytes: the label, then the red, green and blue plane
 BLOCK = 1000
 
 
-@gin.configurable("image")
 @dataclass(frozen=True)
 class Image(Sized):
     """CIFAR-10 in grey levels 0 to 255; `validation` are the last of the training images."""

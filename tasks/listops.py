@@ -13,7 +13,6 @@ import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import gin
 import numpy as np
 from jaxtyping import Int
 
@@ -31,7 +30,6 @@ PUBLISHED = "storage.googleapis.com/long-range-arena/lra_release.gz, folder list
 BARREN_CHUNKS = 64  # this many in a row without a new tree: there are no more
 
 
-@gin.configurable("listops")
 @dataclasses.dataclass(frozen=True)
 class ListOps(Sized):
     """Parameters of the data; the defaults are LRA's. Sizes are in examples, lengths in tokens."""

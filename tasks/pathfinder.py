@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gin
 import numpy as np
 
 from lra.tasks import pathfinder_files
@@ -21,7 +20,6 @@ from lra.tasks.pictures import as_characters
 from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
 
 
-@gin.configurable("pathfinder")
 @dataclass(frozen=True)
 class Pathfinder(Sized):
     """A Pathfinder data set; the defaults are LRA's pathfinder32. Distances are in pixels."""
@@ -88,7 +86,6 @@ class Pathfinder(Sized):
         return deal(self, pathfinder_files.read(self, folder, workers, warn))
 
 
-@gin.configurable("pathfinder64")
 @dataclass(frozen=True)
 class Pathfinder64(Pathfinder):
     """LRA's pathfinder64."""
@@ -104,7 +101,6 @@ class Pathfinder64(Pathfinder):
     paddle_contrast: float = 1.0
 
 
-@gin.configurable("pathx")
 @dataclass(frozen=True)
 class PathX(Pathfinder64):
     """LRA's pathfinder128."""
@@ -118,7 +114,6 @@ class PathX(Pathfinder64):
     snake_contrast: float = 0.9
 
 
-@gin.configurable("pathx256")
 @dataclass(frozen=True)
 class PathX256(Pathfinder64):
     """LRA's pathfinder256."""
@@ -180,6 +175,7 @@ PATHX = make_task(
     "pathx",
     summary="Pathfinder at 128 x 128",
     source=PathX,
+    unlearnt=0.5,
     data_sha256="e380dc9487934e5af611bfcc6c6fb01ca77e9350784dcf8ccbac2f62ef410850",
 )
 PATHX256 = make_task(

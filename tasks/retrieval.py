@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import gin
 import numpy as np
 
 from lra.errors import UserError
@@ -25,7 +24,6 @@ BLOCK = 200
 LONGEST_LINE = 1 << 26  # bytes; a file without line ends is no reason to fill the memory
 
 
-@gin.configurable("retrieval")
 @dataclass(frozen=True)
 class Retrieval(Sized):
     """LRA's AAN pairs; each document is cut after `max_length` bytes."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import gin
 import numpy as np
 
 from lra.errors import UserError
@@ -50,7 +49,6 @@ class Synthetic(Sized):
         raise UserError("a synthetic stand-in is generated and not read from files; leave out --from")
 
 
-@gin.configurable("synthetic_text")
 @dataclass(frozen=True)
 class SyntheticText(Synthetic):
     """Made-up words, five of which are good or bad; the majority of the five is the label."""
@@ -70,7 +68,6 @@ class SyntheticText(Synthetic):
         return Split(*text.pad(texts, self.max_length), labels.astype(np.int32))
 
 
-@gin.configurable("synthetic_retrieval")
 @dataclass(frozen=True)
 class SyntheticRetrieval(Synthetic):
     """Pairs of documents of made-up words, a third of them on one of six topics; the label: is it the same?"""
@@ -92,7 +89,6 @@ class SyntheticRetrieval(Synthetic):
             yield among[word % len(among)].encode()
 
 
-@gin.configurable("synthetic_image")
 @dataclass(frozen=True)
 class SyntheticImage(Synthetic):
     """A bright disc on noise, in one of ten cells (two rows of five): which?"""
@@ -121,6 +117,7 @@ stand_in = partial(
 )
 SYNTHETIC_TEXT = stand_in(
     "synthetic_text",
+    stands_in_for="text",
     summary="stand-in for text: made-up words, are more of them good or bad?",
     source=SyntheticText,
     classes=text.TEXT.classes,
@@ -130,6 +127,7 @@ SYNTHETIC_TEXT = stand_in(
 )
 SYNTHETIC_RETRIEVAL = stand_in(
     "synthetic_retrieval",
+    stands_in_for="retrieval",
     summary="stand-in for retrieval: made-up words, is it one topic?",
     source=SyntheticRetrieval,
     classes=retrieval.RETRIEVAL.classes,
@@ -140,6 +138,7 @@ SYNTHETIC_RETRIEVAL = stand_in(
 )
 SYNTHETIC_IMAGE = stand_in(
     "synthetic_image",
+    stands_in_for="image",
     summary="stand-in for image: a disc in one of ten cells",
     source=SyntheticImage,
     classes=tuple(f"cell {index}" for index in range(10)),

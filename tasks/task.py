@@ -101,7 +101,7 @@ class Task:
     """Metadata of a task; the name and the version together fix what its examples are.
 
     Attributes:
-      source: makes the data's parameters; a gin configurable, so that a protocol can change them.
+      source: the class of the data's parameters; a section of the configuration, so that a protocol can change them.
       classes: the names of the labels 0, 1, ...
       vocab_size: rows of the token embedding.
       show: the tokens of one document as a person reads them.
@@ -111,12 +111,14 @@ class Task:
         us has seen the publisher's. If examples are generated, the publisher's files hold others, which are as good.
       documents: sequences an example has.
       picture: whether the tokens are the grey levels of a square image.
+      stands_in_for: the task in whose place it is run by protocols that use stand-ins; None for a task of its own.
+      unlearnt: the accuracy that a seed which learnt nothing counts in averages and ranks; None: what it scored.
     """
 
     name: str
     version: str
     summary: str
-    source: Callable[[], Source]
+    source: Callable[..., Source]
     classes: tuple[str, ...]
     vocab_size: int
     citation: str
@@ -127,6 +129,8 @@ class Task:
     data_sha256: str | None = None
     documents: int = 1
     picture: bool = False
+    stands_in_for: str | None = None
+    unlearnt: float | None = None
 
     @property
     def num_classes(self) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import gin
 import numpy as np
 from jaxtyping import Int
 
@@ -26,7 +25,6 @@ BLOCK = 1000
 RATINGS = {"neg": range(1, 5), "pos": range(7, 11)}
 
 
-@gin.configurable("text")
 @dataclass(frozen=True)
 class Text(Sized):
     """IMDb's reviews as bytes, cut after `max_length`; `validation` = 0 leaves all training reviews in `train`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from conftest import SMALL, bindings, lra
 
 from lra import template
-from lra.check import CHECKS
+from lra.checks import CHECKS
 from lra.models.attention import VARIANTS
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()

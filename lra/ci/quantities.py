@@ -13,14 +13,14 @@ import jax.numpy as jnp
 from lra import targets
 from lra.bench.variants import Steps
 from lra.budget import parameters_of
-from lra.check import check_variant
-from lra.check.growth import operations
+from lra.checks import check_variant
+from lra.checks.growth import operations
 from lra.ci.baseline import Budget, Program, Trained
 from lra.errors import UsageError
 from lra.plan import Plan, make_plan
 from lra.progress import Display
-from lra.run import Trainer
 from lra.tasks import prepared
+from lra.trainer import Trainer
 
 TRACED = "traced"  # the program before any compiler
 

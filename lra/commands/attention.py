@@ -15,13 +15,13 @@ from lra.files import write_atomically
 from lra.progress import Display
 
 if TYPE_CHECKING:
-    from lra.check import Result
+    from lra.checks import Result
 
 
 def variants(options: Namespace) -> int:
     from lra import extension
     from lra.budget import BUDGET, excess, parameters_of
-    from lra.check import status
+    from lra.checks import status
     from lra.models.attention import VARIANTS
 
     extension.load_all(options.imports)
@@ -54,7 +54,7 @@ def variants(options: Namespace) -> int:
 
 def check(options: Namespace) -> int:
     from lra import extension
-    from lra.check import CHECKS, status
+    from lra.checks import CHECKS, status
     from lra.models.attention import VARIANTS
     from lra.plan import bind
 
@@ -88,7 +88,7 @@ def check(options: Namespace) -> int:
 
 def checked(names: Sequence[str], options: Namespace, advance: Any) -> Iterator[tuple[str, "list[Result]"]]:
     """The results of each variant, in the order in which they are there."""
-    from lra.check import CHECKS, check_variant
+    from lra.checks import CHECKS, check_variant
 
     if len(names) == 1 or options.workers == 1:
         for name in names:
@@ -111,7 +111,7 @@ def load_in_worker(paths: Sequence[Path]) -> None:
 
 
 def as_json(name: str, results: "Sequence[Result]") -> dict[str, Any]:
-    from lra.check import CHECKS
+    from lra.checks import CHECKS
     from lra.models.attention import VARIANTS
 
     return {
@@ -129,7 +129,7 @@ def as_json(name: str, results: "Sequence[Result]") -> dict[str, Any]:
 
 def print_results(name: str, results: "Sequence[Result]") -> None:
     """Every check of one variant."""
-    from lra.check import CHECKS, status
+    from lra.checks import CHECKS, status
     from lra.models.attention import VARIANTS
 
     print(f"{name} ({VARIANTS[name].where})")
@@ -152,7 +152,7 @@ def print_findings(found: "dict[str, list[Result]]") -> None:
 
 def in_words(result: "Result") -> str:
     """What a check found, and what that means; nothing if it holds."""
-    from lra.check import CHECKS
+    from lra.checks import CHECKS
 
     details = "; ".join(result.details)
     if result.status == "fails":

@@ -15,8 +15,8 @@ def run(options: Namespace) -> int:
     from lra.leaderboard import store
     from lra.models.attention import VARIANTS
     from lra.plan import make_plan, task_of
-    from lra.run import execute
     from lra.tasks.prepared import load
+    from lra.trainer import execute
 
     extension.load_all(options.imports)
     announce(options, task_of(options.task, options.protocol))

@@ -3,7 +3,8 @@
 import importlib
 import pkgutil
 
-from lra.models.attention.registry import VARIANTS, Shape, Variant, register_attention
+from lra.models.attention.registry import VARIANTS, Variant, register_attention
+from lra.models.attention.shape import Shape
 
 __all__ = ["VARIANTS", "Shape", "Variant", "register_attention"]
 

@@ -6,7 +6,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.cosformer import oracle
 

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.oracles.fnet import oracle
 
 

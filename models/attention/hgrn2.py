@@ -5,7 +5,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.models.attention.multihead import merge_heads, projection, split_heads
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.hgrn2 import oracle
 

@@ -5,7 +5,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend
 from lra.models.oracles.linformer import oracle
 

@@ -7,7 +7,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.kernels.recurrence import bidirectional_state_space
 from lra.models.oracles.lru import oracle
 

@@ -10,7 +10,8 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.multihead import AttentionDropout
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.kernels.blocks import from_blocks, into_blocks
 from lra.models.kernels.pointwise import attend_pointwise
 from lra.models.kernels.recurrence import constant_convolution

@@ -1,16 +1,15 @@
 """The projections around a variant that works on heads."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from lra.models.attention.shape import Shape
 from lra.models.kernels.softmax import Dropout
-
-if TYPE_CHECKING:
-    from lra.models.attention.registry import Shape, Variant
 
 
 def projection(rows: int, columns: int, rngs: nnx.Rngs) -> nnx.Linear:
@@ -39,14 +38,37 @@ class AttentionDropout(nnx.Module):
         return Dropout(rate, rngs())
 
 
+@dataclasses.dataclass(frozen=True)
+class Core:
+    """A function of (q, k, v, mask) with its options. Two of the same function and options are equal, so that a
+    compiled program of one serves the other.
+    """
+
+    function: Callable[..., Array]
+    options: tuple[tuple[str, Any], ...]
+
+    def __hash__(self) -> int:
+        return hash((self.function, repr(self.options)))  # an option may be a list
+
+    def __call__(self, *inputs: Array, **more: Any) -> Array:
+        return self.function(*inputs, **dict(self.options), **more)
+
+
+class Checked(Protocol):
+    """What holds the outputs of a core to the shape and type of its inputs: a `Variant`."""
+
+    def like(self, x: Array, y: Any) -> Array: ...
+
+
 class MultiHead(nnx.Module):
     """Query, key, value and output projections without bias, as LRA's (Vaswani et al. 2017, section 3.2.2)."""
 
-    def __init__(self, core: Callable[..., Array], variant: "Variant", shape: "Shape", rngs: nnx.Rngs):
+    def __init__(self, core: Callable[..., Array], variant: Checked, shape: Shape, rngs: nnx.Rngs):
         self.q, self.k, self.v = (projection(shape.dim, shape.qkv_dim, rngs) for _ in "qkv")
         self.out = projection(shape.qkv_dim, shape.dim, rngs)
         self.core, self.variant, self.heads = core, variant, shape.heads
-        self.takes_dropout = "dropout" in inspect.signature(core).parameters
+        function = core.function if isinstance(core, Core) else core
+        self.takes_dropout = "dropout" in inspect.signature(function).parameters
         self.dropout = AttentionDropout(shape.dropout, rngs)
 
     def __call__(

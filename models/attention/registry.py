@@ -1,18 +1,22 @@
 """The registry of attention variants and what a variant may look like."""
 
 import dataclasses
+import hashlib
 import inspect
+import linecache
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-import gin
 import jax
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError, UserError
-from lra.models.attention.multihead import MultiHead
+from lra.models.attention.multihead import Core, MultiHead
+from lra.models.attention.options import options_dict, options_type
+from lra.models.attention.shape import Shape
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -23,54 +27,22 @@ FORMS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    """The sizes that a variant is built for.
-
-    Attributes:
-      dim: width of the tokens that are mixed.
-      qkv_dim: width of queries, keys and values over all heads.
-      max_length: tokens of the longest sequence, the [CLS] token included.
-      dropout: rate at which attention probabilities are dropped, for variants that have any.
-      layer, layers: which layer of how many this is, from 0; 0 of 1 for a variant not registered as `by_layer`.
-
-    Raises:
-      UsageError: the heads do not divide the width.
-    """
-
-    dim: int
-    qkv_dim: int
-    heads: int
-    max_length: int
-    dropout: float = 0.0
-    layer: int = 0
-    layers: int = 1
-
-    def __post_init__(self) -> None:
-        if self.heads < 1 or self.qkv_dim % self.heads:
-            raise UsageError(f"qkv_dim = {self.qkv_dim} does not divide by heads = {self.heads}")
-
-    @property
-    def head_dim(self) -> int:
-        return self.qkv_dim // self.heads
-
-    def admit(self, length: int, name: str) -> None:
-        """For variants with something in them for every position.
-
-        Raises:
-          UsageError: there are more tokens than the variant was built for.
-        """
-        if length > self.max_length:
-            raise UsageError(f"{name} was built for at most {self.max_length} tokens and got {length}")
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Variant:
-    """A registered variant and its metadata; `register_attention` says what each means."""
+    """A registered variant and its metadata; `register_attention` says what each means.
+
+    Attributes:
+      make: the function or class that was decorated.
+      form: one of FORMS.
+      options: a frozen dataclass of its keyword arguments; an instance of it configures a variant.
+      file, line: where it is defined.
+      source: the text of its file; None for the project's own, and where there is no text to be had.
+    """
 
     name: str
     make: Callable[..., Any]
-    form: str  # one of FORMS
+    form: str
+    options: type[Any]
     paper: str
     cost: str
     memory: str
@@ -83,18 +55,35 @@ class Variant:
     exceptions: Mapping[str, str]
     file: str
     line: int
+    source: str | None
 
     @property
     def where(self) -> str:
         return f"{self.file}, line {self.line}"
 
-    def build(self, shape: Shape, rngs: nnx.Rngs) -> nnx.Module:
-        """A module of (x, mask), or of (x, mask, carry); to be called through `mix`."""
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of the project's own variants."""
+        return is_own(self.make)
+
+    @property
+    def source_sha256(self) -> str | None:
+        return None if self.source is None else hashlib.sha256(self.source.encode()).hexdigest()
+
+    def build(self, shape: Shape, rngs: nnx.Rngs, options: Any = None) -> nnx.Module:
+        """A module of (x, mask), or of (x, mask, carry); to be called through `mix`.
+
+        The same arguments give the same module, whatever else has been built.
+
+        Args:
+          options: an instance of `self.options`; None for the defaults.
+        """
         if not self.by_layer:
             shape = dataclasses.replace(shape, layer=0, layers=1)
-        core: Any = self.make
+        keywords = options_dict(self.options() if options is None else options)
+        core: Any = Core(self.make, tuple(keywords.items()))
         if inspect.isclass(self.make):
-            core = self.make(shape, rngs=rngs)  # type: ignore[call-arg]
+            core = self.make(shape, rngs=rngs, **keywords)  # type: ignore[call-arg]
         return MultiHead(core, self, shape, rngs) if self.form == "heads" else core
 
     def mix(
@@ -150,6 +139,25 @@ def place_of(target: Callable[..., Any]) -> tuple[str, int]:
         return "?", 0
 
 
+def is_own(target: Callable[..., Any]) -> bool:
+    return target.__module__.startswith(f"{__package__}.")
+
+
+def text_of(file: str) -> str | None:
+    """The text of a file, or of a cell of a notebook; None for what was typed at a prompt."""
+    try:
+        return Path(file).read_bytes().decode()
+    except UnicodeDecodeError:  # in the encoding that it declares
+        return "".join(linecache.getlines(file)) or None
+    except OSError:
+        return "".join(linecache.getlines(file)) or None
+
+
+def is_the_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether a definition is another one made again, as when a cell of a notebook is run twice."""
+    return not is_own(one) and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+
+
 def register_attention(
     name: str,
     *,
@@ -164,7 +172,13 @@ def register_attention(
     oracle: Callable[..., Any] | None = None,
     exceptions: Mapping[str, str] | None = None,
 ) -> Callable[[T], T]:
-    """Registers an attention variant under a name; its keyword arguments become gin parameters `NAME.ARGUMENT`.
+    """Registers an attention variant under a name; its keyword arguments become its options.
+
+        @register_attention("window", paper="mine", cost="L w d")
+        def window(q, k, v, mask, radius: int = 16):
+            ...
+
+    Such an option is set by `--gin 'window.radius = 32'`, and checked against the type of its annotation or default.
 
     What is decorated is one of
 
@@ -192,11 +206,11 @@ def register_attention(
       exceptions: names of checks that need not hold, and why.
 
     Raises:
-      UsageError: the name is taken or the signature is none of these.
+      UsageError: the name is taken, the signature is none of these, or `small` names an option that is not there.
     """
 
     def register(target: T) -> T:
-        if name in VARIANTS:
+        if name in VARIANTS and not is_the_same_definition(VARIANTS[name].make, target):
             raise UsageError(
                 f"an attention variant called '{name}' is registered already ({VARIANTS[name].where}); "
                 "choose another name"
@@ -209,12 +223,19 @@ def register_attention(
                 f"variant '{name}' takes ({', '.join(arguments)}); it must be a function or module of (q, k, v, mask), "
                 "or a module of (x, mask) or of (x, mask, carry)"
             )
-        configurable = gin.configurable(name, module="attention")(target)
+        try:
+            options = options_type(f"{name}_options", target)
+        except ValueError as error:
+            raise UsageError(f"variant '{name}': {error}; take a tuple") from error
+        if strange := sorted({*(small or {})} - {field.name for field in dataclasses.fields(options)}):
+            raise UsageError(f"variant '{name}' has no option '{strange[0]}', which its `small` names")
         layered = by_layer or form == "carrying mixer"
+        file, line = place_of(target)
+        source = None if is_own(target) else text_of(file)
         VARIANTS[name] = Variant(
-            name, configurable, form, paper, cost, memory, causal, reads_positions, layered, version, small or {},
-            oracle, exceptions or {}, *place_of(target),
+            name, target, form, options, paper, cost, memory, causal, reads_positions, layered, version, small or {},
+            oracle, exceptions or {}, file, line, source,
         )  # fmt: skip
-        return configurable
+        return target
 
     return register

@@ -7,7 +7,8 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.multihead import merge_heads, projection, split_heads
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.retention import oracle
 

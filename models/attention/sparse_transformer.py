@@ -8,7 +8,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.kernels.blocks import from_blocks, into_blocks
 from lra.models.kernels.softmax import NO_DROPOUT, Dropout, SameBlock, Window, attend, merge
 from lra.models.oracles.sparse_transformer import oracle

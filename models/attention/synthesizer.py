@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.multihead import AttentionDropout, merge_heads, projection, split_heads
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.kernels.softmax import attend
 from lra.models.oracles.synthesizer import oracle
 

@@ -8,7 +8,8 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
 from lra.models.attention.linear import elu_plus_one
-from lra.models.attention.registry import Shape, register_attention
+from lra.models.attention.registry import register_attention
+from lra.models.attention.shape import Shape
 from lra.models.kernels.blocks import from_blocks, into_blocks
 from lra.models.kernels.linear_attention import linear_attention
 from lra.models.kernels.pointwise import attend_pointwise

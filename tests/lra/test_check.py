@@ -7,9 +7,9 @@ import sys
 import pytest
 from conftest import SMALL, bindings, lra
 
-from lra.check import CHECKS, parametrize_with_checks, run_check
-from lra.check.runner import Subjects
-from lra.check.subject import LENGTH
+from lra.checks import CHECKS, parametrize_with_checks, run_check
+from lra.checks.runner import Subjects
+from lra.checks.subject import LENGTH
 from lra.cli import main
 from lra.models.attention import VARIANTS
 

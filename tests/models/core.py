@@ -1,10 +1,9 @@
 """Variants as the tests of single ones need them."""
 
-import gin
 import numpy as np
 
-from lra.check.oracle import differences
-from lra.check.subject import Subject, masks
+from lra.checks.oracle import differences
+from lra.checks.subject import Subject, masks
 from lra.models.attention import VARIANTS, Shape
 
 
@@ -12,9 +11,9 @@ def subject(
     name: str, max_length: int = 24, heads: int = 3, head_dim: int = 4, layer: int = 0, layers: int = 1, **options
 ) -> Subject:
     """A layer of a variant with some of its parameters bound."""
-    for key, value in options.items():
-        gin.bind_parameter(f"{name}.{key}", value)
-    return Subject(VARIANTS[name], Shape(10, heads * head_dim, heads, max_length, layer=layer, layers=layers))
+    variant = VARIANTS[name]
+    shape = Shape(10, heads * head_dim, heads, max_length, layer=layer, layers=layers)
+    return Subject(variant, shape, variant.options(**options))
 
 
 def assert_equals_oracle(s: Subject, *lengths: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lra.check.subject import normal
+from lra.checks.subject import normal
 from lra.errors import UsageError, UserError
 from lra.models.attention import VARIANTS, Shape, register_attention
 from lra.models.encoder import Classifier, EncoderConfig

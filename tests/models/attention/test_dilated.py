@@ -6,8 +6,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lra.check import parametrize_with_checks
-from lra.check.subject import masks, normal, quick_jit
+from lra.checks import parametrize_with_checks
+from lra.checks.subject import masks, normal, quick_jit
 from lra.errors import UsageError
 
 from ..core import assert_equals_oracle, subject

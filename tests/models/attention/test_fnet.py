@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lra.check import parametrize_with_checks
-from lra.check.subject import normal
+from lra.checks import parametrize_with_checks
+from lra.checks.subject import normal
 
 from ..core import assert_equals_oracle, subject
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from lra.check import parametrize_with_checks
-from lra.check.subject import Subject, masks, normal
+from lra.checks import parametrize_with_checks
+from lra.checks.subject import Subject, masks, normal
 from lra.models.attention import VARIANTS
 
 from ..core import assert_equals_oracle, subject

@@ -3,7 +3,7 @@
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lra.check import parametrize_with_checks
+from lra.checks import parametrize_with_checks
 
 from ..core import assert_equals_oracle, subject
 

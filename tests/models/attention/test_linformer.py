@@ -2,7 +2,7 @@
 
 import pytest
 
-from lra.check import parametrize_with_checks
+from lra.checks import parametrize_with_checks
 from lra.errors import UsageError
 
 from ..core import assert_equals_oracle, subject

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lra.check import parametrize_with_checks
+from lra.checks import parametrize_with_checks
 from lra.errors import UsageError
 
 from ..core import assert_equals_oracle, subject

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lra.check import parametrize_with_checks
-from lra.check.subject import masks, normal
+from lra.checks import parametrize_with_checks
+from lra.checks.subject import masks, normal
 from lra.errors import UsageError
 from lra.models.attention.nystromformer import inverse
 

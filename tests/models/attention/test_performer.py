@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 from flax import nnx
 
-from lra.check import parametrize_with_checks
-from lra.check.subject import masks, normal, quick_jit
+from lra.checks import parametrize_with_checks
+from lra.checks.subject import masks, normal, quick_jit
 from lra.models.attention.performer import orthogonal_gaussian
 from lra.models.encoder import begin_step
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lra.check import parametrize_with_checks
-from lra.check.subject import masks, normal
+from lra.checks import parametrize_with_checks
+from lra.checks.subject import masks, normal
 from lra.errors import UsageError
 from lra.models.attention.reformer import factors_of
 from lra.models.kernels.softmax import attend

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lra.check import parametrize_with_checks
-from lra.check.subject import masks, normal
+from lra.checks import parametrize_with_checks
+from lra.checks.subject import masks, normal
 from lra.errors import UsageError
 from lra.models.attention.s5 import complex_of, hippo
 

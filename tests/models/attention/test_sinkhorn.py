@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from lra.check import parametrize_with_checks
-from lra.check.subject import Subject, masks, normal, quick_jit
+from lra.checks import parametrize_with_checks
+from lra.checks.subject import Subject, masks, normal, quick_jit
 from lra.errors import UsageError
 from lra.models.attention import VARIANTS, Shape
 from lra.models.attention.sinkhorn import balance

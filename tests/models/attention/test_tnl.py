@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lra.check import parametrize_with_checks
-from lra.check.subject import masks, normal
+from lra.checks import parametrize_with_checks
+from lra.checks.subject import masks, normal
 from lra.models.attention.tnl import slopes
 
 from ..core import assert_equals_oracle, subject

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lra.check import parametrize_with_checks
-from lra.check.oracle import differences
-from lra.check.subject import masks, normal, quick_jit
+from lra.checks import parametrize_with_checks
+from lra.checks.oracle import differences
+from lra.checks.subject import masks, normal, quick_jit
 from lra.models.attention import VARIANTS
 from lra.models.kernels.softmax import Dropout
 

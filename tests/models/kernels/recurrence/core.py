@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lra.check.subject import quick_jit
+from lra.checks.subject import quick_jit
 from lra.models.kernels.backends import use
 from lra.models.kernels.recurrence import DIRECTIONS, diagonal_recurrence
 

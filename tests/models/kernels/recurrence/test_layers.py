@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lra.check.subject import quick_jit
+from lra.checks.subject import quick_jit
 from lra.models.kernels import recurrence
 
 LENGTH = 300  # chunks of chunks, the last ones not full

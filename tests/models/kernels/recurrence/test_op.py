@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lra.check.subject import quick_jit
+from lra.checks.subject import quick_jit
 from lra.models.kernels.recurrence import DIRECTIONS, diagonal_recurrence
 
 from .core import Case, assert_agrees, assert_close, draw, problem, states

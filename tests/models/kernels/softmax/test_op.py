@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lra.check.subject import normal, quick_jit
+from lra.checks.subject import normal, quick_jit
 from lra.models.kernels import softmax
 from lra.models.kernels.backends import use
 from lra.models.kernels.softmax import Dropout, First, Window, merge

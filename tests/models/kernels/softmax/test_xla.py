@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lra.check.growth import operations
-from lra.check.subject import quick_jit
+from lra.checks.growth import operations
+from lra.checks.subject import quick_jit
 from lra.models.kernels.softmax import CAUSAL, FULL, Blocks, Dropout, First, SameBlock, Window, attend
 from lra.models.kernels.softmax import schedule as schedules
 from lra.models.kernels.softmax.dropout import kept

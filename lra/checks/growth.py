@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lra.budget import BUDGET, excess, parameters_of
-from lra.check.check import DoesNotApply, check
-from lra.check.subject import Subject, quick_jit
+from lra.checks.check import DoesNotApply, check
+from lra.checks.subject import Subject, quick_jit
 from lra.models.attention import Shape
+from lra.parameter_budget import REFERENCE, allowed_excess, excess, parameter_counts
 
 OPERATIONS_AT = (8192, 16384)  # long enough that the highest power of the length is what is seen
 MEMORY_AT = (2048, 4096)
@@ -69,7 +69,7 @@ def program(s: Subject, length: int) -> tuple[Any, Any]:
     graph: list[Any] = []
 
     def build() -> tuple[Any, Any]:
-        subject = Subject(s.variant, shape, scatter=0.0)
+        subject = Subject(s.variant, shape, s.options, scatter=0.0)
         graph.append(subject)
         return subject.params, subject.rest
 
@@ -127,7 +127,7 @@ def memory_grows(s: Subject) -> Iterator[str]:
     once=True,
 )
 def parameters(s: Subject) -> Iterator[str]:
-    counts = parameters_of(s.variant.name, s.overrides)
-    for task, share in excess(counts, parameters_of("transformer")).items():
-        if share > BUDGET:
+    counts = parameter_counts(s.variant.name, s.overrides)
+    for task, share in excess(counts, parameter_counts(REFERENCE)).items():
+        if share > allowed_excess():
             yield f"{task}: {counts[task]:,} parameters, {share:+.1%} of the Transformer's"

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from lra.check.subject import Subject
+from lra.checks.subject import Subject
 
 
 class DoesNotApply(Exception):

@@ -2,11 +2,9 @@
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.models.attention import Shape, Variant
+from lra.models.attention.options import options_dict
 from lra.models.oracles import Given
 
 # compiles in half the time
@@ -42,17 +41,6 @@ MASK = masks(LENGTH)
 X = normal(*MASK.shape, SHAPE.dim)
 
 
-def options_of(variant: Variant) -> dict[str, Any]:
-    """The keyword arguments of a variant: its defaults, and over them what gin has bound."""
-    target = variant.make.__init__ if inspect.isclass(variant.make) else variant.make
-    found = {
-        name: parameter.default
-        for name, parameter in inspect.signature(target).parameters.items()
-        if parameter.default is not parameter.empty and name != "dropout"
-    }
-    return found | {name: value for name, value in gin.get_bindings(variant.name).items() if name in found}
-
-
 def same_bits(a: Tree, b: Tree) -> bool:
     """Whether two trees of one structure have the same bits."""
     bits = lambda x: np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
@@ -66,6 +54,7 @@ class Subject:
     given what they make of the same tokens.
 
     Attributes:
+      options: of the variant; its defaults if none are given.
       params: the trainable ones.
       rest: all other variables.
       overrides: gin bindings given by hand, for what is built at other sizes too.
@@ -74,13 +63,21 @@ class Subject:
     overrides: Sequence[str] = ()
 
     def __init__(
-        self, variant: Variant, shape: Shape = SHAPE, *, seed: int = 0, scatter: float = 0.1, train: bool = False
+        self,
+        variant: Variant,
+        shape: Shape = SHAPE,
+        options: Any = None,
+        *,
+        seed: int = 0,
+        scatter: float = 0.1,
+        train: bool = False,
     ):
-        self.variant, self.shape, self.options = variant, shape, options_of(variant)
+        self.variant, self.shape = variant, shape
+        self.options = variant.options() if options is None else options
         below = range(shape.layer) if variant.form == "carrying mixer" else ()
         shapes = [dataclasses.replace(shape, layer=layer) for layer in (*below, shape.layer)]
         rngs = nnx.Rngs(params=seed, dropout=seed + 1)
-        layers = nnx.List([variant.build(each, rngs) for each in shapes])
+        layers = nnx.List([variant.build(each, rngs, self.options) for each in shapes])
         if not train:
             layers.eval()
         params: Tree
@@ -147,4 +144,4 @@ class Subject:
         sizes = {key: value for key, value in dataclasses.asdict(self.shape).items() if key != "dropout"}
         if not self.variant.by_layer:
             sizes |= {"layer": 0, "layers": 1}
-        return Given(weights, self.options, sizes)
+        return Given(weights, options_dict(self.options), sizes)

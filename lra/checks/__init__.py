@@ -1,8 +1,8 @@
 """Checks that an attention variant is what it says: `lra check`, and `parametrize_with_checks` for pytest."""
 
-from lra.check import dependence, growth, learning, outputs, padding  # noqa: F401
-from lra.check.check import CHECKS, Check, DoesNotApply
-from lra.check.runner import Result, Status, check_variant, parametrize_with_checks, run_check
+from lra.checks import dependence, growth, learning, outputs, padding  # noqa: F401
+from lra.checks.check import CHECKS, Check, DoesNotApply
+from lra.checks.runner import Result, Status, check_variant, parametrize_with_checks, run_check
 
 # from what must hold for the others to mean anything to what takes the longest
 ORDER = (

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool
 
-from lra.check.subject import Subject, Tree, quick_jit
+from lra.checks.subject import Subject, Tree, quick_jit
 
 STEP = 1e-5  # of the central difference: its error is of the order of 1e-10
 

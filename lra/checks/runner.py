@@ -5,12 +5,12 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-import gin
-
-from lra.check.check import CHECKS, Check, DoesNotApply, InNoLayer
-from lra.check.subject import SHAPE, Subject
-from lra.errors import UserError, one_line, unknown
+from lra.checks.check import CHECKS, Check, DoesNotApply, InNoLayer
+from lra.checks.subject import SHAPE, Subject
+from lra.configuration import build, layered, parse_override
+from lra.errors import UserError, unknown
 from lra.models.attention import VARIANTS, Variant
+from lra.recipe import parsed
 
 Status = Literal["holds", "fails", "excepted", "does not apply", "not run"]
 
@@ -30,14 +30,14 @@ class Result:
     reason: str = ""
 
 
-def configure(variant: Variant, overrides: Sequence[str] = ()) -> None:
-    """Binds the parameters under which a variant is checked: its small ones, and over them those given by hand."""
-    from lra.plan import bind
+def options_of(variant: Variant, overrides: Sequence[str] = ()) -> Any:
+    """The options under which a variant is checked: its small ones, and over them those given by hand.
 
-    gin.clear_config()
-    for name, value in variant.small.items():
-        gin.bind_parameter(f"{variant.name}.{name}", value)
-    bind(overrides)
+    Raises:
+      UsageError: an override is not valid.
+    """
+    small = [parse_override(f"{variant.name}.{name} = {value!r}") for name, value in variant.small.items()]
+    return build(variant.name, layered(small, parsed(overrides)))
 
 
 class Subjects:
@@ -55,12 +55,12 @@ class Subjects:
         self.subject = functools.cache(self.build)
 
     def build(self, layer: int) -> Subject:
-        subject = Subject(self.variant, dataclasses.replace(SHAPE, layer=layer, layers=2))
+        options = options_of(self.variant, self.overrides)
+        subject = Subject(self.variant, dataclasses.replace(SHAPE, layer=layer, layers=2), options)
         subject.overrides = self.overrides
         return subject
 
     def __call__(self, check: Check) -> Iterator[str]:
-        configure(self.variant, self.overrides)
         layers = self.layers[:1] if check.once else self.layers
         found = [list(check.find(self.subject(layer))) for layer in layers]
         lacking = all(any(isinstance(wrong, InNoLayer) for wrong in wrongs) for wrongs in found)
@@ -76,10 +76,7 @@ def run_check(check: Check, subjects: Subjects) -> Result:
     except DoesNotApply as why:
         return Result(check.name, "does not apply", (str(why),))
     except Exception as error:
-        found = subjects.variant.blame(error)
-        details = (str(one_line(found)),)
-    finally:
-        gin.clear_config()
+        details = (str(subjects.variant.blame(error)),)
     if not details:
         return Result(check.name, "holds")
     reason = subjects.variant.exceptions.get(check.name, "")

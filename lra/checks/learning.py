@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lra.check.check import InNoLayer, check
-from lra.check.outputs import far
-from lra.check.subject import LENGTH, MASK, Subject, Tree, X, normal, quick_jit, same_bits
+from lra.checks.check import InNoLayer, check
+from lra.checks.outputs import far
+from lra.checks.subject import LENGTH, MASK, Subject, Tree, X, normal, quick_jit, same_bits
 
 DIRECTION = normal(*X.shape, seed=6) * MASK[..., None]
 
@@ -45,7 +45,7 @@ def wrong_gradients(s: Subject) -> Iterator[str]:
 def gradients(s: Subject) -> Iterator[str]:
     yield from wrong_gradients(s)
     if s.variant.by_layer:
-        alone = Subject(s.variant, dataclasses.replace(s.shape, layer=0, layers=1))
+        alone = Subject(s.variant, dataclasses.replace(s.shape, layer=0, layers=1), s.options)
         yield from (f"as the only layer: {wrong}" for wrong in wrong_gradients(alone))
 
 
@@ -64,7 +64,7 @@ def drawn(s: Subject, key: int) -> Tree:
     "a run cannot be repeated, or its seeds are all the same one",
 )
 def randomness(s: Subject) -> Iterator[str]:
-    again = Subject(s.variant, s.shape)
+    again = Subject(s.variant, s.shape, s.options)
     if not same_bits((s.params, s.rest), (again.params, again.rest)):
         yield "built twice from one key, its variables differ"
     elif not np.array_equal(again(X, MASK), s(X, MASK)):
@@ -88,9 +88,9 @@ def randomness(s: Subject) -> Iterator[str]:
 )
 def dropout(s: Subject) -> Iterator[str]:
     shape = dataclasses.replace(s.shape, dropout=0.5)
-    if not np.array_equal(Subject(s.variant, shape)(X, MASK), s(X, MASK)):
+    if not np.array_equal(Subject(s.variant, shape, s.options)(X, MASK), s(X, MASK)):
         yield "in evaluation, outputs depend on the rate of dropout"
-    training = Subject(s.variant, shape, train=True)
+    training = Subject(s.variant, shape, s.options, train=True)
 
     @quick_jit
     def f(key: jax.Array) -> jax.Array:
@@ -114,7 +114,7 @@ def transformations(s: Subject) -> Iterator[str]:
     def f(params: Tree, rest: Tree, x: Any, mask: Any) -> jax.Array:
         return s.outputs(s.layers(params, rest), x, mask)[-1]
 
-    other = Subject(s.variant, s.shape, seed=1)
+    other = Subject(s.variant, s.shape, s.options, seed=1)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), (s.params, s.rest), (other.params, other.rest))
     both = quick_jit(jax.vmap(f, (0, 0, None, None), axis_size=2))(*stacked, X, MASK)
     second = quick_jit(f)(other.params, other.rest, X, MASK)

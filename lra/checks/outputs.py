@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from lra.check.check import DoesNotApply, check
-from lra.check.subject import LENGTH, MASK, Subject, X, masks, normal, quick_jit, same_bits
+from lra.checks.check import DoesNotApply, check
+from lra.checks.subject import LENGTH, MASK, Subject, X, masks, normal, quick_jit, same_bits
 from lra.errors import UserError
 
 
@@ -42,7 +42,7 @@ def shape(s: Subject) -> Iterator[str]:
     if wrong := not_finite(s(X, MASK), MASK):
         yield wrong
     if s.variant.by_layer:
-        alone = Subject(s.variant, dataclasses.replace(s.shape, layer=0, layers=1))
+        alone = Subject(s.variant, dataclasses.replace(s.shape, layer=0, layers=1), s.options)
         if wrong := not_finite(alone(X, MASK), MASK):
             yield f"as the only layer: {wrong}"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import jax
 
-import lra.check
+import lra.checks
 import lra.models
-from lra.check.runner import Result
+from lra.checks.runner import Result
 from lra.files import sha256, sha256_text, write_atomically
 from lra.models.attention import Variant
 from lra.tasks.prepared import home
@@ -25,7 +25,7 @@ def code_of(package: str) -> str:
 def key(variant: Variant) -> str:
     """A hash of all that decides what the checks find."""
     own = sha256(Path(variant.file)) if Path(variant.file).is_file() else variant.file
-    return sha256_text(" ".join([own, code_of(lra.models.__file__), code_of(lra.check.__file__), jax.__version__]))
+    return sha256_text(" ".join([own, code_of(lra.models.__file__), code_of(lra.checks.__file__), jax.__version__]))
 
 
 def file_of(variant: Variant) -> Path:

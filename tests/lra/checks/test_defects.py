@@ -2,8 +2,8 @@
 
 import pytest
 
-from lra.check import CHECKS, run_check
-from lra.check.runner import Subjects
+from lra.checks import CHECKS, run_check
+from lra.checks.runner import Subjects
 from lra.models.attention import VARIANTS
 
 from . import mistakes  # noqa: F401, which files its own

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lra.check.check import check
-from lra.check.outputs import far
-from lra.check.subject import LENGTH, MASK, Subject, X, masks, normal
+from lra.checks.check import check
+from lra.checks.outputs import far
+from lra.checks.subject import LENGTH, MASK, Subject, X, masks, normal
 
 
 @check(

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
 
-from lra.check.check import DoesNotApply, InNoLayer, check
-from lra.check.oracle import differences
-from lra.check.outputs import far
-from lra.check.subject import LENGTH, MASK, Subject, X, masks, normal, quick_jit
+from lra.checks.check import DoesNotApply, InNoLayer, check
+from lra.checks.oracle import differences
+from lra.checks.outputs import far
+from lra.checks.subject import LENGTH, MASK, Subject, X, masks, normal, quick_jit
 
 DRAWS = 24  # a variant that lets the content decide who meets shows all its pairs in as many random rows
 

@@ -1,5 +1,6 @@
 """One run: from a plan and a prepared task to a record. It can be killed at any moment and called again."""
 
+import dataclasses
 import shutil
 import threading
 import time
@@ -21,12 +22,13 @@ from lra.leaderboard.predictions import pack
 from lra.leaderboard.record import Record, Score, SeedResult, Status, write
 from lra.leaderboard.store import folder_of
 from lra.metrics import MetricsLog
+from lra.model_tree import ModelTree, model_tree
 from lra.plan import Plan
-from lra.progress import Bar
-from lra.recording import Outcome, make_record
+from lra.progress import Bar, silent_bar
+from lra.recording import Outcome, PeakMemory, make_record
 from lra.tasks.prepared import Prepared
 from lra.tasks.task import SPLITS, Split
-from lra.train import Best, Machine, SeedState, accuracy_of, batch_rows, keep_best, machine
+from lra.train import Best, StepFunctions, TrainState, accuracy_of, batch_rows, keep_best, step_functions
 
 DISPATCH_SECONDS = 1.0  # aimed at, so that progress is seen and Ctrl-C is heard
 
@@ -36,8 +38,8 @@ def execute(
     data: Prepared,
     results: Path,
     *,
-    bar: Bar,
-    stop: threading.Event,
+    bar: Bar | None = None,
+    stop: threading.Event | None = None,
     checkpoint_every: float = 30.0,
     anew: bool = False,
 ) -> Record:
@@ -46,7 +48,7 @@ def execute(
     Args:
       results: the results folder; the run keeps its checkpoint, metrics.jsonl and TensorBoard files in
         `runs/RUN` and puts its record into `records`.
-      bar: is advanced by the steps done.
+      bar: is advanced by the steps done, if there is one.
       stop: once set, the run saves a checkpoint and ends.
       checkpoint_every: seconds of training between checkpoints; has no influence on the outcome.
       anew: forgets what an earlier call has done.
@@ -57,21 +59,25 @@ def execute(
     """
     run = plan.run_id(data.data_sha256)
     folder = results / "runs" / run
+    trainer: Trainer | None = None
+    memory = PeakMemory()
     with locked(folder, f"run {run} is being trained"):
         if anew:
             shutil.rmtree(folder, ignore_errors=True)
         try:
-            outcome = Trainer(plan, data, folder, bar, stop, checkpoint_every).train_and_score()
+            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every)
+            outcome = trainer.train_and_score()
         except UserError:
             raise
         except Exception as error:
             status: Status = "out of memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            path = write(make_record(plan, data, Outcome(status, reason)), folder_of(results))
+            tree = trainer.tree() if trainer else plan.tree  # of what was not built there is nothing to count
+            path = write(make_record(plan, data, Outcome(status, tree, reason)), folder_of(results))
             raise UserError(
                 f"{plan.variant.name} on {plan.task.name}: {status} ({reason}); recorded in {path}"
             ) from error
-        record = make_record(plan, data, outcome)
+        record = make_record(plan, data, dataclasses.replace(outcome, peak_bytes=memory.of_this_run()))
         write(record, folder_of(results))
     return record
 
@@ -88,16 +94,24 @@ class Trainer:
     """The state of a run under way."""
 
     def __init__(
-        self, plan: Plan, data: Prepared, folder: Path, bar: Bar, stop: threading.Event, checkpoint_every: float
+        self,
+        plan: Plan,
+        data: Prepared,
+        folder: Path,
+        bar: Bar | None = None,
+        stop: threading.Event | None = None,
+        checkpoint_every: float = float("inf"),
     ):
-        self.plan, self.data, self.bar, self.stop, self.checkpoint_every = plan, data, bar, stop, checkpoint_every
-        self.machine: Machine = machine(plan)
+        self.plan, self.data, self.checkpoint_every = plan, data, checkpoint_every
+        self.bar = bar or silent_bar(plan.variant.name, plan.train.steps)
+        self.stop = stop or threading.Event()
+        self.functions: StepFunctions = step_functions(plan)
         self.feed = self.make_feed(data.splits["train"])
         self.keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(
             jnp.array(plan.seeds, jnp.uint32)
         )
         self.checkpoints = Checkpoints(folder / "checkpoint")
-        self.state: SeedState = self.machine.init(plan.seeds)
+        self.state: TrainState = self.functions.init(plan.seeds)
         self.best = None
         if plan.train.select == "best":
             count = len(plan.seeds)
@@ -129,19 +143,24 @@ class Trainer:
             memory = compiled.memory_analysis()
             step_bytes = memory.argument_size_in_bytes + memory.temp_size_in_bytes if memory else 0
             return Outcome(
-                status, None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds, step_bytes
-            )
+                status, self.tree(), None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds,
+                step_bytes,
+            )  # fmt: skip
         finally:
             self.feed.close()
             self.log.close()
             self.checkpoints.close()
+
+    def tree(self) -> ModelTree:
+        """What the train state is made of: this is what the record says, whatever the plan does."""
+        return model_tree(self.state.params, self.state.buffers, seed_axis=True)
 
     def compile(self) -> tuple[Any, float]:
         """The compiled step, and the seconds that it took."""
         self.bar.note("compiling")
         began = time.monotonic()
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
-        step = jax.jit(self.machine.run, donate_argnums=0)
+        step = jax.jit(self.functions.run, donate_argnums=0)
         piece = self.feed.piece(min(self.step, self.plan.train.steps - 1))
         compiled = step.lower(self.state, self.keys, scalar, scalar, piece.rows, piece.examples).compile()
         return compiled, time.monotonic() - began
@@ -189,7 +208,7 @@ class Trainer:
         alive = np.asarray(self.state.diverged_at) < 0
         loss = np.where(alive, np.asarray(self.state.loss, np.float64) / steps, np.nan)
         accuracy = np.where(alive, np.asarray(self.state.correct) / (steps * config.batch_size), np.nan)
-        rate = float(self.plan.schedule(jnp.int32(self.step - 1)))
+        rate = float(self.plan.train.optimizer.learning_rate(jnp.int32(self.step - 1)))
         self.log.write(self.step, split="train", loss=loss.tolist(), accuracy=accuracy.tolist(), learning_rate=rate)
         self.bar.note(f"loss {np.nanmean(loss):.3f}" if alive.any() else "diverged")
 
@@ -204,7 +223,7 @@ class Trainer:
     def evaluate(self, split: str, params: Any, buffers: Any) -> Answers:
         """What each seed makes of all examples of a split, a piece at a time."""
         if not hasattr(self, "evaluator"):
-            self.evaluator: Callable[..., Any] = jax.jit(self.machine.evaluate)
+            self.evaluator: Callable[..., Any] = jax.jit(self.functions.evaluate)
         examples = self.data.splits[split]
         batch = self.plan.train.eval_batch_size
         piece = min(len(examples), max(1, feed.PIECE * len(examples) // feed.size(examples) // batch) * batch)

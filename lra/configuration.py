@@ -1,0 +1,250 @@
+"""Configurations as values: bindings of parameters, read by gin's own parser, and the objects that they describe.
+
+gin is the language of the files and of `--gin`; gin's global state is used by nothing. Of the language, plain literals
+and references to a section, `@cosine()`, are taken. Imports, includes, macros and scopes are refused: what they bring
+would stand in no record.
+"""
+
+import dataclasses
+import functools
+import re
+import tokenize
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from gin import config_parser
+
+from lra.errors import UsageError, unknown
+from lra.sections import SECTIONS, Section, section_named, section_of
+from lra.typed import in_words, typed
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """`@cosine()`: the object that the bindings of a section describe."""
+
+    section: str
+
+    def __repr__(self) -> str:
+        return f"@{self.section}()"
+
+
+@dataclasses.dataclass(frozen=True)
+class Binding:
+    """`SECTION.PARAMETER = VALUE`.
+
+    Attributes:
+      value: a literal, or a Reference.
+      where: the file and line, or the `--gin`, that it comes from.
+    """
+
+    section: str
+    parameter: str
+    value: Any
+    where: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.section, self.parameter
+
+    def __str__(self) -> str:
+        return f"{self.section}.{self.parameter} = {self.value!r}"
+
+
+Bindings = Mapping[tuple[str, str], Binding]
+
+
+class Delegate(config_parser.ParserDelegate):
+    """What gin's parser makes of `@name` and `%name`."""
+
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference:
+        if not evaluate or not scoped_configurable_name.isidentifier():
+            raise SyntaxError(f"@{scoped_configurable_name}: a reference reads like @cosine()")
+        return Reference(scoped_configurable_name)
+
+    def macro(self, macro_name: str) -> None:
+        raise SyntaxError(f"%{macro_name}: macros are refused, write the value")
+
+
+@functools.lru_cache(maxsize=1024)
+def parse(text: str, file: str) -> tuple[Binding, ...]:
+    """The bindings of a gin file, checked one by one.
+
+    Args:
+      file: its name, for errors.
+
+    Raises:
+      UsageError: a syntax error, a statement that is no binding, a parameter that is bound twice, or a binding that is
+        not valid; names the line.
+    """
+    return tuple(once(statements(text, lambda line: f"{file}, line {line}")))
+
+
+@functools.lru_cache(maxsize=1024)
+def parse_override(text: str) -> Binding:
+    """The binding of a `--gin`.
+
+    Raises:
+      UsageError: it is not exactly one valid binding.
+    """
+    where = f"--gin '{text.strip()}'"
+    bindings = statements(text, lambda line: where)
+    if len(bindings) != 1:
+        raise UsageError(f"{where}: it has {len(bindings)} bindings, not one; a binding reads like 'train.steps = 500'")
+    return bindings[0]
+
+
+def statements(text: str, where: Callable[[int], str]) -> list[Binding]:
+    bindings = []
+    line = 1
+    try:
+        for statement in config_parser.ConfigParser(text, Delegate()):
+            line = statement.location.line_num
+            if isinstance(statement, config_parser.BlockDeclaration):
+                continue  # its bindings follow
+            if not isinstance(statement, config_parser.BindingStatement):
+                kind = "an import" if isinstance(statement, config_parser.ImportStatement) else "an include"
+                raise UsageError(f"{where(line)}: {kind} is refused; a configuration is made of bindings alone")
+            if statement.scope or "." in statement.selector or not statement.arg_name:
+                raise UsageError(f"{where(line)}: a binding reads like 'train.steps = 500', without a scope")
+            binding = Binding(statement.selector, statement.arg_name, statement.value, where(line))
+            bindings.append(checked(binding))
+    except SyntaxError as error:
+        # gin's own errors have a place of two shapes, those of Delegate none
+        line = next((part for part in error.args[1:] if isinstance(part, tuple)), (None, line))[1] or line
+        raise UsageError(f"{where(line)}: {reason_of(error)}; a binding reads like 'train.steps = 500'") from error
+    except (tokenize.TokenError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise UsageError(f"{where(line)}: {reason_of(error)}; a binding reads like 'train.steps = 500'") from error
+    return bindings
+
+
+def reason_of(error: Exception) -> str:
+    """What gin's parser, or Python's, says is wrong, in one line without the objects that it saw."""
+    reason = str(error.args[0] if error.args else error).splitlines()[0].strip().rstrip(".")
+    return "this is no plain value" if "malformed node" in reason or "<" in reason else reason
+
+
+def checked(binding: Binding) -> Binding:
+    """The binding with its value as the parameter's type has it.
+
+    Raises:
+      UsageError: the section or the parameter does not exist, or the value is of another type; names the nearest.
+    """
+    try:
+        section = section_named(binding.section)
+        hint = section.hints.get(binding.parameter)
+        if hint is None:
+            raise unknown(f"parameter of {binding.section}", binding.parameter, section.hints)
+        value = reference(binding, hint) if isinstance(binding.value, Reference) else typed_value(binding, hint)
+    except UsageError as error:
+        raise UsageError(f"{binding.where}: {error}") from error
+    return dataclasses.replace(binding, value=value)
+
+
+def typed_value(binding: Binding, hint: Any) -> Any:
+    if is_sectioned(hint):
+        raise UsageError(f"{binding.section}.{binding.parameter} is a section, as in @{examples(hint)[0]}()")
+    try:
+        return typed(binding.value, hint)
+    except ValueError as error:
+        raise UsageError(f"{binding.section}.{binding.parameter} = {error}") from error
+
+
+def reference(binding: Binding, hint: Any) -> Reference:
+    if not is_sectioned(hint):
+        raise UsageError(f"{binding.section}.{binding.parameter} = {binding.value!r} is not {in_words(hint)}")
+    if binding.value.section not in examples(hint):
+        raise unknown(hint.__name__.lower(), binding.value.section, examples(hint))
+    return binding.value
+
+
+def is_sectioned(hint: Any) -> bool:
+    """Whether a field holds the object of another section: a schedule, an optimiser."""
+    return isinstance(hint, type) and bool(examples(hint))
+
+
+def examples(kind: type) -> list[str]:
+    """The sections whose objects are of a kind."""
+    return [name for name, section in SECTIONS.items() if kind is not object and issubclass(section.schema, kind)]
+
+
+def once(bindings: Iterable[Binding]) -> list[Binding]:
+    """The bindings, none of which repeats another.
+
+    Raises:
+      UsageError: two bind one parameter; names both places.
+    """
+    seen: dict[tuple[str, str], Binding] = {}
+    for binding in bindings:
+        if (before := seen.get(binding.key)) is not None:
+            where = "" if before.where == binding.where else f", before in {before.where}"
+            raise UsageError(f"{binding.where}: {binding.section}.{binding.parameter} is bound twice{where}")
+        seen[binding.key] = binding
+    return [*seen.values()]
+
+
+def layered(*layers: Iterable[Binding]) -> Bindings:
+    """The bindings of several layers; of one parameter the last counts."""
+    return {binding.key: binding for layer in layers for binding in layer}
+
+
+def build(name: str, bindings: Bindings) -> Any:
+    """The frozen dataclass of a section, with those of the sections that it refers to.
+
+    Raises:
+      UsageError: a parameter that has no default is not bound, or the parameters contradict each other; names the
+        binding that is to blame.
+    """
+    section = section_named(name)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(section.schema):
+        binding = bindings.get((name, field.name))
+        if binding is not None:
+            value = binding.value
+            values[field.name] = build(value.section, bindings) if isinstance(value, Reference) else value
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise UsageError(
+                f"{name}.{field.name} must be set, as in --gin '{name}.{field.name} = {sample(section, field)}'"
+            )
+    try:
+        return section.schema(**values)
+    except (UsageError, ValueError, TypeError) as error:
+        raise blamed(str(error), name, bindings) from error
+
+
+def sample(section: Section, field: Any) -> str:
+    hint = section.hints[field.name]
+    return f"@{examples(hint)[0]}()" if is_sectioned(hint) else {int: "1", float: "0.1", str: "'...'"}.get(hint, "...")
+
+
+def blamed(reason: str, name: str, bindings: Bindings) -> UsageError:
+    """The error of a section whose parameters contradict each other, with the last of the bindings that it names."""
+    named = [
+        binding
+        for (section, parameter), binding in bindings.items()
+        if section == name and re.search(rf"\b{re.escape(parameter)}\b", reason)
+    ]
+    # of the files the last counts most, and a --gin more than any
+    culprit = max(named, key=lambda binding: binding.where.startswith("--gin"), default=None) if named else None
+    return UsageError(f"{culprit.where}: {reason}" if culprit and culprit.where not in reason else reason)
+
+
+def lines(name: str, value: Any) -> list[str]:
+    """All parameters of a section's object as bindings, with those of the sections that it refers to."""
+    written = []
+    for field in dataclasses.fields(value):
+        held = getattr(value, field.name)
+        inner = section_of(held)
+        written.append(f"{name}.{field.name} = {Reference(inner.name) if inner else held!r}")
+        written += lines(inner.name, held) if inner else []
+    return written
+
+
+def sections_in(name: str, value: Any) -> list[str]:
+    """The names of a section and of those that its object refers to."""
+    names = [name]
+    for field in dataclasses.fields(value):
+        held = getattr(value, field.name)
+        if inner := section_of(held):
+            names += sections_in(inner.name, held)
+    return names

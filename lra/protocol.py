@@ -1,0 +1,34 @@
+"""A protocol: the files that fix everything but task and variant, and the rules that its own file states."""
+
+import dataclasses
+from importlib.resources import files
+from pathlib import Path
+
+from lra.errors import unknown
+
+GIN = Path(str(files("lra.gin").joinpath("protocols"))).parent
+SELECTIONS = {"last": "last step", "best": "best validation accuracy"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """The rules of a protocol. Its file sets them, and whoever needs them reads them from there.
+
+    Attributes:
+      rules: the rules in words, for the captions of tables.
+      select: the selection (`train.select`) of a row that is ranked.
+      parameter_budget: by which share a model may have more parameters than the Transformer's on the same task (LRA,
+        appendix C: 0.1); None where there is no such rule.
+      may_override: the sections that a row may set by hand and still be ranked; "variant" is the variant's own.
+      stand_ins: whether it runs on a task's synthetic stand-in where there is one.
+    """
+
+    rules: str
+    select: str
+    parameter_budget: float | None = None
+    may_override: tuple[str, ...] = ("variant",)
+    stand_ins: bool = False
+
+    def __post_init__(self) -> None:
+        if self.select not in SELECTIONS:
+            raise unknown("selection", self.select, SELECTIONS)

@@ -1,0 +1,120 @@
+"""Which bindings a task, a variant and a protocol have: the protocol's files, and over them what is given by hand.
+
+The later of these counts more:
+
+    gin/protocols/PROTOCOL.gin
+    gin/protocols/PROTOCOL/TASK.gin
+    gin/protocols/PROTOCOL/TASK/VARIANT.gin, where there is one
+    the overrides of a run spec, `--gin`
+
+What none of them sets has the default of its dataclass, or of the variant's signature.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lra.configuration import Binding, Bindings, build, layered, once, parse, parse_override
+from lra.errors import UsageError, UserError, unknown
+from lra.protocol import GIN, Protocol
+from lra.sections import section_named
+from lra.tasks import TASKS, Source, Task
+
+
+def protocols() -> list[str]:
+    """The names of all protocols."""
+    return sorted(path.stem for path in (GIN / "protocols").glob("*.gin"))
+
+
+def protocol_named(name: str) -> Protocol:
+    """The rules of a protocol.
+
+    Raises:
+      UsageError: there is none of that name.
+    """
+    return build("protocol", layered(file_of(name)))
+
+
+def file_of(protocol: str) -> tuple[Binding, ...]:
+    """The bindings of a protocol's own file."""
+    if protocol not in protocols():
+        raise unknown("protocol", protocol, protocols())
+    return read(GIN / "protocols" / f"{protocol}.gin", "protocol")
+
+
+def task_named(name: str, protocol: str | None) -> Task:
+    """The task of that name, or the stand-in on which a protocol has it run, a task of its own.
+
+    Raises:
+      UsageError: there is no such task or protocol.
+    """
+    if name not in TASKS:
+        raise unknown("task", name, TASKS)
+    if protocol and protocol_named(protocol).stand_ins:
+        return next((task for task in TASKS.values() if task.stands_in_for == name), TASKS[name])
+    return TASKS[name]
+
+
+def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides: Iterable[Binding]) -> Bindings:
+    """The bindings of a task, with those of a variant and a protocol if they are named.
+
+    Raises:
+      UsageError: the protocol has no file for the task, or one of its files is wrong; names file and line.
+    """
+    layers: list[Iterable[Binding]] = []
+    if protocol:
+        folder = GIN / "protocols" / protocol
+        recipe = folder / f"{task.name}.gin"
+        layers.append(file_of(protocol))
+        if not recipe.is_file():
+            raise UsageError(f"protocol '{protocol}' has no recipe for {task.name} ({recipe} is not there)")
+        layers.append(read(recipe))
+        own = folder / task.name / f"{variant}.gin"
+        if variant and own.is_file():
+            layers.append(read(own))
+    return layered(*layers, overrides)
+
+
+def read(path: Path, who: str = "recipe") -> tuple[Binding, ...]:
+    """The bindings of a gin file of the project."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path} ({error})") from error
+    bindings = parse(text, str(path))
+    admit(bindings, who)
+    return bindings
+
+
+def parsed(overrides: Sequence[str]) -> list[Binding]:
+    """The bindings that were given by hand.
+
+    Raises:
+      UsageError: one is not valid, bound twice, or a rule of a protocol.
+    """
+    bindings = once(map(parse_override, overrides))
+    admit(bindings, "hand")
+    return bindings
+
+
+def admit(bindings: Iterable[Binding], who: str) -> None:
+    """Raises UsageError if a binding is of a section that may not be set there."""
+    for binding in bindings:
+        if section_named(binding.section).set_by not in ("anyone", who):
+            raise UsageError(
+                f"{binding.where}: {binding.section} holds the rules of a protocol, which its own file alone sets"
+            )
+
+
+def source_of(task: Task, bindings: Bindings) -> Source:
+    """The parameters of a task's data."""
+    return build(task.name, bindings)
+
+
+def task_and_source(name: str, protocol: str | None, overrides: Sequence[str]) -> tuple[Task, Source]:
+    """A task and the parameters of its data, as a protocol has them, or else with its own defaults.
+
+    Raises:
+      UsageError: a name or a binding that does not exist.
+    """
+    task = task_named(name, protocol)
+    return task, source_of(task, bindings_of(task, None, protocol, parsed(overrides)))

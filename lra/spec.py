@@ -1,0 +1,83 @@
+"""A run spec: what a command line, a sweep, a record or another process hands over to have a run made."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from lra.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSpec:
+    """A run by names: plain texts and numbers, hashable, JSON there and back. `lra.resolve` makes a plan of it.
+
+    >>> spec = RunSpec("listops", "local", "demo", seeds=(0, 1), overrides=("local.radius = 4",))
+    >>> RunSpec.from_json(spec.to_json()) == spec
+    True
+
+    Attributes:
+      seeds: trained together; different whole numbers from 0 to 2^32 - 1.
+      overrides: gin bindings that count more than those of the protocol's files, e.g. "train.steps = 500".
+      imports: paths of Python files that register variants.
+
+    Raises:
+      UsageError: a field is of another type, or a seed is no seed.
+    """
+
+    task: str
+    variant: str
+    protocol: str
+    seeds: tuple[int, ...] = (0,)
+    overrides: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("task", "variant", "protocol"):
+            if not isinstance(getattr(self, name), str):
+                raise UsageError(f"{name} = {getattr(self, name)!r} of a run spec is not a text")
+        for name in ("overrides", "imports"):
+            object.__setattr__(self, name, texts(name, getattr(self, name)))
+        object.__setattr__(self, "seeds", seeds_of(self.seeds))
+
+    def to_json(self) -> str:
+        """The spec as one JSON object."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunSpec":
+        """The spec that `to_json` wrote.
+
+        Raises:
+          UsageError: the text is no spec, or one of another version of lra, with other fields.
+        """
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"a run spec cannot be read: {error}") from error
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(fields, dict) or not {"task", "variant", "protocol"} <= fields.keys():
+            raise UsageError("a run spec is a JSON object with task, variant and protocol")
+        if others := sorted(fields.keys() - names):
+            raise UsageError(f"a run spec has no {', '.join(others)}; it was written by another version of lra")
+        return cls(**fields)
+
+
+def texts(name: str, values: Any) -> tuple[str, ...]:
+    if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, str) for v in values):
+        raise UsageError(f"{name} = {values!r} of a run spec is not a list of texts")
+    return tuple(values)
+
+
+def seeds_of(values: Any) -> tuple[int, ...]:
+    seeds = (values,) if isinstance(values, int) else values
+    is_seed = lambda seed: isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 1 << 32
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not seeds or not all(map(is_seed, seeds)):
+        raise UsageError(f"seeds {words(seeds)} are not whole numbers from 0 to 2^32 - 1")
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"seeds {words(seeds)} are not different whole numbers")
+    return tuple(seeds)
+
+
+def words(seeds: Any) -> str:
+    return ",".join(map(str, seeds)) if isinstance(seeds, list | tuple) else repr(seeds)

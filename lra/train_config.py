@@ -1,0 +1,37 @@
+"""How a run trains: the parameters of the section `train`."""
+
+import dataclasses
+
+from lra.errors import UsageError, unknown
+from lra.optimizer import Optimizer
+from lra.protocol import SELECTIONS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long a run trains and what of it is scored.
+
+    Attributes:
+      steps: optimiser steps in all.
+      optimizer: the section of the optimiser, as in @adamw().
+      batch_size, eval_batch_size: examples in a batch, for each seed.
+      log_every, eval_every: steps between two lines of the log, and between two evaluations of the whole validation
+        split.
+      select: "last" scores the parameters after the last step, "best" those with the highest validation accuracy;
+        a task without a validation split has only the last.
+    """
+
+    steps: int
+    optimizer: Optimizer
+    batch_size: int = 32
+    log_every: int = 50
+    eval_every: int = 500
+    eval_batch_size: int = 64
+    select: str = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "log_every", "eval_every", "eval_batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"train.{name} = {getattr(self, name)!r} is not a whole number of at least 1")
+        if self.select not in SELECTIONS:
+            raise unknown("selection", self.select, SELECTIONS)

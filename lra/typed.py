@@ -1,0 +1,95 @@
+"""Values of a configuration: literals that are held to the type that a field declares."""
+
+import math
+import types
+import typing
+from typing import Any
+
+WORDS = {
+    int: "a whole number", float: "a number", bool: "True or False", str: "a text in quotes", types.NoneType: "None",
+    tuple: "a tuple", list: "a list", dict: "a dict",
+}  # fmt: skip
+
+
+def typed(value: Any, hint: Any) -> Any:
+    """The value as the hint has it: whole numbers become floats where a float is declared, lists become tuples.
+
+    Args:
+      hint: a type annotation; one that is not made of int, float, bool, str, None, tuple, list, dict, Literal and
+        unions of them takes any literal.
+
+    Raises:
+      ValueError: the value is of another type; says which one it should be.
+
+    >>> typed(1, float), typed([1, 2], tuple[int, ...]), typed(None, int | None)
+    (1.0, (1, 2), None)
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return of_union(value, arguments, hint)
+    if origin is typing.Literal:
+        if not any(value == choice and type(value) is type(choice) for choice in arguments):
+            raise wrong(value, hint)
+        return value
+    if origin is tuple:
+        return of_tuple(value, arguments, hint)
+    if hint is float:
+        return of_float(value)
+    kind = hint if origin is None else origin
+    if kind in WORDS and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        raise wrong(value, hint)
+    return value
+
+
+def of_union(value: Any, hints: tuple[Any, ...], hint: Any) -> Any:
+    # an int is no float where both are allowed
+    for exact in (True, False):
+        for one in hints:
+            if exact and one in WORDS and type(value) is not one:
+                continue
+            try:
+                return typed(value, one)
+            except ValueError:
+                continue
+    raise wrong(value, hint)
+
+
+def of_tuple(value: Any, hints: tuple[Any, ...], hint: Any) -> tuple[Any, ...]:
+    if not isinstance(value, tuple | list):
+        raise wrong(value, hint)
+    endless = len(hints) == 2 and hints[1] is ...
+    if not endless and len(value) != len(hints):
+        raise wrong(value, hint)
+    return tuple(typed(item, hints[0] if endless else hints[place]) for place, item in enumerate(value))
+
+
+def of_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise wrong(value, float)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise wrong(value, float)
+    return number
+
+
+def wrong(value: Any, hint: Any) -> ValueError:
+    return ValueError(f"{value!r:.100} is not {in_words(hint)}")
+
+
+def in_words(hint: Any) -> str:
+    """A type as a person reads it.
+
+    >>> in_words(int | None), in_words(tuple[int, ...])
+    ('a whole number or None', 'a tuple of whole numbers')
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(in_words, arguments))
+    if origin is typing.Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
+        return f"a tuple of {in_words(arguments[0]).removeprefix('a ')}s"
+    return WORDS.get(hint if origin is None else origin, "any value")
