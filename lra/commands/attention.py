@@ -9,15 +9,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lra.commands.command import Parser, add_bindings, add_imports, add_workers, command
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
-from lra.progress import Display
 
 if TYPE_CHECKING:
     from lra.check import Result
 
 
+@command("variants", "List the attention variants, with their parameters and what their checks found.", add_imports)
 def variants(options: Namespace) -> int:
     from lra import extension
     from lra.budget import BUDGET, excess, parameters_of
@@ -52,11 +53,24 @@ def variants(options: Namespace) -> int:
     return 0
 
 
+def add_checked(parser: Parser) -> None:
+    parser.add_argument("variants", nargs="+", metavar="NAME", help="a variant to check, or 'all'")
+
+
+@command(
+    "check",
+    "Check that variants are what they say; exit code 1 if one is not.",
+    add_bindings,
+    add_imports,
+    add_checked,
+    add_workers,
+)
 def check(options: Namespace) -> int:
     from lra import extension
     from lra.check import CHECKS, status
     from lra.models.attention import VARIANTS
     from lra.plan import bind
+    from lra.progress import Display
 
     extension.load_all(options.imports)
     names = list(dict.fromkeys(sorted(VARIANTS) if "all" in options.variants else options.variants))
@@ -160,6 +174,11 @@ def in_words(result: "Result") -> str:
     return f"{details}. Excepted: {result.reason}" if result.status == "excepted" else details
 
 
+def add_name(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the name of the variant; its file is NAME.py")
+
+
+@command("new", "Write a file with an attention variant to begin with.", add_name)
 def new(options: Namespace) -> int:
     from lra import extension, template
     from lra.models.attention import VARIANTS

@@ -1,20 +1,49 @@
 """The command that trains."""
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
+from lra.commands.command import Parser, add_bindings, add_imports, add_results, command
 from lra.commands.data import announce
 from lra.commands.output import print_json
 from lra.errors import UsageError, UserError
-from lra.leaderboard.record import Record
-from lra.progress import Display
+
+if TYPE_CHECKING:
+    from lra.leaderboard.record import Record
 
 
+def add_runs(parser: Parser) -> None:
+    parser.add_argument("--task", required=True, metavar="NAME", help="the task; 'lra tasks' lists them")
+    parser.add_argument("--variant", required=True, metavar="NAME[,NAME...]", help="the variants to train, or 'all'")
+    parser.add_argument("--protocol", required=True, metavar="NAME", help="the sizes and the recipe: demo or paper")
+    parser.add_argument(
+        "--seeds", default="0", metavar="N[,N...]", help="the seeds, trained together (default: %(default)s)"
+    )
+    parser.add_argument("--again", action="store_true", help="run even if there is a record, and replace it")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="the time between two checkpoints (default: %(default)s)",
+    )
+
+
+@command(
+    "run",
+    "Train and score variants, and write their records.",
+    add_results,
+    add_bindings,
+    add_imports,
+    add_runs,
+)
 def run(options: Namespace) -> int:
     from lra import extension
     from lra.interrupt import Interrupted, interruptible
     from lra.leaderboard import store
     from lra.models.attention import VARIANTS
     from lra.plan import make_plan, task_of
+    from lra.progress import Display
     from lra.run import execute
     from lra.tasks.prepared import load
 
@@ -76,7 +105,7 @@ def where(variant: str) -> str:
     return VARIANTS[variant].where
 
 
-def summary(record: Record) -> str:
+def summary(record: "Record") -> str:
     """One line on a record, for the log."""
     scores = [seed["test"]["accuracy"] for seed in record["seeds"] if seed["test"]]
     if not scores:
