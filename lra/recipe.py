@@ -96,6 +96,15 @@ def parsed(overrides: Sequence[str]) -> list[Binding]:
     return bindings
 
 
+def merged(*groups: Sequence[str]) -> tuple[str, ...]:
+    """Bindings of several groups as one list of overrides; of one parameter the last group's counts.
+
+    Raises:
+      UsageError: as `parsed`, of each group by itself.
+    """
+    return tuple(map(str, layered(*map(parsed, groups)).values()))
+
+
 def admit(bindings: Iterable[Binding], who: str) -> None:
     """Raises UsageError if a binding is of a section that may not be set there."""
     for binding in bindings:

@@ -18,6 +18,7 @@ from lra.checkpoint import Checkpoints
 from lra.errors import UserError
 from lra.files import locked
 from lra.interrupt import Interrupted
+from lra.leaderboard import store
 from lra.leaderboard.predictions import pack
 from lra.leaderboard.record import Record, Score, SeedResult, Status, write
 from lra.leaderboard.store import folder_of
@@ -31,6 +32,11 @@ from lra.tasks.task import SPLITS, Split
 from lra.train import Best, StepFunctions, TrainState, accuracy_of, batch_rows, keep_best, step_functions
 
 DISPATCH_SECONDS = 1.0  # aimed at, so that progress is seen and Ctrl-C is heard
+
+
+def recorded(plan: Plan, data: Prepared, results: Path) -> Record | None:
+    """The record that a results folder has of a run; None if it has none, or one of a run that came to nothing."""
+    return store.find(results, plan.run_id(data.data_sha256))
 
 
 def execute(

@@ -12,9 +12,10 @@ from lra.bench.report import Report
 from lra.bench.timing import in_turns
 from lra.errors import UserError, unknown
 from lra.models.attention import VARIANTS
-from lra.plan import Plan, make_plan
+from lra.plan import Plan, resolve
+from lra.spec import RunSpec
 from lra.tasks import Split
-from lra.train import machine
+from lra.train import step_functions
 
 TASK, BASE = "text", "transformer"
 KEYS = ("variant", "length")
@@ -77,14 +78,14 @@ def bench(names: Sequence[str], lengths: Sequence[int], overrides: Sequence[str]
 
 
 def steps_at(length: int, name: str, overrides: Sequence[str]) -> "Steps":
-    return Steps(make_plan(TASK, name, "paper", [0], [*overrides, f"text.max_length = {length}"]))
+    return Steps(resolve(RunSpec(TASK, name, "paper", overrides=(*overrides, f"{TASK}.max_length = {length}"))))
 
 
 class Steps:
     """A compiled loop of training steps, one seed, on random tokens, every sequence as long as it may be."""
 
     def __init__(self, plan: Plan):
-        batch, length, functions = plan.train.batch_size, plan.source.max_length, machine(plan)
+        batch, length, functions = plan.train.batch_size, plan.source.max_length, step_functions(plan)
         rng = np.random.default_rng(0)
         rows = rng.integers(1, plan.task.vocab_size, (batch, length)).astype(np.uint8)
         labels = rng.integers(0, plan.task.num_classes, batch)

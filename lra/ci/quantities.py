@@ -1,7 +1,6 @@
 """What is measured of a variant besides time: parameters, operations and memory, checks, accuracy."""
 
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,13 +11,14 @@ import jax.numpy as jnp
 
 from lra import targets
 from lra.bench.variants import Steps
-from lra.budget import parameters_of
 from lra.checks import check_variant
 from lra.checks.growth import operations
 from lra.ci.baseline import Budget, Program, Trained
 from lra.errors import UsageError
-from lra.plan import Plan, make_plan
-from lra.progress import Display
+from lra.parameter_budget import parameter_counts
+from lra.plan import Plan, resolve
+from lra.recipe import merged
+from lra.spec import RunSpec
 from lra.tasks import prepared
 from lra.trainer import Trainer
 
@@ -27,20 +27,20 @@ TRACED = "traced"  # the program before any compiler
 
 def plan_of(name: str, budget: Budget, overrides: Sequence[str], seeds: Sequence[int] = (0,)) -> Plan:
     """The short training of a variant."""
-    bindings = [*budget["training"], *budget["bindings"], *overrides]
-    return make_plan(budget["task"], name, budget["protocol"], seeds, bindings)
+    bindings = merged(budget["training"], budget["bindings"], overrides)
+    return resolve(RunSpec(budget["task"], name, budget["protocol"], tuple(seeds), bindings))
 
 
 def steps_of(name: str, budget: Budget, overrides: Sequence[str]) -> Steps:
     """The training step whose cost is measured."""
-    bindings = [*budget["bindings"], *overrides, *budget["step"]]
-    return Steps(make_plan(budget["task"], name, budget["protocol"], [0], bindings))
+    bindings = merged(budget["bindings"], overrides, budget["step"])
+    return Steps(resolve(RunSpec(budget["task"], name, budget["protocol"], (0,), bindings)))
 
 
 def parameters(name: str, budget: Budget, overrides: Sequence[str]) -> dict[str, int]:
     """Of the model that is trained here, and of those of protocol paper."""
     counts = {f"{budget['task']}, {budget['protocol']}": plan_of(name, budget, overrides).parameters}
-    of_paper = parameters_of(name, [*budget["bindings"], *overrides])
+    of_paper = parameter_counts(name, merged(budget["bindings"], overrides))
     return counts | {f"{task}, paper": count for task, count in of_paper.items()}
 
 
@@ -105,7 +105,7 @@ def versions_of(*packages: str) -> dict[str, str]:
 
 def checks(name: str, budget: Budget, overrides: Sequence[str]) -> dict[str, tuple[str, str]]:
     """The status of each check, and what is wrong, in words."""
-    found = check_variant(name, [*budget["bindings"], *overrides])
+    found = check_variant(name, merged(budget["bindings"], overrides))
     return {result.check: (result.status, "; ".join(result.details)) for result in found}
 
 
@@ -113,10 +113,9 @@ def training(name: str, budget: Budget, overrides: Sequence[str]) -> list[Traine
     """All seeds, trained together on the prepared task and scored on its test split."""
     plan = plan_of(name, budget, overrides, budget["seeds"])
     data = prepared.load(plan.task, plan.source, plan.prepare_command)
-    never = threading.Event()
-    with tempfile.TemporaryDirectory() as folder, Display(quiet=True).bar(name, plan.train.steps) as bar:
+    with tempfile.TemporaryDirectory() as folder:
         try:
-            outcome = Trainer(plan, data, Path(folder), bar, never, float("inf")).train_and_score()
+            outcome = Trainer(plan, data, Path(folder)).train_and_score()
         except Exception as error:
             raise plan.variant.blame(error) from error
     return [

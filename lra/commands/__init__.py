@@ -1,28 +1,30 @@
-"""What the commands do, each as a function of its options."""
+"""What the commands do, each as a function of its options, and beside it the arguments that it takes."""
 
-from lra.commands.attention import check, new, variants
-from lra.commands.bench import bench
-from lra.commands.ci import ci_baseline, ci_run
-from lra.commands.data import export, prepare, show, tasks
-from lra.commands.leaderboard import leaderboard_build
-from lra.commands.submissions import compare, leaderboard_submit, leaderboard_validate, reproduce
-from lra.commands.training import run
+from lra.commands import attention, bench, ci, data, leaderboard, submissions, training  # noqa: F401  they register
+from lra.commands.command import REGISTERED, Command
 
-__all__ = [
-    "bench",
-    "check",
-    "ci_baseline",
-    "ci_run",
-    "compare",
-    "export",
-    "leaderboard_build",
-    "leaderboard_submit",
-    "leaderboard_validate",
-    "new",
-    "prepare",
-    "reproduce",
-    "run",
-    "show",
+GROUPS = {
+    "leaderboard": "Make tables and pages from records, and records for others' tables.",
+    "ci": "Compare a variant with a baseline: a gate for the repository that changes it.",
+}
+ORDER = (  # of the help, as in the README
     "tasks",
     "variants",
-]
+    "check",
+    "new",
+    "prepare",
+    "show",
+    "export",
+    "run",
+    "leaderboard build",
+    "leaderboard submit",
+    "leaderboard validate",
+    "compare",
+    "reproduce",
+    "ci baseline",
+    "ci run",
+    "bench",
+)
+COMMANDS: dict[str, Command] = {
+    command.name: command for command in sorted(REGISTERED, key=lambda command: ORDER.index(command.name))
+}

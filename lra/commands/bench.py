@@ -3,12 +3,37 @@
 import importlib
 from argparse import Namespace
 
+from lra.commands.command import Parser, add_bindings, add_imports, add_results, command
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, unknown
 
 LENGTHS = {"variants": (1024, 2048, 3072, 4096), "kernels": (1024, 2048, 4096, 16384, 65536)}
 
 
+def add_measured(parser: Parser) -> None:
+    parser.add_argument("what", metavar="WHAT", help="what to time: kernels or variants")
+    parser.add_argument(
+        "--variant", default="all", metavar="NAME[,NAME...]", help="the variants to time (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--lengths",
+        metavar="N[,N...]",
+        help="the lengths to time (default: LRA's, 1024,2048,3072,4096; for kernels five up to 65536)",
+    )
+    parser.add_argument(
+        "--minutes", type=float, metavar="N", help="begin no measurement after N minutes (default: no limit)"
+    )
+    parser.add_argument("--again", action="store_true", help="forget what was measured before")
+
+
+@command(
+    "bench",
+    "Time kernels, or the training steps of variants, on the device at hand.",
+    add_results,
+    add_bindings,
+    add_imports,
+    add_measured,
+)
 def bench(options: Namespace) -> int:
     from lra import extension
     from lra.bench.report import Report

@@ -2,23 +2,51 @@
 
 import dataclasses
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lra.commands.command import Parser, add_bindings, add_imports, add_workers, command
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
-from lra.progress import Display
 
 if TYPE_CHECKING:
     from lra.ci.baseline import Budget
     from lra.ci.compare import Row
 
 
+def add_gated(parser: Parser) -> None:
+    parser.add_argument(
+        "variants", nargs="*", metavar="NAME", help="a variant to measure (default: those of the baseline)"
+    )
+    parser.add_argument(
+        "--file",
+        type=Path,
+        default=Path("lra-ci.json"),
+        metavar="FILE",
+        help="the baseline's file (default: %(default)s)",
+    )
+    add_workers(parser, ", for everything but time")
+
+
+def add_reports(parser: Parser) -> None:
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the result as JUnit's XML")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the result as Markdown")
+
+
+@command(
+    "ci baseline",
+    "Measure variants and write a baseline, a file to commit.",
+    add_bindings,
+    add_imports,
+    add_gated,
+)
 def ci_baseline(options: Namespace) -> int:
     """Measures variants and writes the file that is compared with."""
     from lra import extension
     from lra.ci import baseline, measure
     from lra.ci.quantities import QUANTITIES
+    from lra.progress import Display
 
     extension.load_all(options.imports)
     names, bindings = options.variants, options.gin
@@ -44,12 +72,21 @@ def ci_baseline(options: Namespace) -> int:
     return 0
 
 
+@command(
+    "ci run",
+    "Measure again; exit code 1 if anything got worse.",
+    add_bindings,
+    add_imports,
+    add_gated,
+    add_reports,
+)
 def ci_run(options: Namespace) -> int:
     """Measures variants again and compares; the exit code is 1 if anything got worse or cannot be compared."""
     from lra import extension
     from lra.ci import baseline, measure, report
     from lra.ci.compare import compare
     from lra.ci.quantities import QUANTITIES
+    from lra.progress import Display
 
     extension.load_all(options.imports)
     then = baseline.read(options.file)

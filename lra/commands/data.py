@@ -5,16 +5,30 @@ import itertools
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lra.commands.command import Parser, add_bindings, add_workers, command
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
-from lra.progress import Display
-from lra.tasks import TASKS, Source, Split, Task
+
+if TYPE_CHECKING:
+    from lra.tasks import Source, Split, Task
 
 
+def add_task(parser: Parser) -> None:
+    parser.add_argument("task", metavar="TASK", help="the name of a task; 'lra tasks' lists them")
+
+
+def add_protocol(parser: Parser) -> None:
+    parser.add_argument(
+        "--protocol", metavar="NAME", help="take the sizes of this protocol (default: the task's own sizes)"
+    )
+
+
+@command("tasks", "List the tasks, and what of them is prepared.")
 def tasks(options: Namespace) -> int:
+    from lra.tasks import TASKS
     from lra.tasks.prepared import home, prepared_folders, read_manifest
 
     found: list[dict[str, Any]] = []
@@ -56,7 +70,28 @@ def tasks(options: Namespace) -> int:
     return 0
 
 
+def add_preparation(parser: Parser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="read_from",
+        type=Path,
+        metavar="PATH",
+        help="read the publisher's files: a folder, or the archive as downloaded (default: generate, or ask TFDS)",
+    )
+    add_workers(parser, "; the examples do not depend on it")
+    parser.add_argument("--force", action="store_true", help="replace what is prepared")
+
+
+@command(
+    "prepare",
+    "Write a task's examples to disk, once, for training.",
+    add_bindings,
+    add_task,
+    add_protocol,
+    add_preparation,
+)
 def prepare(options: Namespace) -> int:
+    from lra.progress import Display
     from lra.tasks import prepared
 
     task, source = configured(options)
@@ -83,25 +118,45 @@ def prepare(options: Namespace) -> int:
     return 0
 
 
-def configured(options: Namespace) -> tuple[Task, Source]:
+def configured(options: Namespace) -> "tuple[Task, Source]":
     """The task that a command names and the parameters of its data."""
-    from lra.plan import built, configure, task_of
+    from lra.recipe import task_and_source
 
     if getattr(options, "workers", 1) < 1:
         raise UsageError(f"--workers {options.workers} is not at least 1")
-    task = task_of(options.task, options.protocol)
+    task, source = task_and_source(options.task, options.protocol, options.gin)
     announce(options, task)
-    configure(task, None, options.protocol, options.gin)
-    return task, built(task.source, task.name)
+    return task, source
 
 
-def announce(options: Namespace, task: Task) -> None:
+def announce(options: Namespace, task: "Task") -> None:
     """Says so where a protocol runs on a stand-in."""
     if task.name != options.task:
         message = f"protocol {options.protocol} does not run on {options.task} but on {task.name}, a synthetic stand-in"
         print(message, file=sys.stderr)
 
 
+def add_selection(parser: Parser) -> None:
+    parser.add_argument(
+        "--split", default="train", metavar="NAME", help="train, validation or test (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--first", type=int, default=0, metavar="N", help="the position of the first example (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--count", type=int, metavar="N", help="the number of examples (default: 3, on a contact sheet 40)"
+    )
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw a contact sheet of images with their labels")
+
+
+@command(
+    "show",
+    "Print examples of a prepared task as a person reads them.",
+    add_bindings,
+    add_task,
+    add_protocol,
+    add_selection,
+)
 def show(options: Namespace) -> int:
     from lra.plan import prepare_command
     from lra.tasks.prepared import load
@@ -142,13 +197,28 @@ def show(options: Namespace) -> int:
     return 0
 
 
-def documents(split: Split, row: int) -> list[tuple[Any, int]]:
+def documents(split: "Split", row: int) -> list[tuple[Any, int]]:
     """The token ids of each document of an example, and how many of them are real."""
     length = split.inputs.shape[-1]
     return list(zip(split.inputs[row].reshape(-1, length), split.lengths[row].reshape(-1).tolist()))
 
 
+def add_folder(parser: Parser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the folder to write")
+    parser.add_argument("--count", type=int, metavar="N", help="write only the first N images (default: all)")
+
+
+@command(
+    "export",
+    "Write Pathfinder's images as LRA does: a folder of PNGs, for other programs.",
+    add_bindings,
+    add_task,
+    add_folder,
+    add_protocol,
+    add_workers,
+)
 def export(options: Namespace) -> int:
+    from lra.progress import Display
     from lra.tasks.pathfinder import Pathfinder
     from lra.tasks.pathfinder_files import write_lra_folder
 

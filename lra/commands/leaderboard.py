@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lra.commands.command import Parser, add_results, command
 from lra.commands.output import print_json, print_table
 from lra.errors import UserError, printable
 from lra.files import write_atomically
@@ -14,6 +15,29 @@ if TYPE_CHECKING:
     from lra.leaderboard.view import View
 
 
+def add_tables(parser: Parser) -> None:
+    parser.add_argument(
+        "folders",
+        nargs="*",
+        type=Path,
+        metavar="DIR",
+        help="a folder of records (default: --results and the project's own records)",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder to write (default: leaderboard in --results)"
+    )
+    parser.add_argument(
+        "--reference",
+        default="transformer",
+        metavar="ROW",
+        help="the row that all others are compared with (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, and fail if a file differs from what would be written"
+    )
+
+
+@command("leaderboard build", "Make all tables and the site from records.", add_results, add_tables)
 def leaderboard_build(options: Namespace) -> int:
     """Writes, or with --check compares, everything that shows the records."""
     folders = options.folders or [options.results, shipped()]

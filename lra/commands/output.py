@@ -4,11 +4,6 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from lra.errors import printable
 
 PROSE = ("what", "from", "train / val / test", "paper", "note")  # columns of a table that may have several lines
@@ -21,6 +16,11 @@ def print_json(value: Any) -> int:
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> None:
     """Prints a table; with `numbers`, all columns but the first and a last "note" are aligned to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)  # a pipe has no width to break lines for

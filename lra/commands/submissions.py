@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lra.commands.command import Parser, add_results, command
 from lra.commands.leaderboard import shipped
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError, printable
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
     from lra.submission import Verdict
 
 
+def add_submission(parser: Parser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run's name, the first letters of one, or the path of a record")
+    parser.add_argument(
+        "--to", type=Path, default=Path(), metavar="DIR", help="the folder to write to (default: this one)"
+    )
+
+
+@command(
+    "leaderboard submit",
+    "Write a run's record, checked, to a file that can be handed in.",
+    add_results,
+    add_submission,
+)
 def leaderboard_submit(options: Namespace) -> int:
     """Writes a record that may enter to a file of its own."""
     from lra.leaderboard import store
@@ -36,6 +50,15 @@ def leaderboard_submit(options: Namespace) -> int:
     return 0
 
 
+def add_files(parser: Parser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="the path of a record")
+
+
+@command(
+    "leaderboard validate",
+    "Say whether records may enter, and why not; exit code 1 if one may not.",
+    add_files,
+)
 def leaderboard_validate(options: Namespace) -> int:
     """Says of each file whether it may enter; exit code 1 if one may not."""
     from lra.submission import verdicts
@@ -67,6 +90,19 @@ def print_verdicts(found: "list[Verdict]") -> None:
             print(f"  note: {note}")
 
 
+def add_sides(parser: Parser) -> None:
+    parser.add_argument(
+        "a", metavar="A", help="a run's name, the first letters of one, the path of a record, or a folder of records"
+    )
+    parser.add_argument("b", metavar="B", help="the same; of two folders, the variants that both have are compared")
+
+
+@command(
+    "compare",
+    "Say whether B is better than A; exit code 0 if it is not worse, 1 if it is, 2 if nobody can say.",
+    add_results,
+    add_sides,
+)
 def compare(options: Namespace) -> int:
     """Compares two runs or two folders; exit code 1 if B is worse, 2 if they cannot be compared."""
     try:
@@ -175,6 +211,22 @@ def comparison_json(found: "Comparison") -> dict[str, Any]:
     }
 
 
+def add_reproduction(parser: Parser) -> None:
+    parser.add_argument(
+        "record", metavar="RECORD", help="a run's name, the first letters of one, or the path of a record"
+    )
+    parser.add_argument(
+        "--to", type=Path, metavar="DIR", help="the folder to write to (default: reproduced/RUN in --results)"
+    )
+    parser.add_argument("--trust", action="store_true", help="execute the source of a variant from outside")
+
+
+@command(
+    "reproduce",
+    "Make a run again from its record; exit code 1 if it does not come to the same within noise.",
+    add_results,
+    add_reproduction,
+)
 def reproduce(options: Namespace) -> int:
     """Makes a run again from its record; exit code 1 if it does not come to the same."""
     from lra.interrupt import interruptible

@@ -1,27 +1,53 @@
 """The command that trains."""
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
+from lra.commands.command import Parser, add_bindings, add_imports, add_results, command
 from lra.commands.data import announce
 from lra.commands.output import print_json
 from lra.errors import UsageError, UserError
-from lra.leaderboard.record import Record
-from lra.progress import Display
+
+if TYPE_CHECKING:
+    from lra.leaderboard.record import Record
+    from lra.spec import RunSpec
 
 
+def add_runs(parser: Parser) -> None:
+    parser.add_argument("--task", required=True, metavar="NAME", help="the task; 'lra tasks' lists them")
+    parser.add_argument("--variant", required=True, metavar="NAME[,NAME...]", help="the variants to train, or 'all'")
+    parser.add_argument("--protocol", required=True, metavar="NAME", help="the sizes and the recipe: demo or paper")
+    parser.add_argument(
+        "--seeds", default="0", metavar="N[,N...]", help="the seeds, trained together (default: %(default)s)"
+    )
+    parser.add_argument("--again", action="store_true", help="run even if there is a record, and replace it")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="the time between two checkpoints (default: %(default)s)",
+    )
+
+
+@command(
+    "run",
+    "Train and score variants, and write their records.",
+    add_results,
+    add_bindings,
+    add_imports,
+    add_runs,
+)
 def run(options: Namespace) -> int:
-    from lra import extension
     from lra.interrupt import Interrupted, interruptible
-    from lra.leaderboard import store
-    from lra.models.attention import VARIANTS
-    from lra.plan import make_plan, task_of
+    from lra.plan import resolve
+    from lra.progress import Display
+    from lra.recipe import task_named
     from lra.tasks.prepared import load
-    from lra.trainer import execute
+    from lra.trainer import execute, recorded
 
-    extension.load_all(options.imports)
-    announce(options, task_of(options.task, options.protocol))
-    names = sorted(VARIANTS) if options.variant == "all" else options.variant.split(",")
-    plans = [make_plan(options.task, name, options.protocol, seeds_of(options.seeds), options.gin) for name in names]
+    announce(options, task_named(options.task, options.protocol))
+    plans = [resolve(spec) for spec in specs_of(options)]
     data = load(plans[0].task, plans[0].source, plans[0].prepare_command)
     total = sum(plan.train.steps for plan in plans)
     records, failures = [], []
@@ -29,11 +55,11 @@ def run(options: Namespace) -> int:
         for plan in plans:
             if stop.is_set():
                 raise Interrupted("stopped between two runs; the same command goes on with the next")
-            found = None if options.again else store.find(options.results, plan.run_id(data.data_sha256))
-            if found:
-                display.say(f"{plan.variant.name}: {summary(found)} (recorded before; --again runs it again)")
+            before = None if options.again else recorded(plan, data, options.results)
+            if before:
+                display.say(f"{plan.variant.name}: {summary(before)} (recorded before; --again runs it again)")
                 overall.skip(plan.train.steps)
-                records.append(found)
+                records.append(before)
                 continue
             try:
                 with display.bar(plan.variant.name, plan.train.steps, within=overall) as bar:
@@ -63,9 +89,24 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def seeds_of(text: str) -> list[int]:
+def specs_of(options: Namespace) -> "list[RunSpec]":
+    """The runs that the options name, one a variant."""
+    from lra import extension
+    from lra.models.attention import VARIANTS
+    from lra.spec import RunSpec
+
+    extension.load_all(options.imports)
+    names = sorted(VARIANTS) if options.variant == "all" else options.variant.split(",")
+    imports = tuple(map(str, options.imports))
+    return [
+        RunSpec(options.task, name, options.protocol, seeds_of(options.seeds), tuple(options.gin), imports)
+        for name in names
+    ]
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
     try:
-        return [int(word) for word in text.split(",")]
+        return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise UsageError(f"--seeds {text}: seeds are whole numbers with commas between them, e.g. 0,1,2") from None
 
@@ -76,7 +117,7 @@ def where(variant: str) -> str:
     return VARIANTS[variant].where
 
 
-def summary(record: Record) -> str:
+def summary(record: "Record") -> str:
     """One line on a record, for the log."""
     scores = [seed["test"]["accuracy"] for seed in record["seeds"] if seed["test"]]
     if not scores:

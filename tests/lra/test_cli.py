@@ -56,6 +56,7 @@ def test_help_imports_nothing_heavy(words):
         (["compare", "a"], 2, "B"),
         (["reproduce", "c0ffee"], 2, "neither a file nor a run recorded in lra-results"),
         (["leaderboard"], 2, "lra leaderboard build"),
+        (["leaderboard", "--json"], 2, "no option is called '--json'"),
         (["leaderboard", "biuld"], 2, "did you mean 'build'"),
         (["leaderboard", "build", "--chekc"], 2, "did you mean '--check'"),
     ],

@@ -62,7 +62,7 @@ def test_without_input_to_the_state_the_skip_is_left():
 
 def test_begins_in_the_ranges_of_the_authors():
     s = subject("mamba2", heads=50, head_dim=2)
-    layer = Subject(s.variant, s.shape, scatter=0.0).module
+    layer = Subject(s.variant, s.shape, s.options, scatter=0.0).module
     dt, a = np.log1p(np.exp(layer.dt_bias.get_value())), np.exp(layer.log_a.get_value())
     assert 1e-3 <= dt.min() < 2e-3
     assert 5e-2 < dt.max() <= 1e-1

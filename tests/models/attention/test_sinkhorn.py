@@ -83,9 +83,8 @@ def test_a_sorted_block_is_the_block_itself():
 
 
 def test_noise_in_training_only():
-    shape = Shape(10, 12, 3, 24)
-    subject("sinkhorn", block=4)  # binds
-    training = Subject(VARIANTS["sinkhorn"], shape, train=True)
+    sinkhorn = VARIANTS["sinkhorn"]
+    training = Subject(sinkhorn, Shape(10, 12, 3, 24), sinkhorn.options(block=4), train=True)
 
     @quick_jit
     def f(key):

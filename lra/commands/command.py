@@ -1,0 +1,95 @@
+"""What a command is, and the arguments that several commands take.
+
+Nothing heavy is imported here or at the top of a command's module: all of them are read before any help is printed.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from lra.errors import UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+Arguments = Callable[[Parser], None]  # adds arguments to the parser of a command
+Run = Callable[[argparse.Namespace], int]  # does what the options say and returns the exit code
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of `lra`; with a name of two words, an action of a group."""
+
+    name: str
+    summary: str
+    add_arguments: tuple[Arguments, ...]
+    run: Run
+
+
+REGISTERED: list[Command] = []
+
+
+def command(name: str, summary: str, *add_arguments: Arguments) -> Callable[[Run], Run]:
+    """Registers a function as the command of that name; help shows the arguments in the order of the functions."""
+
+    def register(run: Run) -> Run:
+        REGISTERED.append(Command(name, summary, add_arguments, run))
+        return run
+
+    return register
+
+
+def add_common(parser: Parser) -> None:
+    """What every command takes."""
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--json", action="store_true", help="print JSON on standard output, for a script")
+
+
+def add_results(parser: Parser) -> None:
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("lra-results"),
+        metavar="DIR",
+        help="the folder of records, checkpoints and tables (default: %(default)s)",
+    )
+
+
+def add_bindings(parser: Parser) -> None:
+    parser.add_argument(
+        "--gin",
+        action="append",
+        default=[],
+        metavar="BINDING",
+        help="set a parameter, e.g. 'train.steps = 500'; repeatable",
+    )
+
+
+def add_imports(parser: Parser) -> None:
+    parser.add_argument(
+        "--import",
+        action="append",
+        default=[],
+        metavar="FILE",
+        type=Path,
+        dest="imports",
+        help="load a Python file that registers variants; repeatable",
+    )
+
+
+def add_workers(parser: Parser, remark: str = "") -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help=f"the number of processes (default: %(default)s){remark}",
+    )
