@@ -87,11 +87,15 @@ def parse_override(text: str) -> Binding:
     Raises:
       UsageError: it is not exactly one valid binding.
     """
-    where = f"--gin '{text.strip()}'"
+    where = f"--gin '{shortened(text.strip())}'"
     bindings = statements(text, lambda line: where)
     if len(bindings) != 1:
         raise UsageError(f"{where}: it has {len(bindings)} bindings, not one; a binding reads like 'train.steps = 500'")
     return bindings[0]
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def statements(text: str, where: Callable[[int], str]) -> list[Binding]:
@@ -203,9 +207,8 @@ def build(name: str, bindings: Bindings) -> Any:
             value = binding.value
             values[field.name] = build(value.section, bindings) if isinstance(value, Reference) else value
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise UsageError(
-                f"{name}.{field.name} must be set, as in --gin '{name}.{field.name} = {sample(section, field)}'"
-            )
+            example = f", as in --gin '{name}.{field.name} = {sample(section, field)}'"
+            raise UsageError(f"{name}.{field.name} must be set" + (example if section.set_by == "anyone" else ""))
     try:
         return section.schema(**values)
     except (UsageError, ValueError, TypeError) as error:
@@ -222,11 +225,15 @@ def blamed(reason: str, name: str, bindings: Bindings) -> UsageError:
     named = [
         binding
         for (section, parameter), binding in bindings.items()
-        if section == name and re.search(rf"\b{re.escape(parameter)}\b", reason)
+        if section == name and (re.search(rf"\b{parameter}\b", reason) or is_quoted(binding.value, reason))
     ]
     # of the files the last counts most, and a --gin more than any
     culprit = max(named, key=lambda binding: binding.where.startswith("--gin"), default=None) if named else None
     return UsageError(f"{culprit.where}: {reason}" if culprit and culprit.where not in reason else reason)
+
+
+def is_quoted(value: Any, reason: str) -> bool:
+    return isinstance(value, str) and repr(value) in reason
 
 
 def lines(name: str, value: Any) -> list[str]:

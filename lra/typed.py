@@ -36,7 +36,9 @@ def typed(value: Any, hint: Any) -> Any:
     if hint is float:
         return of_float(value)
     kind = hint if origin is None else origin
-    if kind in WORDS and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+    if kind in WORDS and not isinstance(value, kind):
+        raise wrong(value, hint)
+    if kind is int and (isinstance(value, bool) or abs(value) >= 1 << 64):  # what no array holds either
         raise wrong(value, hint)
     return value
 

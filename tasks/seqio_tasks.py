@@ -6,7 +6,11 @@ Nothing is padded: a token 0 is a token.
 
     seqio.get_mixture_or_task("lra_listops").get_dataset({"inputs": 2000, "targets": 1}, "train")
 
-A task of pairs has `inputs1` and `inputs2` in place of `inputs`.
+A task of pairs has `inputs1` and `inputs2` in place of `inputs`. The examples are those of the task's default parameters;
+`register` makes a Task of others:
+
+    small = dataclasses.replace(LISTOPS, name="listops_small", source=functools.partial(ListOps, max_length=600))
+    register(small)  # lra_listops_small
 """
 
 from collections.abc import Iterator
@@ -59,7 +63,10 @@ def names_of(task: Task) -> list[str]:
 
 
 def register(task: Task) -> None:
-    """Makes the builder's class, under whose name TFDS finds it, and the seqio Task."""
+    """Makes a task's builder, which TFDS finds by the name of its class, and the seqio Task `lra_NAME`.
+
+    The examples are those of the parameters that `task.source()` gives.
+    """
     name = f"lra_{task.name}"
     members = {"VERSION": tfds.core.Version(task.version), "task": task, "__module__": __name__}
     globals()[name] = type("".join(part.title() for part in name.split("_")), (TaskBuilder,), members)

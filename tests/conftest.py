@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 if os.environ.get("JAX_PLATFORMS") == "cpu":
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-import gin
 import pytest
 
 Done = subprocess.CompletedProcess[str]
@@ -33,23 +32,34 @@ SMALL = [
 
 
 @pytest.fixture(autouse=True)
-def clean_gin():
+def _gin_stays_empty() -> Iterator[None]:
+    """gin's global configuration decides nothing here, so nothing may stand in it."""
+    import gin
+
+    assert gin.config_str() == ""
     yield
-    gin.clear_config()
+    assert gin.config_str() == ""
+    assert gin.operative_config_str() == ""
+
+
+def resolved(task: str, variant: str, protocol: str, seeds: Iterable[int] = (0,), overrides: Iterable[str] = ()) -> Any:
+    """The plan of a run."""
+    from lra.plan import resolve
+    from lra.spec import RunSpec
+
+    return resolve(RunSpec(task, variant, protocol, tuple(seeds), tuple(overrides)))
 
 
 @pytest.fixture(scope="session")
 def small_home(tmp_path_factory) -> Path:
     """An LRA_HOME in which ListOps is prepared with the parameters SMALL_DATA."""
-    from lra.plan import configure
-    from lra.tasks import TASKS, prepared
+    from lra.recipe import task_and_source
+    from lra.tasks import prepared
 
     home = tmp_path_factory.mktemp("home")
     old = os.environ.get("LRA_HOME")
     os.environ["LRA_HOME"] = str(home)
-    configure(TASKS["listops"], None, "demo", SMALL_DATA)
-    prepared.prepare(TASKS["listops"], TASKS["listops"].source())
-    gin.clear_config()
+    prepared.prepare(*task_and_source("listops", "demo", SMALL_DATA))
     if old is None:
         del os.environ["LRA_HOME"]
     else:

@@ -8,7 +8,7 @@ from conftest import SMALL_DATA, bindings
 from PIL import Image
 
 from lra.cli import main
-from lra.plan import configure
+from lra.recipe import task_and_source
 from lra.tasks import TASKS, prepared
 from lra.tasks.listops import TOKEN_ID, VOCABULARY
 
@@ -27,8 +27,7 @@ def small(tmp_path, monkeypatch):
     def make(name):
         options = [name, *bindings(*SMALL[name])]
         assert main(["prepare", *options]) == 0
-        configure(TASKS[name], None, None, SMALL[name])
-        return options, prepared.load(TASKS[name], TASKS[name].source()).splits["train"]
+        return options, prepared.load(*task_and_source(name, None, SMALL[name])).splits["train"]
 
     return make
 
@@ -122,6 +121,6 @@ def test_an_exported_folder_prepares_to_the_same_examples(small, tmp_path, capsy
     assert main(["export", "listops", str(folder)]) == 2
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "other"))
     assert main(["prepare", *options, "--from", str(folder)]) == 0
-    again = prepared.load(TASKS["pathfinder"], TASKS["pathfinder"].source())
+    again = prepared.load(*task_and_source("pathfinder", None, SMALL["pathfinder"]))
     np.testing.assert_array_equal(again.splits["train"].inputs, split.inputs)
     np.testing.assert_array_equal(again.splits["train"].labels, split.labels)

@@ -5,20 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import SMALL
+from conftest import SMALL, resolved
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lra import optimizer
 from lra.errors import UserError
-from lra.plan import make_plan
+from lra.recipe import merged
 from lra.tasks import Split
 from lra.tasks.prepared import load
-from lra.train import accuracy_of, batch_rows, keep_best, machine
+from lra.train import accuracy_of, batch_rows, keep_best, step_functions
 
 
 def small_plan(*more: str, variant: str = "transformer", seeds=(0, 1, 2)):
-    return make_plan("listops", variant, "demo", list(seeds), [*SMALL, *more])
+    return resolved("listops", variant, "demo", seeds, merged(SMALL, more))
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def test_order_differs_by_seed_and_epoch():
 
 def test_schedules_reach_the_published_peaks():
     """The peaks of LRA's configurations: ListOps, Text, and Retrieval, whose warm-up ends after its training."""
-    listops = optimizer.rsqrt(base=0.05, warmup=1000)
+    listops = optimizer.Rsqrt(base=0.05, warmup=1000)
     assert [float(listops(step)) for step in (0, 500, 1000, 4000)] == pytest.approx(
         [0, 7.906e-4, 1.581e-3, 7.906e-4], rel=1e-3
     )
-    assert float(optimizer.rsqrt(base=0.05, warmup=8000)(8000)) == pytest.approx(5.59e-4, rel=1e-3)
-    assert float(optimizer.rsqrt(base=0.05, warmup=8000)(5000)) == pytest.approx(3.49e-4, rel=2e-3)
-    cosine = optimizer.cosine(base=1e-3, warmup=312, cycle=62_400)
+    assert float(optimizer.Rsqrt(base=0.05, warmup=8000)(8000)) == pytest.approx(5.59e-4, rel=1e-3)
+    assert float(optimizer.Rsqrt(base=0.05, warmup=8000)(5000)) == pytest.approx(3.49e-4, rel=2e-3)
+    cosine = optimizer.Cosine(base=1e-3, warmup=312, cycle=62_400)
     assert float(cosine(0)) == 0
     assert float(cosine(156)) == pytest.approx(5e-4)
     assert float(cosine(312)) == pytest.approx(1e-3)
@@ -78,7 +78,8 @@ def test_adamw_equals_the_paper_in_float64():
     rng = np.random.default_rng(0)
     p, m, v = rng.normal(size=5), np.zeros(5), np.zeros(5)
     rate, b1, b2, eps, decay = 0.05, 0.9, 0.98, 1e-9, 0.1
-    transform, _ = optimizer.adamw(lambda step: rate / (1 + step), b1=b1, b2=b2, eps=eps, weight_decay=decay)
+    adamw = optimizer.AdamW(learning_rate=lambda step: rate / (1 + step), b1=b1, b2=b2, eps=eps, weight_decay=decay)
+    transform = adamw.transform()
     params = jnp.array(p, jnp.float32)
     state = transform.init(params)
     for step in range(1, 20):
@@ -91,7 +92,7 @@ def test_adamw_equals_the_paper_in_float64():
 
 
 def test_clipping_bounds_the_global_norm():
-    transform, _ = optimizer.adamw(lambda step: 1.0, b1=0.0, b2=0.0, eps=1.0, clip=1.0)
+    transform = optimizer.AdamW(learning_rate=lambda step: 1.0, b1=0.0, b2=0.0, eps=1.0, clip=1.0).transform()
     params = {"a": jnp.zeros(2), "b": jnp.zeros(2)}
     gradients = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([0.0, 4.0])}
     updates, _ = transform.update(gradients, transform.init(params), params)
@@ -102,7 +103,7 @@ def test_clipping_bounds_the_global_norm():
 @pytest.mark.parametrize("variant", ["transformer", "performer"])
 def test_bits_do_not_depend_on_how_a_run_is_cut(train, variant):
     plan = small_plan("performer.redraw_every = 3", variant=variant)
-    functions = machine(plan)
+    functions = step_functions(plan)
     run = jax.jit(functions.run)
     results = []
     for cuts in ([12], [1, 2, 3, 1, 5], [4, 4, 4]):
@@ -119,13 +120,13 @@ def test_bits_do_not_depend_on_how_a_run_is_cut(train, variant):
 def test_seeds_trained_together_are_those_trained_alone(train):
     """Up to the rounding of batched matrix products."""
     together = small_plan()
-    state = machine(together).init(together.seeds)
+    state = step_functions(together).init(together.seeds)
     rows = rows_of(together, 0, 6, len(train.labels))
-    state = jax.jit(machine(together).run)(state, keys_of(together), jnp.int32(0), jnp.int32(6), rows, train)
+    state = jax.jit(step_functions(together).run)(state, keys_of(together), jnp.int32(0), jnp.int32(6), rows, train)
     alone = small_plan(seeds=(1,))
-    single = machine(alone).init(alone.seeds)
+    single = step_functions(alone).init(alone.seeds)
     rows = rows_of(alone, 0, 6, len(train.labels))
-    single = jax.jit(machine(alone).run)(single, keys_of(alone), jnp.int32(0), jnp.int32(6), rows, train)
+    single = jax.jit(step_functions(alone).run)(single, keys_of(alone), jnp.int32(0), jnp.int32(6), rows, train)
     for ours, theirs in zip(leaves(state.params), leaves(single.params)):
         np.testing.assert_allclose(ours[1], theirs[0], atol=1e-5)
         assert not np.array_equal(ours[0], ours[2]) or not ours[0].any()
@@ -133,7 +134,7 @@ def test_seeds_trained_together_are_those_trained_alone(train):
 
 def test_loss_of_not_a_number_ends_that_seed_alone(train):
     plan = small_plan()
-    functions = machine(plan)
+    functions = step_functions(plan)
     run = jax.jit(functions.run)
     rows = rows_of(plan, 0, 4, len(train.labels))
     healthy = run(functions.init(plan.seeds), keys_of(plan), jnp.int32(0), jnp.int32(4), rows, train)
@@ -152,7 +153,7 @@ def test_loss_of_not_a_number_ends_that_seed_alone(train):
 @pytest.mark.parametrize("examples", [1, 31, 32, 33, 101])
 def test_evaluation_counts_every_example_once(train, examples):
     plan = small_plan()
-    functions = machine(plan)
+    functions = step_functions(plan)
     state = functions.init(plan.seeds)
     split = jax.tree.map(lambda column: column[:examples], train)
     loss, prediction = functions.evaluate(state.params, state.buffers, split)
@@ -171,7 +172,7 @@ def test_accuracy_is_an_exact_count():
 
 def test_best_parameters_are_kept_seed_by_seed(train):
     plan = small_plan("train.select = 'best'")
-    state = machine(plan).init(plan.seeds)
+    state = step_functions(plan).init(plan.seeds)
     from lra.train import Best
 
     best = Best(state.params, state.buffers, jnp.array([0.5, 0.1, -1.0]), jnp.array([4, 4, 0]))
@@ -188,7 +189,7 @@ def test_small_task_is_learnt(home, train):
     """A label that one token decides is learnt to the last example: the gradient reaches everything it must."""
     plan = small_plan("encoder.dropout = 0.0", "encoder.attention_dropout = 0.0", "cosine.cycle = 600", seeds=(0,))
     easy = Split(train.inputs, train.lengths, (train.inputs[:, 0] - 11).astype(jnp.int32) % 4)
-    functions = machine(plan)
+    functions = step_functions(plan)
     rows = rows_of(plan, 0, 400, len(easy.labels))
     state = jax.jit(functions.run)(functions.init(plan.seeds), keys_of(plan), jnp.int32(0), jnp.int32(400), rows, easy)
     _, prediction = functions.evaluate(state.params, state.buffers, easy)

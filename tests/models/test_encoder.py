@@ -2,7 +2,6 @@
 
 import functools
 
-import gin
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,13 +18,6 @@ quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimizati
 every_variant = pytest.mark.parametrize("name", ["transformer", "performer", "luna"])
 
 
-@pytest.fixture(autouse=True)
-def _small_variants():
-    for variant in VARIANTS.values():
-        for name, value in variant.small.items():
-            gin.bind_parameter(f"{variant.name}.{name}", value)
-
-
 def config(**changes) -> EncoderConfig:
     small = {"layers": 2, "dim": 6, "heads": 2, "qkv_dim": 8, "mlp_dim": 10, "dropout": 0.5, "attention_dropout": 0.5}
     return EncoderConfig(**small | changes)
@@ -34,7 +26,8 @@ def config(**changes) -> EncoderConfig:
 @functools.cache
 def parts_of_classifier(name: str, changes: frozenset) -> tuple[nnx.GraphDef, nnx.State]:
     rngs = nnx.Rngs(params=0, dropout=1)
-    model = Classifier(config(**dict(changes)), VARIANTS[name], VOCAB, MAX_LENGTH, CLASSES, rngs)
+    options = VARIANTS[name].options(**VARIANTS[name].small)
+    model = Classifier(config(**dict(changes)), VARIANTS[name], VOCAB, MAX_LENGTH, CLASSES, rngs, options)
     rng = np.random.default_rng(0)
     scatter = lambda x: x + np.float32(rng.normal(size=x.shape) / 3)
     nnx.update(model, jax.tree.map(scatter, nnx.state(model, nnx.Param)))
@@ -92,8 +85,8 @@ ONE_WIDE_LAYER = {"layers": 1, "dim": 128, "heads": 2, "qkv_dim": 64, "mlp_dim":
     ],
 )
 def test_parameters_are_as_many_as_published(published, name, sizes, vocab, length, classes):
-    gin.parse_config("linformer.rank = 16\nlinformer.share = 'key-value'")
-    build = lambda: Classifier(EncoderConfig(**sizes), VARIANTS[name], vocab, length, classes, nnx.Rngs(0))
+    options = VARIANTS[name].options(**({"rank": 16} if name == "linformer" else {}))
+    build = lambda: Classifier(EncoderConfig(**sizes), VARIANTS[name], vocab, length, classes, nnx.Rngs(0), options)
     params = nnx.state(nnx.eval_shape(build), nnx.Param)
     assert sum(x.size for x in jax.tree.leaves(params)) == published
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
-import gin
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,8 +34,7 @@ def test_register_a_function():
 
     variant = VARIANTS["test_function"]
     assert (variant.paper, variant.cost, variant.causal, variant.version) == ("none", "L", True, 3)
-    gin.parse_config("test_function.by = 3.0")
-    mixer, x = variant.build(SHAPE, nnx.Rngs(0)), normal(2, 5, 6)
+    mixer, x = variant.build(SHAPE, nnx.Rngs(0), variant.options(by=3.0)), normal(2, 5, 6)
     expected = 3 * x @ mixer.v.kernel.get_value() @ mixer.out.kernel.get_value()
     np.testing.assert_allclose(mixer(x, np.ones((2, 5), bool)), expected, rtol=1e-5, atol=1e-5)
 
@@ -82,6 +81,57 @@ def test_register_modules():
     expected = (x @ heads.v.kernel.get_value() + 1) @ heads.out.kernel.get_value()
     np.testing.assert_allclose(heads(x, mask), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(whole(x, mask), x @ whole.project.kernel.get_value(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("registry")
+def test_options_are_the_keyword_arguments_with_their_types():
+    @register_attention("test_options")
+    class WithOptions(nnx.Module):
+        def __init__(self, shape, *, must: int, width: int | None = None, share=0.5, kind="a", rngs, sizes=(1, 2)):
+            self.got = (must, width, share, kind, sizes)
+
+        def __call__(self, x, mask):
+            return x
+
+    options = VARIANTS["test_options"].options
+    assert {field.name: field.type for field in dataclasses.fields(options)} == {
+        "must": int, "width": int | None, "share": float, "kind": str, "sizes": Any,
+    }  # fmt: skip
+    built = VARIANTS["test_options"].build(SHAPE, nnx.Rngs(0), options(must=3, share=0.25))
+    assert built.got == (3, None, 0.25, "a", (1, 2))
+    with pytest.raises(TypeError, match="must"):
+        options()
+
+
+@pytest.mark.parametrize("default", [[1], {"a": 1}])
+def test_defaults_that_could_be_changed_are_refused(default):
+    with pytest.raises(UsageError, match=r"'test_mutable': the default of 'sizes' is a \w+, which could be changed"):
+        register_attention("test_mutable")(lambda q, k, v, mask, sizes=default: v)
+    assert "test_mutable" not in VARIANTS
+
+
+def test_small_sizes_are_of_options_that_there_are():
+    with pytest.raises(UsageError, match="'test_small' has no option 'radios'"):
+        register_attention("test_small", small={"radios": 2})(lambda q, k, v, mask, radius=3: v)
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_cell_of_a_notebook_may_be_run_twice():
+    cell = "@register('test_cell')\ndef mixer(q, k, v, mask, by={by}):\n    return v\n"
+    for by in (1.0, 2.0):
+        exec(cell.format(by=by), {"register": register_attention, "__name__": "__main__"})
+    assert VARIANTS["test_cell"].options().by == 2.0
+    with pytest.raises(UsageError, match="'test_cell' is registered already"):
+        register_attention("test_cell")(lambda q, k, v, mask: v)
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_source_is_that_of_the_file():
+    register_attention("test_source")(lambda q, k, v, mask: v)
+    assert VARIANTS["test_source"].source == Path(__file__).read_text()
+    assert not VARIANTS["test_source"].is_own
+    assert VARIANTS["local"].source is None
+    assert VARIANTS["local"].is_own
 
 
 def test_names_are_taken_once():

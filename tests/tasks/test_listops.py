@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import gin
 import numpy as np
 import pytest
 from examples import assert_same, collect, decode
@@ -60,7 +59,6 @@ def test_defaults_are_those_of_lra():
         "min_length": 500, "max_length": 2000, "max_depth": 10, "max_args": 10,
         "train": 96_000, "validation": 2_000, "test": 2_000, "seed": 0,
     }  # fmt: skip
-    gin.parse_config_file(str(Path(__file__).parents[2] / "gin" / "tasks" / "listops.gin"))
     assert LISTOPS.source() == ListOps()
 
 

@@ -1,6 +1,8 @@
 """The seqio Task has the examples of the prepared task."""
 
-import gin
+import dataclasses
+import functools
+
 import numpy as np
 import pytest
 
@@ -10,33 +12,43 @@ seqio = pytest.importorskip("seqio")
 tfds = pytest.importorskip("tensorflow_datasets")
 
 
+SMALL = {
+    "listops": dict(min_length=3, max_length=30, train=40, validation=10, test=20),
+    "synthetic_retrieval": dict(train=6, validation=3, test=2),
+}
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
-    gin.clear_config()
-    gin.parse_config(
-        "listops.min_length = 3\nlistops.max_length = 30\n"
-        "listops.train = 40\nlistops.validation = 10\nlistops.test = 20\n"
-        "synthetic_retrieval.train = 6\nsynthetic_retrieval.validation = 3\nsynthetic_retrieval.test = 2"
-    )
-    yield tmp_path
-    gin.clear_config()
+    return tmp_path
+
+
+def registered(name, **parameters):
+    """A task of a name of its own, with other parameters, registered for seqio."""
+    from lra.tasks.seqio_tasks import register
+
+    original = TASKS[name]
+    label = f"{name}_{parameters['train']}"
+    task = dataclasses.replace(original, name=label, source=functools.partial(original.source, **parameters))
+    if f"lra_{label}" not in seqio.TaskRegistry.names():
+        register(task)
+    return task
 
 
 @pytest.mark.parametrize(
     ("name", "features"), [("listops", ["inputs"]), ("synthetic_retrieval", ["inputs1", "inputs2"])]
 )
 def test_seqio_task_equals_prepared_task(name, features, small):
-    import lra.tasks.seqio_tasks  # noqa: F401
-
+    own = registered(name, **SMALL[name])
     seqio.set_tfds_data_dir_override(str(small / "tfds"))
-    task = seqio.get_mixture_or_task(f"lra_{name}")
-    source = TASKS[name].source()
+    task = seqio.get_mixture_or_task(f"lra_{own.name}")
+    source = own.source()
     lengths = dict.fromkeys(features, source.max_length) | {"targets": 1}
     for split in ("train", "validation", "test"):
         rows = task.get_dataset(lengths, split, shuffle=False).as_numpy_iterator()
         found = sorted([*(row[feature].tolist() for feature in features), row["targets"].tolist()] for row in rows)
-        data = prepared.load(TASKS[name], source).splits[split]
+        data = prepared.load(own, source).splits[split]
         examples = zip(np.asarray(data.inputs), data.lengths, data.labels.tolist())
         expected = sorted(
             [*(ids[:count].tolist() for ids, count in zip(np.atleast_2d(x), np.atleast_1d(n))), [y]]
@@ -48,18 +60,15 @@ def test_seqio_task_equals_prepared_task(name, features, small):
 
 def test_a_task_prepared_from_files_is_read(small):
     """And not made again, or asked for from where it could not come."""
-    import lra.tasks.seqio_tasks  # noqa: F401
-
-    gin.parse_config("listops.train = 2\nlistops.validation = 1\nlistops.test = 1")
+    task = registered("listops", min_length=3, max_length=30, train=2, validation=1, test=1)
     for name, rows in {
         "train": ["[MAX 4 3 ]\t4", "[MIN 2 [SM 9 3 ] ]\t2"],
         "val": ["[SM 8 9 ]\t7"],
         "test": ["[MED 1 3 ]\t2"],
     }.items():
         (small / f"basic_{name}.tsv").write_text("\n".join(["Source\tTarget", *rows, ""]))
-    source = TASKS["listops"].source()
-    prepared.prepare(TASKS["listops"], source, read_from=small)
-    builder = tfds.builder("lra_listops", data_dir=str(small / "tfds"))
+    prepared.prepare(task, task.source(), read_from=small)
+    builder = tfds.builder(f"lra_{task.name}", data_dir=str(small / "tfds"))
     builder.download_and_prepare()
     assert sorted(row["targets"].item() for row in tfds.as_numpy(builder.as_dataset(split="train"))) == [2, 4]
 
