@@ -52,22 +52,38 @@ class Binding:
 
 
 Bindings = Mapping[tuple[str, str], Binding]
+EXAMPLE = "a binding reads like 'train.steps = 500'"
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """What gin has and we do not take.
+
+    Attributes:
+      text: as it was written.
+      reason: why, or what to write instead.
+    """
+
+    text: str
+    reason: str
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 class Delegate(config_parser.ParserDelegate):
-    """What gin's parser makes of `@name` and `%name`."""
+    """What gin's parser makes of `@name` and `%name`; it raises nothing, since it is not told the line."""
 
-    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference:
-        if not evaluate or not scoped_configurable_name.isidentifier():
-            raise SyntaxError(f"@{scoped_configurable_name}: a reference reads like @cosine()")
-        return Reference(scoped_configurable_name)
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference | Refused:
+        if evaluate and scoped_configurable_name.isidentifier():
+            return Reference(scoped_configurable_name)
+        return Refused(f"@{scoped_configurable_name}", "a reference reads like @cosine()")
 
-    def macro(self, macro_name: str) -> None:
-        raise SyntaxError(f"%{macro_name}: macros are refused, write the value")
+    def macro(self, macro_name: str) -> Refused:
+        return Refused(f"%{macro_name}", "macros are refused, write the value")
 
 
-@functools.lru_cache(maxsize=1024)
-def parse(text: str, file: str) -> tuple[Binding, ...]:
+def parse(text: str, file: str) -> list[Binding]:
     """The bindings of a gin file, checked one by one.
 
     Args:
@@ -77,10 +93,9 @@ def parse(text: str, file: str) -> tuple[Binding, ...]:
       UsageError: a syntax error, a statement that is no binding, a parameter that is bound twice, or a binding that is
         not valid; names the line.
     """
-    return tuple(once(statements(text, lambda line: f"{file}, line {line}")))
+    return once(bindings_in(text, lambda line: f"{file}, line {line}"))
 
 
-@functools.lru_cache(maxsize=1024)
 def parse_override(text: str) -> Binding:
     """The binding of a `--gin`.
 
@@ -88,9 +103,9 @@ def parse_override(text: str) -> Binding:
       UsageError: it is not exactly one valid binding.
     """
     where = f"--gin '{shortened(text.strip())}'"
-    bindings = statements(text, lambda line: where)
+    bindings = bindings_in(text, lambda line: where)
     if len(bindings) != 1:
-        raise UsageError(f"{where}: it has {len(bindings)} bindings, not one; a binding reads like 'train.steps = 500'")
+        raise UsageError(f"{where}: it has {len(bindings)} bindings, not one; {EXAMPLE}")
     return bindings[0]
 
 
@@ -98,8 +113,26 @@ def shortened(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def statements(text: str, where: Callable[[int], str]) -> list[Binding]:
-    bindings = []
+def bindings_in(text: str, where: Callable[[int], str]) -> list[Binding]:
+    try:
+        return [checked(Binding(*name, value, where(line))) for *name, value, line in statements(text)]
+    except Malformed as error:
+        line, reason = error.args
+        raise UsageError(f"{where(line)}: {reason}") from error
+
+
+class Malformed(Exception):
+    """A line of a gin text that is no binding; its arguments are the line and the reason."""
+
+
+@functools.lru_cache(maxsize=1024)
+def statements(text: str) -> tuple[tuple[str, str, Any, int], ...]:
+    """Section, parameter, value and line of each binding of a gin text, as gin's parser reads them.
+
+    Raises:
+      Malformed: a line is no binding.
+    """
+    read = []
     line = 1
     try:
         for statement in config_parser.ConfigParser(text, Delegate()):
@@ -108,18 +141,15 @@ def statements(text: str, where: Callable[[int], str]) -> list[Binding]:
                 continue  # its bindings follow
             if not isinstance(statement, config_parser.BindingStatement):
                 kind = "an import" if isinstance(statement, config_parser.ImportStatement) else "an include"
-                raise UsageError(f"{where(line)}: {kind} is refused; a configuration is made of bindings alone")
+                raise Malformed(line, f"{kind} is refused; a configuration is made of bindings alone")
             if statement.scope or "." in statement.selector or not statement.arg_name:
-                raise UsageError(f"{where(line)}: a binding reads like 'train.steps = 500', without a scope")
-            binding = Binding(statement.selector, statement.arg_name, statement.value, where(line))
-            bindings.append(checked(binding))
+                raise Malformed(line, f"{EXAMPLE}, without a scope")
+            read.append((statement.selector, statement.arg_name, statement.value, line))
     except SyntaxError as error:
-        # gin's own errors have a place of two shapes, those of Delegate none
-        line = next((part for part in error.args[1:] if isinstance(part, tuple)), (None, line))[1] or line
-        raise UsageError(f"{where(line)}: {reason_of(error)}; a binding reads like 'train.steps = 500'") from error
+        raise Malformed(error.lineno or line, f"{reason_of(error)}; {EXAMPLE}") from error
     except (tokenize.TokenError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise UsageError(f"{where(line)}: {reason_of(error)}; a binding reads like 'train.steps = 500'") from error
-    return bindings
+        raise Malformed(line, f"{reason_of(error)}; {EXAMPLE}") from error
+    return tuple(read)
 
 
 def reason_of(error: Exception) -> str:
@@ -139,10 +169,22 @@ def checked(binding: Binding) -> Binding:
         hint = section.hints.get(binding.parameter)
         if hint is None:
             raise unknown(f"parameter of {binding.section}", binding.parameter, section.hints)
+        refuse(binding.value)
         value = reference(binding, hint) if isinstance(binding.value, Reference) else typed_value(binding, hint)
     except UsageError as error:
         raise UsageError(f"{binding.where}: {error}") from error
     return dataclasses.replace(binding, value=value)
+
+
+def refuse(value: Any, inside: bool = False) -> None:
+    """Raises UsageError if a value, or a part of it, is neither a literal nor by itself a reference."""
+    if isinstance(value, Refused):
+        raise UsageError(f"{value}: {value.reason}")
+    if isinstance(value, Reference) and inside:
+        raise UsageError(f"{value} stands by itself, not inside another value")
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    for part in parts if isinstance(parts, list | tuple) else ():
+        refuse(part, inside=True)
 
 
 def typed_value(binding: Binding, hint: Any) -> Any:

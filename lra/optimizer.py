@@ -84,6 +84,8 @@ class AdamW(Optimizer):
     """AdamW as LRA has it: p -= lr (adam + weight_decay p) for all parameters (Loshchilov & Hutter 2019, 1711.05101).
 
     Attributes:
+      learning_rate: the section of the schedule, as in @cosine().
+      weight_decay: the share of a parameter that a step takes away, times the learning rate.
       b1, b2, eps: Adam's decay rates and the number added to its denominator.
       clip: the global gradient norm above which gradients are scaled down; None never does.
     """

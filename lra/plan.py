@@ -112,6 +112,11 @@ class Plan:
             return PairClassifier(self.encoder, self.pair, self.variant, *shape, rngs, self.options)
         return Classifier(self.encoder, self.variant, *shape, rngs, self.options)
 
+    def fresh_model(self, seed: int) -> Classifier | PairClassifier:
+        """The model with which a seed begins its training."""
+        params, dropout = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
+        return self.model(nnx.Rngs(params=params, dropout=dropout))
+
     def __getstate__(self) -> dict[str, Any]:
         # functions and classes of a file that another process has not imported cannot be pickled: their names can
         names = {"task": self.task.name, "variant": self.variant.name, "options": options_dict(self.options)}
@@ -136,7 +141,7 @@ def provided(name: str, source_sha256: str | None, imports: Sequence[str]) -> Va
         raise UserError(f"the plan's variant '{name}' is not registered in this process, and its spec imports no file")
     if VARIANTS[name].source_sha256 != source_sha256:
         raise UserError(
-            f"the variant '{name}' of this process ({VARIANTS[name].where}) is not the plan's: another source"
+            f"the variant '{name}' of this process ({VARIANTS[name].where}) has another source than the plan's"
         )
     return VARIANTS[name]
 
@@ -162,7 +167,7 @@ def resolve(spec: RunSpec) -> Plan:
     try:
         assert plan.tree
     except UsageError as error:  # options that contradict each other are found where the variant is built
-        raise blamed(str(error), plan.variant.name, bindings_of_spec(plan.spec)) from error
+        raise blamed(str(error), plan.variant.name, bindings_of_spec(plan.spec, plan.task)) from error
     return plan
 
 
@@ -173,23 +178,23 @@ def unbuilt(spec: RunSpec) -> Plan:
       UsageError: as `resolve`.
     """
     extension.load_all(map(Path, spec.imports))
-    return plan_of(bindings_of_spec(spec), spec)
-
-
-def bindings_of_spec(spec: RunSpec) -> Bindings:
     task = task_named(spec.task, spec.protocol)
     if spec.variant not in VARIANTS:
         raise unknown("variant", spec.variant, VARIANTS)
+    return plan_of(spec, task, bindings_of_spec(spec, task))
+
+
+def bindings_of_spec(spec: RunSpec, task: Task) -> Bindings:
     return bindings_of(task, spec.variant, spec.protocol, parsed(spec.overrides))
 
 
-def plan_of(bindings: Bindings, spec: RunSpec) -> Plan:
-    """The plan of a spec whose whole configuration is given.
+def plan_of(spec: RunSpec, task: Task, bindings: Bindings) -> Plan:
+    """The plan of a spec whose task and whole configuration are given; nothing is read from the protocol's files.
 
     Raises:
       UsageError: a parameter is missing, or the configuration contradicts itself.
     """
-    task, variant = task_named(spec.task, spec.protocol), VARIANTS[spec.variant]
+    variant = VARIANTS[spec.variant]
     source = source_of(task, bindings)
     options, encoder, train = (build(name, bindings) for name in (variant.name, "encoder", "train"))
     pair = build("pair", bindings) if task.documents == 2 else None

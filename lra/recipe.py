@@ -12,6 +12,7 @@ What none of them sets has the default of its dataclass, or of the variant's sig
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from lra.configuration import Binding, Bindings, build, layered, once, parse, parse_override
 from lra.errors import UsageError, UserError, unknown
@@ -112,6 +113,17 @@ def admit(bindings: Iterable[Binding], who: str) -> None:
             raise UsageError(
                 f"{binding.where}: {binding.section} holds the rules of a protocol, which its own file alone sets"
             )
+
+
+def set_by_protocols(section: str) -> dict[str, dict[str, Any]]:
+    """What the protocols' files set of a section: of each parameter the values, by file as in "demo/listops"."""
+    values: dict[str, dict[str, Any]] = {}
+    for path in sorted((GIN / "protocols").rglob("*.gin")):
+        for binding in read(path, "protocol"):
+            if binding.section == section:
+                name = str(path.relative_to(GIN / "protocols").with_suffix(""))
+                values.setdefault(binding.parameter, {})[name] = binding.value
+    return values
 
 
 def source_of(task: Task, bindings: Bindings) -> Source:

@@ -77,8 +77,7 @@ def step_functions(plan: Plan) -> StepFunctions:
     def init(seeds: Sequence[int]) -> TrainState:
         # not compiled: the few operations are the same for all variants, and cached one by one
         def params_and_buffers(seed: int) -> tuple[Tree, Tree]:
-            params_key, dropout_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
-            _, params, _, buffers = split_model(plan.model(nnx.Rngs(params=params_key, dropout=dropout_key)))
+            _, params, _, buffers = split_model(plan.fresh_model(seed))
             return params, buffers
 
         params, buffers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(params_and_buffers, seeds))

@@ -72,7 +72,7 @@ def of_float(value: Any) -> float:
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number):
+    if not math.isfinite(number) or number != value:  # a large whole number may lie between two floats
         raise wrong(value, float)
     return number
 

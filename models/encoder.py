@@ -21,7 +21,9 @@ class EncoderConfig:
     """Sizes of the encoder.
 
     Attributes:
+      layers: blocks of attention and MLP.
       dim: width of the token representations.
+      heads: attention heads; they divide qkv_dim.
       qkv_dim: width of queries, keys and values over all heads.
       mlp_dim: hidden width of the blocks' MLPs and of the classifier's head.
       dropout, attention_dropout: rates, of embeddings and block outputs, and of attention probabilities.

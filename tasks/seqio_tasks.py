@@ -6,8 +6,8 @@ Nothing is padded: a token 0 is a token.
 
     seqio.get_mixture_or_task("lra_listops").get_dataset({"inputs": 2000, "targets": 1}, "train")
 
-A task of pairs has `inputs1` and `inputs2` in place of `inputs`. The examples are those of the task's default parameters;
-`register` makes a Task of others:
+A task of pairs has `inputs1` and `inputs2` in place of `inputs`. The examples are those of the
+task's default parameters; `register` makes a Task of others:
 
     small = dataclasses.replace(LISTOPS, name="listops_small", source=functools.partial(ListOps, max_length=600))
     register(small)  # lra_listops_small

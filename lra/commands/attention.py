@@ -18,14 +18,31 @@ if TYPE_CHECKING:
     from lra.checks import Result
 
 
-@command("variants", "List the attention variants, with their parameters and what their checks found.", add_imports)
+def add_one_variant(parser: Parser) -> None:
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="show the options of this variant, with defaults and meaning"
+    )
+
+
+@command(
+    "variants",
+    "List the attention variants, or show the options of one.",
+    add_imports,
+    add_one_variant,
+)
 def variants(options: Namespace) -> int:
     from lra import extension
     from lra.checks import status
+    from lra.commands.parameters import show_parameters
     from lra.models.attention import VARIANTS
     from lra.parameter_budget import REFERENCE, allowed_excess, excess, parameter_counts
 
     extension.load_all(options.imports)
+    if options.name is not None:
+        if options.name not in VARIANTS:
+            raise unknown("variant", options.name, VARIANTS)
+        variant = VARIANTS[options.name]
+        return show_parameters(variant.name, f"{variant.name}: {variant.paper} ({variant.where})", options.json)
     transformer = parameter_counts(REFERENCE)
     found: list[dict[str, Any]] = []
     for variant in sorted(VARIANTS.values(), key=lambda variant: variant.name):

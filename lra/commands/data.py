@@ -26,11 +26,23 @@ def add_protocol(parser: Parser) -> None:
     )
 
 
-@command("tasks", "List the tasks, and what of them is prepared.")
+def add_one_task(parser: Parser) -> None:
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="show the parameters of this task's data, with defaults and meaning"
+    )
+
+
+@command("tasks", "List the tasks and what of them is prepared, or show the parameters of one.", add_one_task)
 def tasks(options: Namespace) -> int:
     from lra.tasks import TASKS
     from lra.tasks.prepared import home, prepared_folders, read_manifest
 
+    if options.name is not None:
+        from lra.commands.parameters import show_parameters
+        from lra.recipe import task_named
+
+        task = task_named(options.name, None)
+        return show_parameters(task.name, f"{task.name} {task.version}: {task.summary}", options.json)
     found: list[dict[str, Any]] = []
     for task in TASKS.values():
         prepared: list[dict[str, Any]] = []

@@ -6,7 +6,14 @@ from typing import Any
 
 from lra.errors import printable
 
-PROSE = ("what", "from", "train / val / test", "paper", "note")  # columns of a table that may have several lines
+PROSE = (
+    "what",
+    "protocols set",
+    "from",
+    "train / val / test",
+    "paper",
+    "note",
+)  # columns of a table that may have several lines
 
 
 def print_json(value: Any) -> int:

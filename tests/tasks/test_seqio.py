@@ -24,12 +24,11 @@ def small(tmp_path, monkeypatch):
     return tmp_path
 
 
-def registered(name, **parameters):
+def registered(name, label, **parameters):
     """A task of a name of its own, with other parameters, registered for seqio."""
     from lra.tasks.seqio_tasks import register
 
     original = TASKS[name]
-    label = f"{name}_{parameters['train']}"
     task = dataclasses.replace(original, name=label, source=functools.partial(original.source, **parameters))
     if f"lra_{label}" not in seqio.TaskRegistry.names():
         register(task)
@@ -40,7 +39,7 @@ def registered(name, **parameters):
     ("name", "features"), [("listops", ["inputs"]), ("synthetic_retrieval", ["inputs1", "inputs2"])]
 )
 def test_seqio_task_equals_prepared_task(name, features, small):
-    own = registered(name, **SMALL[name])
+    own = registered(name, f"{name}_small", **SMALL[name])
     seqio.set_tfds_data_dir_override(str(small / "tfds"))
     task = seqio.get_mixture_or_task(f"lra_{own.name}")
     source = own.source()
@@ -60,7 +59,7 @@ def test_seqio_task_equals_prepared_task(name, features, small):
 
 def test_a_task_prepared_from_files_is_read(small):
     """And not made again, or asked for from where it could not come."""
-    task = registered("listops", min_length=3, max_length=30, train=2, validation=1, test=1)
+    task = registered("listops", "listops_read", min_length=3, max_length=30, train=2, validation=1, test=1)
     for name, rows in {
         "train": ["[MAX 4 3 ]\t4", "[MIN 2 [SM 9 3 ] ]\t2"],
         "val": ["[SM 8 9 ]\t7"],
