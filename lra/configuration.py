@@ -83,17 +83,18 @@ class Delegate(config_parser.ParserDelegate):
         return Refused(f"%{macro_name}", "macros are refused, write the value")
 
 
-def parse(text: str, file: str) -> list[Binding]:
+def parse(text: str, file: str, section: str | None = None) -> list[Binding]:
     """The bindings of a gin file, checked one by one.
 
     Args:
       file: its name, for errors.
+      section: the only one whose bindings are wanted; None for all.
 
     Raises:
       UsageError: a syntax error, a statement that is no binding, a parameter that is bound twice, or a binding that is
         not valid; names the line.
     """
-    return once(bindings_in(text, lambda line: f"{file}, line {line}"))
+    return once(bindings_in(text, lambda line: f"{file}, line {line}", section))
 
 
 def parse_override(text: str) -> Binding:
@@ -113,12 +114,13 @@ def shortened(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def bindings_in(text: str, where: Callable[[int], str]) -> list[Binding]:
+def bindings_in(text: str, where: Callable[[int], str], section: str | None = None) -> list[Binding]:
     try:
-        return [checked(Binding(*name, value, where(line))) for *name, value, line in statements(text)]
+        read = [Binding(*name, value, where(line)) for *name, value, line in statements(text)]
     except Malformed as error:
         line, reason = error.args
         raise UsageError(f"{where(line)}: {reason}") from error
+    return [checked(binding) for binding in read if section in (None, binding.section)]
 
 
 class Malformed(Exception):
@@ -206,12 +208,12 @@ def reference(binding: Binding, hint: Any) -> Reference:
 
 def is_sectioned(hint: Any) -> bool:
     """Whether a field holds the object of another section: a schedule, an optimiser."""
-    return isinstance(hint, type) and bool(examples(hint))
+    return isinstance(hint, type) and hint.__module__ != "builtins" and bool(examples(hint))
 
 
 def examples(kind: type) -> list[str]:
     """The sections whose objects are of a kind."""
-    return [name for name, section in SECTIONS.items() if kind is not object and issubclass(section.schema, kind)]
+    return [name for name, section in SECTIONS.items() if issubclass(section.schema, kind)]
 
 
 def once(bindings: Iterable[Binding]) -> list[Binding]:

@@ -32,14 +32,14 @@ def protocol_named(name: str) -> Protocol:
     Raises:
       UsageError: there is none of that name.
     """
-    return build("protocol", layered(file_of(name)))
+    return build("protocol", layered(read(file_of(name), "protocol", section="protocol")))
 
 
-def file_of(protocol: str) -> tuple[Binding, ...]:
-    """The bindings of a protocol's own file."""
+def file_of(protocol: str) -> Path:
+    """A protocol's own file."""
     if protocol not in protocols():
         raise unknown("protocol", protocol, protocols())
-    return read(GIN / "protocols" / f"{protocol}.gin", "protocol")
+    return GIN / "protocols" / f"{protocol}.gin"
 
 
 def task_named(name: str, protocol: str | None) -> Task:
@@ -65,7 +65,7 @@ def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides
     if protocol:
         folder = GIN / "protocols" / protocol
         recipe = folder / f"{task.name}.gin"
-        layers.append(file_of(protocol))
+        layers.append(read(file_of(protocol), "protocol"))
         if not recipe.is_file():
             raise UsageError(f"protocol '{protocol}' has no recipe for {task.name} ({recipe} is not there)")
         layers.append(read(recipe))
@@ -75,13 +75,13 @@ def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides
     return layered(*layers, overrides)
 
 
-def read(path: Path, who: str = "recipe") -> tuple[Binding, ...]:
-    """The bindings of a gin file of the project."""
+def read(path: Path, who: str = "recipe", section: str | None = None) -> list[Binding]:
+    """The bindings of a gin file of the project, of one section or of all."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path} ({error})") from error
-    bindings = parse(text, str(path))
+    bindings = parse(text, str(path), section)
     admit(bindings, who)
     return bindings
 

@@ -6,19 +6,14 @@ their registries. A new optimiser, schedule or part of a model is one entry here
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import re
 import typing
+from collections.abc import Callable
 from typing import Any
 
 from lra.errors import unknown
-from lra.models.attention import VARIANTS
-from lra.models.encoder import EncoderConfig
-from lra.models.pair import PairConfig
-from lra.optimizer import AdamW, Cosine, Rsqrt
-from lra.protocol import Protocol
-from lra.tasks import TASKS
-from lra.train_config import TrainConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +21,20 @@ class Section:
     """A named group of parameters.
 
     Attributes:
-      schema: the frozen dataclass of the parameters.
-      documented: the class or function whose docstring says what they mean.
+      load: gives the frozen dataclass of the parameters; it is called late, since most of them import JAX.
+      documented: gives the class or function whose docstring says what they mean.
       set_by: who may set them: "anyone", or "protocol", which is the protocol's own file.
     """
 
     name: str
-    schema: type[Any]
-    documented: Any = None
+    load: Callable[[], type[Any]]
+    documented: Callable[[], Any]
     set_by: str = "anyone"
+
+    @property
+    def schema(self) -> type[Any]:
+        """The frozen dataclass of the parameters."""
+        return self.load()
 
     @property
     def hints(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Section:
     @property
     def meanings(self) -> dict[str, str]:
         """What the docstring says of the parameters, by name."""
-        return meanings(self.documented or self.schema)
+        return meanings(self.documented())
 
 
 @functools.cache
@@ -53,19 +53,25 @@ def hints_of(schema: type[Any]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(schema)}
 
 
+def entry(name: str, place: str, set_by: str = "anyone") -> Section:
+    """The section whose dataclass is at a place, as in "lra.protocol:Protocol"."""
+    module, _, attribute = place.partition(":")
+    load = lambda: getattr(importlib.import_module(module), attribute)
+    return Section(name, load, load, set_by)
+
+
 SECTIONS: dict[str, Section] = {
     section.name: section
     for section in (
-        Section("protocol", Protocol, set_by="protocol"),
-        Section("train", TrainConfig),
-        Section("encoder", EncoderConfig),
-        Section("pair", PairConfig),
-        Section("adamw", AdamW),
-        Section("rsqrt", Rsqrt),
-        Section("cosine", Cosine),
+        entry("protocol", "lra.protocol:Protocol", set_by="protocol"),
+        entry("train", "lra.train_config:TrainConfig"),
+        entry("encoder", "lra.models.encoder:EncoderConfig"),
+        entry("pair", "lra.models.pair:PairConfig"),
+        entry("adamw", "lra.optimizer:AdamW"),
+        entry("rsqrt", "lra.optimizer:Rsqrt"),
+        entry("cosine", "lra.optimizer:Cosine"),
     )
 }
-BY_SCHEMA = {section.schema: section for section in SECTIONS.values()}
 
 
 def section_named(name: str) -> Section:
@@ -76,16 +82,22 @@ def section_named(name: str) -> Section:
     """
     if name in SECTIONS:
         return SECTIONS[name]
+    from lra.tasks import TASKS
+
     if name in TASKS:
-        return Section(name, TASKS[name].source)
+        return Section(name, lambda: TASKS[name].source, lambda: TASKS[name].source)
+    from lra.models.attention import VARIANTS
+
     if name in VARIANTS:
-        return Section(name, VARIANTS[name].options, VARIANTS[name].make)
+        return Section(name, lambda: VARIANTS[name].options, lambda: VARIANTS[name].make)
     raise unknown("section, task or variant", name, [*SECTIONS, *TASKS, *VARIANTS])
 
 
 def section_of(value: Any) -> Section | None:
     """The section whose object a value is; None for any other value."""
-    return BY_SCHEMA.get(type(value))
+    if not dataclasses.is_dataclass(value):
+        return None
+    return next((section for section in SECTIONS.values() if section.schema is type(value)), None)
 
 
 def meanings(target: Any) -> dict[str, str]:

@@ -61,8 +61,13 @@ def execute(
 
     Raises:
       Interrupted: `stop` was set.
-      UserError: out of memory, a full disk, the same run going on in another process.
+      UserError: the variant was typed at a prompt; out of memory, a full disk, the same run going on in another process.
     """
+    if plan.variant.source is None and not plan.variant.is_own:
+        raise UserError(
+            f"variant '{plan.variant.name}' has no text that a record could keep ({plan.variant.where}); put it into a "
+            "file and import that"
+        )
     run = plan.run_id(data.data_sha256)
     folder = results / "runs" / run
     trainer: Trainer | None = None

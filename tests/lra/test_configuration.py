@@ -242,9 +242,8 @@ def test_a_new_schedule_is_one_entry(monkeypatch):
         def __call__(self, step):
             return self.value
 
-    entry = sections.Section("constant", Constant)
+    entry = sections.Section("constant", lambda: Constant, lambda: Constant)
     monkeypatch.setitem(sections.SECTIONS, "constant", entry)
-    monkeypatch.setitem(sections.BY_SCHEMA, Constant, entry)
     plan = resolved("listops", "local", "demo", overrides=["adamw.learning_rate = @constant()", "constant.value = 2"])
     assert plan.train.optimizer.learning_rate == Constant(value=2.0)
     assert "adamw.learning_rate = @constant()\n" in plan.config

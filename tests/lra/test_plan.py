@@ -164,7 +164,7 @@ def test_a_spec_goes_through_json_and_pickle_and_is_a_key(spec):
         ('{"task": "listops", "variant": "local"}', "with task, variant and protocol"),
         (
             '{"task": "a", "variant": "b", "protocol": "c", "phases": 2}',
-            "has no phases; it was written by another version",
+            "no phases; it was written by another version",
         ),
         ('{"task": 3, "variant": "b", "protocol": "c"}', "task = 3 of a run spec is not a text"),
         ('{"task": "a", "variant": "b", "protocol": "c", "overrides": "x.y = 1"}', "overrides = 'x.y = 1'"),
@@ -176,7 +176,7 @@ def test_a_spec_goes_through_json_and_pickle_and_is_a_key(spec):
     ],
 )
 def test_a_text_that_is_no_spec_is_refused(text, says):
-    with pytest.raises(UsageError, match=".") as caught:
+    with pytest.raises(UsageError) as caught:
         RunSpec.from_json(text)
     assert says in str(caught.value)
 
