@@ -16,7 +16,7 @@ from flax import nnx
 from lra import extension
 from lra.errors import UsageError, UserError, one_line, unknown
 from lra.files import sha256_text
-from lra.leaderboard.record import run_of
+from lra.leaderboard.record import Identity
 from lra.models.attention import VARIANTS, Variant
 from lra.models.encoder import Classifier, EncoderConfig
 from lra.models.pair import PairClassifier, PairConfig
@@ -93,12 +93,10 @@ class Plan:
 
     def run_id(self, data_sha256: str) -> str:
         """The name of the run on given data."""
-        task = {"name": self.task.name, "version": self.task.version, "data_sha256": data_sha256}
-        variant = {
-            "name": self.variant.name, "version": self.variant.version, "source_sha256": self.source_sha256,
-        }  # fmt: skip
-        parts = {"task": task, "variant": variant, "protocol": {"name": self.protocol}}
-        return run_of(parts | {"config_sha256": self.config_sha256}, self.seeds)
+        return Identity(
+            self.task.name, self.task.version, data_sha256, self.variant.name, self.variant.version, self.source_sha256,
+            self.protocol, self.config_sha256, self.seeds,
+        ).run  # fmt: skip
 
     @property
     def prepare_command(self) -> str:

@@ -121,6 +121,7 @@ stand_in = partial(
 )
 SYNTHETIC_TEXT = stand_in(
     "synthetic_text",
+    stands_in_for="text",
     summary="stand-in for text: made-up words, are more of them good or bad?",
     source=SyntheticText,
     classes=text.TEXT.classes,
@@ -130,6 +131,7 @@ SYNTHETIC_TEXT = stand_in(
 )
 SYNTHETIC_RETRIEVAL = stand_in(
     "synthetic_retrieval",
+    stands_in_for="retrieval",
     summary="stand-in for retrieval: made-up words, is it one topic?",
     source=SyntheticRetrieval,
     classes=retrieval.RETRIEVAL.classes,
@@ -140,6 +142,7 @@ SYNTHETIC_RETRIEVAL = stand_in(
 )
 SYNTHETIC_IMAGE = stand_in(
     "synthetic_image",
+    stands_in_for="image",
     summary="stand-in for image: a disc in one of ten cells",
     source=SyntheticImage,
     classes=tuple(f"cell {index}" for index in range(10)),

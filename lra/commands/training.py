@@ -5,7 +5,7 @@ from argparse import Namespace
 from lra.commands.data import announce
 from lra.commands.output import print_json
 from lra.errors import UsageError, UserError
-from lra.leaderboard.record import Record
+from lra.leaderboard.record import Record, as_json
 from lra.progress import Display
 
 
@@ -29,11 +29,11 @@ def run(options: Namespace) -> int:
         for plan in plans:
             if stop.is_set():
                 raise Interrupted("stopped between two runs; the same command goes on with the next")
-            found = None if options.again else store.find(options.results, plan.run_id(data.data_sha256))
-            if found:
-                display.say(f"{plan.variant.name}: {summary(found)} (recorded before; --again runs it again)")
+            recorded = None if options.again else store.find(options.results, plan.run_id(data.data_sha256))
+            if recorded:
+                display.say(f"{plan.variant.name}: {summary(recorded)} (recorded before; --again runs it again)")
                 overall.skip(plan.train.steps)
-                records.append(found)
+                records.append(recorded)
                 continue
             try:
                 with display.bar(plan.variant.name, plan.train.steps, within=overall) as bar:
@@ -57,7 +57,7 @@ def run(options: Namespace) -> int:
             display.say(f"{plan.variant.name}: {summary(record)}")
             records.append(record)
     if options.json:
-        print_json(records)
+        print_json([as_json(record) for record in records])
     if failures:
         raise UserError(f"{len(failures)} of {len(plans)} runs failed: {', '.join(failures)}")
     return 0
@@ -78,15 +78,15 @@ def where(variant: str) -> str:
 
 def summary(record: Record) -> str:
     """One line on a record, for the log."""
-    scores = [seed["test"]["accuracy"] for seed in record["seeds"] if seed["test"]]
+    scores = [seed.test.accuracy for seed in record.seeds if seed.test]
     if not scores:
-        steps = [seed["step"] for seed in record["seeds"]]
-        if record["status"] != "diverged" or any(steps):
-            return f"{record['status']} at step {min(steps)}" if steps else record["status"]
-        name = record["variant"]["name"]
+        steps = [seed.step for seed in record.seeds]
+        if record.status != "diverged" or any(steps):
+            return f"{record.status} at step {min(steps)}" if steps else record.status
+        name = record.variant.name
         return f"diverged: the loss is NaN or infinite at the first step; 'lra check {name}' says more ({where(name)})"
-    lost = len(record["seeds"]) - len(scores)
+    lost = len(record.seeds) - len(scores)
     text = ", ".join(f"{100 * score:.2f}" for score in scores)
-    return f"test accuracy {text} % (floor {100 * record['task']['floor']['test']:.2f} %)" + (
+    return f"test accuracy {text} % (floor {100 * record.task.floor.test:.2f} %)" + (
         f", {lost} seeds diverged" if lost else ""
     )
