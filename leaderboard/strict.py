@@ -59,7 +59,7 @@ def refusal(content: Any, kind: type) -> str:
 
 
 def keys_on(path: str, content: Any, still: Callable[[], bool]) -> str:
-    """The keys on a path of msgspec's, with dots; it has "[...]" for a key of a dict, which is found here."""
+    """The keys on a path of msgspec's, with dots; it has "[...]" for a key of a dict, which is looked for here."""
     keys = ""
     try:
         for field, index in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path):
