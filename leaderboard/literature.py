@@ -6,6 +6,9 @@ otherwise is noted.
 
 from collections.abc import Mapping
 from importlib.resources import files
+
+from msgspec import field
+
 from lra.leaderboard.sheet import FLOOR, MARKS, Cell, Column, Entry, Sheet, number
 from lra.leaderboard.statistics import above_floor
 from lra.leaderboard.strict import Number, Part, WholeNumber, decode, shaped
@@ -20,17 +23,17 @@ SPLITS = {
 }  # fmt: skip
 
 
-class System(Part, kw_only=True):
+class System(Part, frozen=True, kw_only=True):
     """A row of accuracies."""
 
     name: str
     source: str
     accuracy: dict[str, Number | str | None]  # per cent by task; FAIL; None where there is no number
-    average: dict[str, Number] = {}  # as the source prints it: "five" or "six"
+    average: dict[str, Number] = field(default_factory=dict)  # as the source prints it: "five" or "six"
     notes: tuple[str, ...] = ()  # keys of the collection's notes
 
 
-class Speed(Part, kw_only=True):
+class Speed(Part, frozen=True, kw_only=True):
     """A row of speeds and memory."""
 
     name: str
@@ -39,7 +42,7 @@ class Speed(Part, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-class Collection(Part, kw_only=True):
+class Collection(Part, frozen=True, kw_only=True):
     """A file: a table of systems, or of speeds."""
 
     title: str

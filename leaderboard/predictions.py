@@ -15,7 +15,7 @@ from lra.leaderboard.strict import Part, WholeNumber
 MOST = 1 << 22  # examples: a few bytes may unpack to any number
 
 
-class Packed(Part, kw_only=True):
+class Packed(Part, frozen=True, kw_only=True):
     """Classes of examples in the order of the split: a byte each, deflated, in base64."""
 
     count: WholeNumber

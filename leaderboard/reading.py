@@ -1,4 +1,4 @@
-"""Records from files that anyone may have written: checked for their shape, and for what they contradict in themselves."""
+"""Records from files that anyone may have written, checked for their shape and for what contradicts itself in them."""
 
 from pathlib import Path
 from typing import Any

@@ -20,7 +20,7 @@ Run = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$(?!\n)")]
 Status = Literal["ok", "diverged", "failed", "out of memory"]
 
 
-class Sizes(Part, kw_only=True):
+class Sizes(Part, frozen=True, kw_only=True):
     """Examples of each split."""
 
     train: WholeNumber
@@ -28,14 +28,14 @@ class Sizes(Part, kw_only=True):
     test: WholeNumber
 
 
-class Floors(Part, kw_only=True):
+class Floors(Part, frozen=True, kw_only=True):
     """The accuracy of always giving the training split's most frequent label, on each split."""
 
     validation: Number | None  # None if there is no such split
     test: Number
 
 
-class TaskInfo(Part, kw_only=True):
+class TaskInfo(Part, frozen=True, kw_only=True):
     """What a run was trained and tested on."""
 
     name: Name
@@ -50,7 +50,7 @@ class TaskInfo(Part, kw_only=True):
     stands_in_for: Name | None  # the task in whose place a synthetic one is run
 
 
-class VariantInfo(Part, kw_only=True):
+class VariantInfo(Part, frozen=True, kw_only=True):
     """Which attention was trained."""
 
     name: Name
@@ -60,21 +60,21 @@ class VariantInfo(Part, kw_only=True):
     source: str | None  # that file; None before schema 2
 
 
-class Protocol(Part, kw_only=True):
+class Protocol(Part, frozen=True, kw_only=True):
     """Which recipe it was trained by."""
 
     name: Name
     overrides: tuple[str, ...]  # gin bindings given by hand, sorted
 
 
-class Score(Part, kw_only=True):
+class Score(Part, frozen=True, kw_only=True):
     """On all examples of a split."""
 
     loss: Number  # nats, mean
     accuracy: Number  # share
 
 
-class SeedResult(Part, kw_only=True):
+class SeedResult(Part, frozen=True, kw_only=True):
     """What came of one seed."""
 
     seed: WholeNumber
@@ -85,17 +85,17 @@ class SeedResult(Part, kw_only=True):
     predictions: Packed | None  # on the test split; None if it diverged, and before schema 2
 
 
-class CurveLine(Part, kw_only=True):
+class CurveLine(Part, frozen=True, kw_only=True):
     """A line of metrics.jsonl."""
 
     step: WholeNumber
     split: Literal["train", "validation"]
     loss: tuple[Number | None, ...]  # nats, of each seed; None once it has diverged
     accuracy: tuple[Number | None, ...]
-    learning_rate: Number | None | UnsetType = UNSET  # only of split train
+    learning_rate: Number | UnsetType | None = UNSET  # only of split train
 
 
-class Measurements(Part, kw_only=True):
+class Measurements(Part, frozen=True, kw_only=True):
     """What differs between two runs of the same: everything else in a record is a function of its plan."""
 
     steps_per_second: Number | None  # all seeds together make one step; without compilation and evaluation
@@ -108,7 +108,7 @@ class Measurements(Part, kw_only=True):
     finished_at: str  # UTC, ISO 8601
 
 
-class Record(Part, kw_only=True):
+class Record(Part, frozen=True, kw_only=True):
     """All of a run: what decided its outcome, the outcome, and what was measured."""
 
     schema: WholeNumber

@@ -70,7 +70,8 @@ def over_budget(record: Record, track: Track) -> Iterator[str]:
         yield f"its parameters cannot be compared with the Transformer's ({error})"
         return
     if record.parameters > allowed:
-        yield f"{record.parameters / reference - 1:.0%} more parameters than the Transformer ({track.budget:.0%} allowed)"
+        excess = record.parameters / reference - 1
+        yield f"{excess:.0%} more parameters than the Transformer ({track.budget:.0%} allowed)"
 
 
 def selected(record: Record, place: int, select: str, config: Mapping[str, str]) -> bool:

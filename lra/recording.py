@@ -9,9 +9,19 @@ import numpy as np
 from lra import environment
 from lra.leaderboard.predictions import pack
 from lra.leaderboard.record import (
-    SCHEMA, SELECTIONS, CurveLine, Floors, Measurements, Protocol, Record, SeedResult, Sizes, Status, TaskInfo,
+    SCHEMA,
+    SELECTIONS,
+    CurveLine,
+    Floors,
+    Measurements,
+    Protocol,
+    Record,
+    SeedResult,
+    Sizes,
+    Status,
+    TaskInfo,
     VariantInfo,
-)  # fmt: skip
+)
 from lra.plan import Plan
 from lra.tasks.prepared import Prepared
 

@@ -160,9 +160,7 @@ def run_again(record: Record, results: Path, trust: bool, display: Display, stop
       UserError: something that the run needs is not there; nothing was trained.
     """
     if not record.seeds:
-        raise UserError(
-            f"run {record.run} came to nothing ({record.status}); there is no outcome to compare with"
-        )
+        raise UserError(f"run {record.run} came to nothing ({record.status}); there is no outcome to compare with")
     provide_variant(record, results, trust)
     plan = plan_of(record)
     data = data_of(plan, record, display)
@@ -198,9 +196,7 @@ def differences(record: Record, again: Record) -> list[str]:
         found.append(f"{again.parameters:,} parameters instead of {record.parameters:,}")
     for old, new in zip(record.seeds, again.seeds):
         if old.status != new.status or old.step != new.step:
-            found.append(
-                f"seed {old.seed}: {new.status} at step {new.step}, was {old.status} at {old.step}"
-            )
+            found.append(f"seed {old.seed}: {new.status} at step {new.step}, was {old.status} at {old.step}")
         elif old.predictions and new.predictions and old.predictions != new.predictions:
             was, now = (unpack(packed, f"seed {old.seed}") for packed in (old.predictions, new.predictions))
             found.append(f"seed {old.seed}: {(was != now).sum():,} of {len(was):,} predictions differ")

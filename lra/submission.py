@@ -159,8 +159,10 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
     own = [line for line in protocol.overrides if line.startswith(f"{name}.")] if ours else []
     safe = [f"{key} = {value}" for key, value in plain(own).items()]  # nothing else is given to gin
     plan = make_plan(task.name, name if ours else "transformer", protocol.name, [0], safe)
-    # a plan that does not name its optimiser has the one that old records have
-    claimed, expected = values(record), OF_OLD | bindings_of(plan.config)
+    claimed, expected, text = values(record), bindings_of(plan.config), plan.config
+    if record.parameter_tree_sha256 is None:  # of before schema 3
+        expected = OF_OLD | expected
+        text = "".join(line for line in text.splitlines(True) if line.split(" = ")[0] not in OF_OLD)
     if not ours:
         claimed = {key: value for key, value in claimed.items() if not key.startswith(f"{name}.")}
         expected = {key: value for key, value in expected.items() if not key.startswith("transformer.")}
@@ -172,7 +174,7 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
     yield from differences[:SHOWN]
     if differences[SHOWN:]:
         yield f"{len(differences) - SHOWN} more lines of its configuration are not those of the protocol"
-    if ours and not differences and record.config_sha256 != plan.config_sha256:
+    if ours and not differences and record.config != text:
         yield "its configuration has the right values but is not written as lra writes it"
     if ours and record.parameters != plan.parameters:
         yield f"it has {plan.parameters:,} parameters, the record says {record.parameters:,}"

@@ -19,7 +19,7 @@ AWAY = "move it away, and 'lra ci baseline NAME' makes a new one"
 BINDING = re.compile(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*\s*=\s*(?P<value>.+)")
 
 
-class Workload(Part, kw_only=True):
+class Workload(Part, frozen=True, kw_only=True):
     """What is measured, and at which sizes."""
 
     task: str
@@ -44,14 +44,14 @@ WORKLOAD = Workload(
 )
 
 
-class Program(Part, kw_only=True):
+class Program(Part, frozen=True, kw_only=True):
     """What a compiler says of a training step."""
 
     operations: Number | None  # None where it does not say
     bytes: WholeNumber | None  # arguments and temporaries
 
 
-class Trained(Part, kw_only=True):
+class Trained(Part, frozen=True, kw_only=True):
     """One seed's score on the test split; None if it diverged."""
 
     seed: WholeNumber
@@ -59,7 +59,7 @@ class Trained(Part, kw_only=True):
     loss: Number | None
 
 
-class VariantBaseline(Part, kw_only=True):
+class VariantBaseline(Part, frozen=True, kw_only=True):
     """What is known of a variant."""
 
     parameters: dict[str, WholeNumber]  # "listops, demo" to the number
@@ -69,7 +69,7 @@ class VariantBaseline(Part, kw_only=True):
     training: tuple[Trained, ...]
 
 
-class Baseline(Part, kw_only=True):
+class Baseline(Part, frozen=True, kw_only=True):
     """The whole file."""
 
     schema: WholeNumber

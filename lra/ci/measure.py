@@ -13,7 +13,7 @@ from lra import environment
 from lra.bench.variants import BASE
 from lra.ci import speed
 from lra.ci.baseline import SCHEMA, Baseline, VariantBaseline, Workload
-from lra.ci.changes import PARTS, Failure, Now, differing, flat, slower
+from lra.ci.changes import Failure, Now, differing, flat, slower
 from lra.ci.quantities import QUANTITIES, compilers, plan_of
 from lra.errors import UserError
 from lra.progress import Display

@@ -76,7 +76,9 @@ def junit(changes: Sequence[Change], said: Sequence[str]) -> str:
         )  # fmt: skip
         ET.SubElement(suite, "properties")
         for change in own:
-            case = ET.SubElement(suite, "testcase", classname=xml(f"lra.ci.{name}"), name=xml(change.quantity), time="0")
+            case = ET.SubElement(
+                suite, "testcase", classname=xml(f"lra.ci.{name}"), name=xml(change.quantity), time="0"
+            )
             if change.fails:
                 text = xml(in_words(change))
                 ET.SubElement(case, "failure", message=text, type=change.outcome).text = text
@@ -90,7 +92,10 @@ def junit(changes: Sequence[Change], said: Sequence[str]) -> str:
 
 def in_words(change: Change) -> str:
     moved = f"{change.old} in the baseline, {change.new} now" if change.old and change.new else change.old or change.new
-    return "; ".join(filter(None, [f"{moved} ({change.difference})" if change.difference else moved, change.why])) or change.outcome
+    return (
+        "; ".join(filter(None, [f"{moved} ({change.difference})" if change.difference else moved, change.why]))
+        or change.outcome
+    )
 
 
 def xml(text: str) -> str:

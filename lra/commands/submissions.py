@@ -98,7 +98,9 @@ def compare_runs(options: Namespace) -> int:
     rows.append(["B - A", "", "", *interval(compared.difference, "+"), seeds, change, *ratios(compared)])
     print_table(names, rows, numbers=True)
     if not compared.same_hardware:
-        print(printable(f"steps/s and MB are of different hardware: {'; '.join(a.hardware)} and {'; '.join(b.hardware)}"))
+        print(
+            printable(f"steps/s and MB are of different hardware: {'; '.join(a.hardware)} and {'; '.join(b.hardware)}")
+        )
     print(said)
     return int(compared.worse)
 

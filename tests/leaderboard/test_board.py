@@ -267,10 +267,10 @@ def test_a_seed_that_did_not_learn_pathx_counts_half(seeds, counts):
 
 
 def test_what_an_unlearnt_seed_counts_is_a_matter_of_the_task_not_of_its_name():
-    (overview,) = make_board(
-        [make("local", {0: 0.9, 1: None, 2: 0.1}, task__name="text", task__unlearnt=0.25), on("image", "local", {0: 0.6}),
-         make("s5", {0: 0.5}, task__name="text", task__unlearnt=0.25), on("image", "s5", {0: 0.5})], TRACKS
-    ).overviews  # fmt: skip
+    quarter = {"task__name": "text", "task__unlearnt": 0.25}
+    records = [make("local", {0: 0.9, 1: None, 2: 0.1}, **quarter), make("s5", {0: 0.5}, **quarter)]
+    records += [on("image", name, {0: 0.6}) for name in ("local", "s5")]
+    (overview,) = make_board(records, TRACKS).overviews
     local = next(line for line in overview.lines if line.label == "local")
     assert score(local.cells["text"]) == pytest.approx((0.9 + 2 * 0.25) / 3)
 

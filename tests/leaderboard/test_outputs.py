@@ -160,6 +160,8 @@ def test_latex_has_the_rows_of_the_sheet():
 @settings(max_examples=30, deadline=None)
 @given(st.text(min_size=1, max_size=30))
 def test_any_text_makes_a_table(odd):
-    page = text.markdown(sheets(make_board([make(accuracy={0: 0.5}, protocol__overrides=[f"local.name = {odd}"])], TRACKS)), [])
+    page = text.markdown(
+        sheets(make_board([make(accuracy={0: 0.5}, protocol__overrides=[f"local.name = {odd}"])], TRACKS)), []
+    )
     ((shown,),) = markdown_tables(page)
     assert shown["accuracy %"] == "50.00"

@@ -234,7 +234,9 @@ def test_a_field_too_many_is_refused(tmp_path, path):
     refused(put(tmp_path, changed(RAW, f"{path}extra", 1)), message)
 
 
-@pytest.mark.parametrize("key", ["x` - at `$.task", "x` - at `$.task[...]", "x` - at `$[...]", "x` - at `$.seeds[99].y", "\n"])
+@pytest.mark.parametrize(
+    "key", ["x` - at `$.task", "x` - at `$.task[...]", "x` - at `$[...]", "x` - at `$.seeds[99].y", "\n"]
+)
 def test_a_name_that_looks_like_a_place_is_refused(tmp_path, key):
     for container in ("task", "seeds.0"):
         inner, last = at(copied := copy.deepcopy(RAW), container)

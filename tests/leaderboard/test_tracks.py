@@ -101,7 +101,10 @@ def test_configurations_of_before_schema_3_name_no_optimiser():
 
 def test_the_identity_is_what_a_configuration_says_not_how():
     identity = lambda config: identity_sha256(make(config=config))
-    same = {identity(text) for text in ("a.b = 1e-3\nc.d = 'x'\n", 'c.d = "x"\na.b = 0.001\n', "c.d = \\\n    'x'\na.b = .001\n")}
+    same = {
+        identity(text)
+        for text in ("a.b = 1e-3\nc.d = 'x'\n", 'c.d = "x"\na.b = 0.001\n', "c.d = \\\n    'x'\na.b = .001\n")
+    }
     assert len(same) == 1
     assert identity("a.b = 0.001\nc.d = 'y'\n") not in same
     # what cannot be read stands for itself

@@ -38,7 +38,7 @@ def test_a_stand_in_is_named_as_such_everywhere(task, tmp_path, capsys):
     assert record.task.name == name
     assert as_json(record.task.examples) == {"train": 24, "validation": 10, "test": 14}
     (seed,) = record.seeds
-    assert (round(14 * seed["test"]["accuracy"], 6) % 1, round(10 * seed["validation"]["accuracy"], 6) % 1) == (0, 0)
+    assert (round(14 * seed.test.accuracy, 6) % 1, round(10 * seed.validation.accuracy, 6) % 1) == (0, 0)
     assert main(["leaderboard", "build", "--results", str(tmp_path / "results")]) == 0
     page = (tmp_path / "results" / "leaderboard" / "leaderboard.md").read_text()
     assert f"## {name} 1.0.0" in page
@@ -49,9 +49,9 @@ def test_without_a_validation_split_the_last_step_is_scored(tmp_path, capsys):
     data = ["train = 24", "validation = 0", "test = 14"]
     record, _ = run("synthetic_text", "text", data, tmp_path, capsys, "train.select = 'last'")
     (seed,) = record.seeds
-    assert seed["validation"] is None
-    assert seed["step"] == 4
-    assert 0 <= seed["test"]["accuracy"] <= 1
+    assert seed.validation is None
+    assert seed.step == 4
+    assert 0 <= seed.test.accuracy <= 1
     assert record.task.floor.validation is None
     assert {line.split for line in record.curve} == {"train"}
     (folder,) = (tmp_path / "home" / "tasks").glob("synthetic_text-*")

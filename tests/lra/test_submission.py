@@ -1,6 +1,7 @@
 """Who may enter: every reason why not is found and named, and nothing in a file is executed to find it."""
 
 import ast
+import dataclasses
 import json
 import os
 import subprocess
@@ -17,10 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_records import LABELS_OF_TEST, changed, make, old, raw, seed_result
 
-from lra.bindings import bindings_of, plain
+from lra import submission
 from lra.cli import main
 from lra.commands import submissions
 from lra.errors import UserError
+from lra.leaderboard.config import bindings_of, plain
 from lra.leaderboard.predictions import labels_file_sha256
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import LABELS, Record, file_name, write
@@ -92,6 +94,24 @@ def test_what_is_as_the_protocol_has_it_may_enter(published, name):
     (review,) = reviewed(published, FAIR[name]())
     assert review.reasons == ()
     assert any("nothing of it was run" in note for note in review.notes) == name.startswith("outside")
+
+
+def test_records_of_before_schema_3_may_still_enter(published, monkeypatch):
+    """Their configuration does not name the optimiser, where that of a plan does."""
+    line = "train.optimizer = @adamw()\n"
+    config = planned("local")[0].replace(line, "")
+
+    def naming(*arguments: Any) -> Any:
+        plan = make_plan(*arguments)
+        return dataclasses.replace(plan, config=line + plan.config.replace(line, ""))
+
+    monkeypatch.setattr(submission, "make_plan", naming)
+    (review,) = reviewed(published, old(fair(config=config), 2))
+    assert review.reasons == ()
+    (review,) = reviewed(published, old(fair(config=config.replace("0.003", "3e-3")), 2))
+    assert "is not written as lra writes it" in review.reasons[0]
+    (review,) = reviewed(published, fair(config=config))  # one of schema 3 has to name it
+    assert "train.optimizer is not set, protocol demo has @adamw()" in review.reasons[0]
 
 
 def edited(old: str, new: str) -> Any:

@@ -12,7 +12,7 @@ import made_site
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_records import TRACKS, Json, make
+from made_records import Json, make
 from made_site import SCALING, SOURCE, records, view
 
 from lra.leaderboard import site

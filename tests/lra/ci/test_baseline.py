@@ -48,8 +48,10 @@ def edited(*place, value):
         (edited("workload", "extra", value=1), "baseline.workload: Object contains unknown field `extra`"),
         (edited("variants", "local", "step_time", value=[]), "step_time"),
         (edited("variants", value={}), "is empty"),
-        (edited("variants", "local", "programs", value={"cpu": {"operations": 1.0}}),
-         "baseline.variants.local.programs.cpu lacks 'bytes'"),
+        (
+            edited("variants", "local", "programs", value={"cpu": {"operations": 1.0}}),
+            "baseline.variants.local.programs.cpu lacks 'bytes'",
+        ),
         (edited("variants", "local", "step_time", value=[[0.5], []]), "step_time"),
         (edited("variants", "local", "step_time", value=[[-0.5]]), "step_time"),
         (edited("variants", "local", "training", value=[]), "other seeds"),
