@@ -39,7 +39,7 @@ def run_page(record: Record, table: str, style: str, breaches: Sequence[str]) ->
         part("Curves", element("div", drawn, class_="figures")) if drawn else None,
         part("Seeds", seeds(record)) if record.seeds else None,
         part("What was run", definitions(plan(record))),
-        part("What it was run on", definitions(machine(record))),
+        part("What it was run on", definitions(circumstances(record))),
         part("Configuration", block(record.config, "operative gin configuration")),
         part("Source of the variant", block(variant.source, "source of the variant")) if variant.source else None,
     ]
@@ -148,8 +148,8 @@ def plan(record: Record) -> list[tuple[str, Child]]:
     ]
 
 
-def machine(record: Record) -> list[tuple[str, Child]]:
-    """All that does not."""
+def circumstances(record: Record) -> list[tuple[str, Child]]:
+    """All that does not decide the outcome: when, on which hardware, how fast."""
     measured = record.measured
     git = measured.git or {}
     dirty = " with uncommitted changes" if git.get("dirty") else ""

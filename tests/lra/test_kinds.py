@@ -35,7 +35,7 @@ def test_a_stand_in_is_named_as_such_everywhere(task, tmp_path, capsys):
     name = f"synthetic_{task}"
     record, said = run(name, task, ["train = 24", "validation = 10", "test = 14"], tmp_path, capsys)
     assert f"does not run on {task} but on {name}, a synthetic stand-in" in said.err
-    assert record.task.name == name
+    assert (record.task.name, record.task.stands_in_for) == (name, task)
     assert as_json(record.task.examples) == {"train": 24, "validation": 10, "test": 14}
     (seed,) = record.seeds
     assert (round(14 * seed.test.accuracy, 6) % 1, round(10 * seed.validation.accuracy, 6) % 1) == (0, 0)

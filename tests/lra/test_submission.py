@@ -254,7 +254,8 @@ def test_nothing_in_a_file_is_executed(published, tmp_path):
     files = [tmp_path / f"{place}.json" for place in range(len(records))]
     for file, record in zip(files, records):
         file.write_text(json.dumps(raw(record)))
-    here = dict(cwd=tmp_path, PYTHONPATH=str(tmp_path), LRA_HOME=str(tmp_path / "home"))
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    here = dict(cwd=tmp_path, PYTHONPATH=path, LRA_HOME=str(tmp_path / "home"))
     done = lra("leaderboard", "validate", "--json", *files, **here)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
