@@ -1,7 +1,7 @@
 # make demo   from nothing to a leaderboard: TASK (ListOps), some VARIANTS (or all), minutes on two cores
 # make test   all tests; with a Python 3.12 at hand, those that touch JAX on the newest JAX too
 # make accelerator MINUTES=25   on a machine with a GPU or TPU: its tests, benchmarks and training runs
-# make leaderboard  docs/leaderboard from leaderboard/results
+# make leaderboard  docs/leaderboard from leaderboard/results, docs/record.schema.json from the code
 # make lint   formatting, linter, type checker
 # make clean  removes what these made, but no results
 
@@ -82,6 +82,7 @@ accelerator:
 # What the project's own records give; CI checks every byte.
 leaderboard: $(VENV)/lra
 	@$(VENV)/bin/lra leaderboard build leaderboard/results --out docs/leaderboard
+	@$(VENV)/bin/python -c 'from lra.leaderboard.record import json_schema; print(json_schema(), end="")' > docs/record.schema.json
 
 compilers: $(COMPILERS)/done
 

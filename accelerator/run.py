@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "accelerator"  # what is too large to be kept: the package's links, checkpoints, prepared tasks
 KEPT = ROOT / "accelerator"
 NEEDED = (
-    "jax", "flax", "optax", "orbax.checkpoint", "gin", "jaxtyping", "numpy", "PIL", "rich", "tensorboardX", "pytest",
-    "hypothesis",
+    "jax", "flax", "optax", "orbax.checkpoint", "gin", "jaxtyping", "msgspec", "numpy", "PIL", "rich", "scipy",
+    "tensorboardX", "pytest", "hypothesis",
 )  # fmt: skip
 ROOMS = ("tasks", "models", "leaderboard", "gin")  # packages inside lra that lie beside it
 TASKS = ("listops", "image", "pathfinder", "text", "retrieval", "pathx")

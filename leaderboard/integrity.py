@@ -22,47 +22,47 @@ def contradiction(record: Record) -> str | None:
 
 
 def contradictions(record: Record) -> Iterator[str]:
-    task, variant, seeds = record["task"], record["variant"], record["seeds"]
-    numbers = [seed["seed"] for seed in seeds]
+    task, variant, seeds = record.task, record.variant, record.seeds
+    numbers = [seed.seed for seed in seeds]
     if len(seeds) > SEEDS:
         yield f"it has {len(seeds):,} seeds, a record has at most {SEEDS:,}"
     if len(set(numbers)) < len(numbers):
         yield "a seed is in it twice"
-    if sha256_text(record["config"]) != record["config_sha256"]:
+    if sha256_text(record.config) != record.config_sha256:
         yield "config_sha256 is not that of its configuration"
-    if variant["source"] is not None and sha256_text(variant["source"]) != variant["source_sha256"]:
+    if variant.source is not None and sha256_text(variant.source) != variant.source_sha256:
         yield "variant.source_sha256 is not that of the source"
-    if record["status"] in ("ok", "diverged") and run_of(record, numbers) != record["run"]:
+    if record.status in ("ok", "diverged") and run_of(record) != record.run:
         yield "run is not the hash of what the record says was run"
-    if any(
-        len(values) != len(seeds) for line in record["curve"] for values in (line["loss"], line["accuracy"]) if seeds
-    ):
+    if any(len(values) != len(seeds) for line in record.curve for values in (line.loss, line.accuracy) if seeds):
         yield "a line of the curve has not one value a seed"
-    if (record["status"] == "ok") != any(seed["status"] == "ok" for seed in seeds):
-        yield f"status is {record['status']!r}, those of its seeds are not"
+    if (record.status == "ok") != any(seed.status == "ok" for seed in seeds):
+        yield f"status is {record.status!r}, those of its seeds are not"
+    if task.unlearnt is not None and not 0 <= task.unlearnt <= 1:
+        yield "task.unlearnt is not a share"
     for seed in seeds:
-        scores = [seed["test"], seed["validation"]]
-        if any(score and not 0 <= score["accuracy"] <= 1 for score in scores):
-            yield f"an accuracy of seed {seed['seed']} is not a share"
-        if (seed["status"] == "ok") != (seed["test"] is not None):
-            yield f"seed {seed['seed']} is {seed['status']!r}, its test score says otherwise"
-    if task["files"] is None or task["test_labels"] is None:
+        scores = [seed.test, seed.validation]
+        if any(score and not 0 <= score.accuracy <= 1 for score in scores):
+            yield f"an accuracy of seed {seed.seed} is not a share"
+        if (seed.status == "ok") != (seed.test is not None):
+            yield f"seed {seed.seed} is {seed.status!r}, its test score says otherwise"
+    if task.files is None or task.test_labels is None:
         return  # a record of schema 1
-    if sha256_text("".join(f"{name} {digest}\n" for name, digest in task["files"].items())) != task["data_sha256"]:
+    if sha256_text("".join(f"{name} {digest}\n" for name, digest in task.files.items())) != task.data_sha256:
         yield "data_sha256 is not the hash of the task's files"
-    labels = unpack(task["test_labels"], "task.test_labels")
-    if labels_file_sha256(labels) != task["files"].get(LABELS):
+    labels = unpack(task.test_labels, "task.test_labels")
+    if labels_file_sha256(labels) != task.files.get(LABELS):
         yield f"task.test_labels are not those of the data ({LABELS} has another hash)"
-    if len(labels) != task["examples"]["test"]:
-        yield f"there are {len(labels):,} labels and {task['examples']['test']:,} test examples"
+    if len(labels) != task.examples.test:
+        yield f"there are {len(labels):,} labels and {task.examples.test:,} test examples"
     for seed in seeds:
-        if (seed["predictions"] is None) != (seed["test"] is None):
-            yield f"seed {seed['seed']} has a test score or predictions, not both"
-        if seed["predictions"] is None or seed["test"] is None:
+        if (seed.predictions is None) != (seed.test is None):
+            yield f"seed {seed.seed} has a test score or predictions, not both"
+        if seed.predictions is None or seed.test is None:
             continue
-        predictions = unpack(seed["predictions"], f"the predictions of seed {seed['seed']}")
+        predictions = unpack(seed.predictions, f"the predictions of seed {seed.seed}")
         if len(predictions) != len(labels):
-            yield f"seed {seed['seed']} has {len(predictions):,} predictions for {len(labels):,} labels"
-        elif (share := int((predictions == labels).sum()) / len(labels)) != seed["test"]["accuracy"]:
-            claimed = seed["test"]["accuracy"]
-            yield f"the test accuracy of seed {seed['seed']} is {claimed}, its predictions have {share}"
+            yield f"seed {seed.seed} has {len(predictions):,} predictions for {len(labels):,} labels"
+        elif (share := int((predictions == labels).sum()) / len(labels)) != seed.test.accuracy:
+            claimed = seed.test.accuracy
+            yield f"the test accuracy of seed {seed.seed} is {claimed}, its predictions have {share}"

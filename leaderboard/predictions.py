@@ -5,20 +5,20 @@ import binascii
 import hashlib
 import io
 import zlib
-from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from lra.errors import UserError
+from lra.leaderboard.strict import Part, WholeNumber
 
 MOST = 1 << 22  # examples: a few bytes may unpack to any number
 
 
-class Packed(TypedDict):
+class Packed(Part, frozen=True, kw_only=True):
     """Classes of examples in the order of the split: a byte each, deflated, in base64."""
 
-    count: int
+    count: WholeNumber
     sha256: str  # of the bytes
     deflated: str
 
@@ -33,7 +33,7 @@ def pack(classes: Int[np.ndarray, " examples"]) -> Packed:
     if not np.array_equal(raw, classes):
         raise ValueError("a class is a whole number from 0 to 255")
     deflated = base64.b64encode(zlib.compress(raw.tobytes(), 9)).decode()
-    return {"count": len(raw), "sha256": hashlib.sha256(raw.tobytes()).hexdigest(), "deflated": deflated}
+    return Packed(count=len(raw), sha256=hashlib.sha256(raw.tobytes()).hexdigest(), deflated=deflated)
 
 
 def unpack(packed: Packed, name: str) -> UInt8[np.ndarray, " examples"]:
@@ -42,15 +42,15 @@ def unpack(packed: Packed, name: str) -> UInt8[np.ndarray, " examples"]:
     Raises:
       UserError: they are not what was packed; says so of `name`.
     """
-    if not 0 < packed["count"] <= MOST:
-        raise UserError(f"{name} has {packed['count']:,} examples, not 1 to {MOST:,}")
+    if not 0 < packed.count <= MOST:
+        raise UserError(f"{name} has {packed.count:,} examples, not 1 to {MOST:,}")
     try:
-        raw = zlib.decompressobj().decompress(base64.b64decode(packed["deflated"], validate=True), packed["count"] + 1)
+        raw = zlib.decompressobj().decompress(base64.b64decode(packed.deflated, validate=True), packed.count + 1)
     except (binascii.Error, ValueError, zlib.error) as error:
         raise UserError(f"{name} cannot be unpacked ({error})") from error
-    if len(raw) != packed["count"]:
-        raise UserError(f"{name} has not the {packed['count']:,} examples that it says")
-    if hashlib.sha256(raw).hexdigest() != packed["sha256"]:
+    if len(raw) != packed.count:
+        raise UserError(f"{name} has not the {packed.count:,} examples that it says")
+    if hashlib.sha256(raw).hexdigest() != packed.sha256:
         raise UserError(f"{name} is damaged, its SHA-256 is another")
     return np.frombuffer(raw, np.uint8)
 

@@ -6,15 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lra.leaderboard.board import Board, Line, Overview, Row, Table, score
+from lra.leaderboard.config import identity_sha256
 from lra.leaderboard.statistics import ALPHA, Interval
-from lra.leaderboard.tracks import FIVE, SIX, TRACKS
+from lra.leaderboard.tracks import FIVE, SIX
 
+EACH = "; "  # between the values of a cell, one of each hardware; a name of hardware may have commas
 FLOOR, FEW, DIFFERENT = "†", "‡", "*"
 MARKS = {
     FLOOR: "not distinguishable from the floor (binomial test, p > 0.001)",
     FEW: "fewer than three seeds",
     DIFFERENT: "differs from the reference on the same test examples (p < 0.05, corrected for the number of rows)",
 }
+
+
+NO_TRACK = "Settings of its own: in no ranking."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,20 +86,20 @@ class Sheet:
 
 def sheets(board: Board) -> list[Sheet]:
     """All tables of a board: of each protocol the overview, if there are several tasks, then its tasks."""
-    found: list[Sheet] = []
+    made: list[Sheet] = []
     overviews = {overview.protocol: overview for overview in board.overviews}
     for table in board.tables:
         if overview := overviews.pop(table.protocol, None):
-            found.append(overview_sheet(overview))
-        found.append(table_sheet(table))
-    return unique(found)
+            made.append(overview_sheet(overview))
+        made.append(table_sheet(table))
+    return unique(made)
 
 
-def unique(found: Sequence[Sheet]) -> list[Sheet]:
+def unique(sheets: Sequence[Sheet]) -> list[Sheet]:
     """The sheets with names that differ."""
     seen: Counter[str] = Counter()
     result = []
-    for sheet in found:
+    for sheet in sheets:
         seen[sheet.name] += 1
         count = seen[sheet.name]
         result.append(sheet if count == 1 else dataclasses.replace(sheet, name=f"{sheet.name}-{count}"))
@@ -117,10 +122,8 @@ def table_sheet(table: Table) -> Sheet:
     ]  # fmt: skip
     names = labels(table.rows)
     entries = [Entry(row_cells(table, row, name), runs(row), not row.breaches) for row, name in zip(table.rows, names)]
-    track = TRACKS.get(table.protocol)
-    rules = f" {track.rules}" if track else " Settings of its own: in no ranking."
     floor = f"Majority-class floor {100 * table.floor:.2f} %"
-    caption = f"{floor}, {table.examples:,} test examples, data {table.data[:12]}.{rules}"
+    caption = f"{floor}, {table.examples:,} test examples, data {table.data[:12]}. {table.rules or NO_TRACK}"
     return tidy(
         Sheet(slug(f"{table.protocol} {table.task}"), table.title, caption, tuple(columns), tuple(entries),
               floor=100 * table.floor, source=table)
@@ -131,7 +134,7 @@ def row_cells(table: Table, row: Row, name: str) -> tuple[Cell, ...]:
     interval = percent(row.interval)
     unlearnt = len(row.accuracy) - row.learnt
     notes = [row.note] if row.note else []
-    if table.task == "pathx" and row.seeds:
+    if row.task.unlearnt is not None and row.seeds:
         notes.append(f"{row.learnt} of {row.seeds} seeds learnt")
     else:
         notes += [f"{row.diverged} of {row.seeds} seeds diverged"] if row.diverged else []
@@ -149,9 +152,9 @@ def row_cells(table: Table, row: Row, name: str) -> tuple[Cell, ...]:
         Cell(str(row.diverged), row.diverged),
         Cell(str(unlearnt), unlearnt),
         number(row.parameters, ","),
-        number(row.steps_per_second, ".3g"),
-        number(row.memory and row.memory / 1e6, ",.0f"),
-        Cell(row.hardware, row.hardware),
+        numbers([cost.steps_per_second for cost in row.costs], ".3g"),
+        numbers([cost.memory and cost.memory / 1e6 for cost in row.costs], ",.0f"),
+        Cell(EACH.join(row.hardware), EACH.join(row.hardware)),
         Cell("; ".join(notes), "; ".join(notes)),
     )
 
@@ -173,26 +176,33 @@ def number(value: float | None, form: str) -> Cell:
     return Cell() if value is None else Cell(format(value, form), value)
 
 
+def numbers(values: Sequence[float | None], form: str) -> Cell:
+    """What was measured on each hardware, in the order of the hardware column; sorted by the first."""
+    if all(value is None for value in values):
+        return Cell()
+    return Cell(EACH.join("-" if value is None else format(value, form) for value in values), values[0])
+
+
 def percent(interval: Interval | None) -> Interval | None:
     return interval and Interval(*(None if x is None else 100 * x for x in interval))  # type: ignore[arg-type]
 
 
 def runs(row: Row) -> tuple[str, ...]:
-    return tuple(record["run"] for record in row.records)
+    return tuple(record.run for record in row.records)
 
 
 def labels(rows: Sequence[Row | Line]) -> list[str]:
     """The names of rows; those that would have the same one are told apart by the configuration or the version."""
     counts = Counter(row.label for row in rows)
-    found = []
+    names = []
     for row in rows:
         if counts[row.label] > 1:
             first = row.records[0] if isinstance(row, Row) else next(iter(row.cells.values())).records[0]
-            version, source = row.key[1], row.key[2] or first["config_sha256"]
-            found.append(f"{row.label} [version {version}, {source[:6]}]")
+            version, source = row.key[1], row.key[2] or identity_sha256(first)
+            names.append(f"{row.label} [version {version}, {source[:6]}]")
         else:
-            found.append(row.label)
-    return found
+            names.append(row.label)
+    return names
 
 
 def overview_sheet(overview: Overview) -> Sheet:
@@ -211,13 +221,12 @@ def overview_sheet(overview: Overview) -> Sheet:
             cells.append(number(None if value is None else 100 * value, ".2f"))
         cells += [number(line.points, "g"), number(line.rank, "d")]
         entries.append(Entry(tuple(cells), tuple(run for row in line.cells.values() for run in runs(row))))
-    track = TRACKS.get(overview.protocol)
     sentences = [
         "Accuracy in per cent, mean over seeds.",
         f"Average of five: {', '.join(FIVE)}.",
         f"Average of six: with {SIX[-1]}, each seed of which that diverged or learnt nothing counts 50.",
         "Borda: on each task a point for every row that is worse, half for an equal one; rows that have all tasks.",
-        track.rules if track else "Settings of its own: in no ranking.",
+        overview.rules or NO_TRACK,
     ]
     return tidy(
         Sheet(
@@ -233,9 +242,10 @@ def overview_cell(row: Row | None) -> Cell:
     if row.mean is None:
         return Cell("diverged" if row.diverged else row.note, None)
     marks = ((FLOOR,) if not row.above_floor else ()) + ((FEW,) if row.few else ())
-    pathx = row.records[0]["task"]["name"] == "pathx"
-    of = f" ({row.learnt} of {row.seeds})" if pathx else ""
-    return Cell(f"{100 * row.mean:.2f}{of}", 100 * (score(row) if pathx else row.mean), marks, percent(row.interval))
+    by_success = row.task.unlearnt is not None
+    of = f" ({row.learnt} of {row.seeds})" if by_success else ""
+    value = 100 * (score(row) if by_success else row.mean)
+    return Cell(f"{100 * row.mean:.2f}{of}", value, marks, percent(row.interval))
 
 
 def tidy(sheet: Sheet) -> Sheet:

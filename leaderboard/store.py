@@ -1,11 +1,13 @@
 """The records in a folder."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
+
 from lra.errors import UsageError, UserError
-from lra.leaderboard.record import Record, read
+from lra.leaderboard.reading import read
+from lra.leaderboard.record import Record
 
 
 def folder_of(results: Path) -> Path:
@@ -20,7 +22,7 @@ def find(results: Path, run: str) -> Record | None:
     """
     for path in folder_of(results).glob(f"*.{run}.json"):
         record = read(path)
-        if record["status"] in ("ok", "diverged"):
+        if record.status in ("ok", "diverged"):
             return record
     return None
 
@@ -36,11 +38,11 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     searched = []
     for folder in folders:
         place = place_of(folder)
-        found = sorted(path for path in place.glob("*.json") if path.name == name or run_in(path).startswith(name))
-        if len(found) > 1:
-            raise UsageError(f"{name} is how several runs begin: {', '.join(map(run_in, found))}")
-        if found and name:
-            return found[0]
+        files = sorted(path for path in place.glob("*.json") if path.name == name or run_in(path).startswith(name))
+        if len(files) > 1:
+            raise UsageError(f"{name} is how several runs begin: {', '.join(map(run_in, files))}")
+        if files and name:
+            return files[0]
         searched.append(str(place))
     raise UsageError(f"{name} is neither a file nor a run recorded in {' or '.join(searched)}")
 
@@ -62,7 +64,7 @@ def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     Returns:
       the records, each run once, and what was left out: a line for each file that is no record.
     """
-    found: dict[str, tuple[tuple[bool, int, str], Record]] = {}
+    by_run: dict[str, tuple[tuple[bool, int, bytes], Record]] = {}
     left_out = []
     for number, folder in enumerate(folders):
         for path in sorted(place_of(folder).glob("*.json")):
@@ -71,11 +73,11 @@ def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
             except UserError as error:
                 left_out.append(str(error))
                 continue
-            order = (not has_predictions(record), number, json.dumps(record, sort_keys=True))
-            if record["run"] not in found or order < found[record["run"]][0]:
-                found[record["run"]] = order, record
-    return [found[run][1] for run in sorted(found)], left_out
+            order = (not has_predictions(record), number, msgspec.json.encode(record, order="sorted"))
+            if record.run not in by_run or order < by_run[record.run][0]:
+                by_run[record.run] = order, record
+    return [by_run[run][1] for run in sorted(by_run)], left_out
 
 
 def has_predictions(record: Record) -> bool:
-    return any(seed["predictions"] for seed in record["seeds"])
+    return any(seed.predictions for seed in record.seeds)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from lra.leaderboard.board import Board, Row, Table
-from lra.leaderboard.sheet import Cell, Entry, Sheet
+from lra.leaderboard.sheet import EACH, Cell, Entry, Sheet
 
 
 def markdown(ours: Sequence[Sheet], published: Sequence[Sheet]) -> str:
@@ -72,9 +72,15 @@ def csv_row(table: Table, row: Row) -> list[object]:
     return [
         table.task, table.version, table.protocol, table.data, row.label, row.key[1], row.key[2], not row.breaches,
         row.mean, low, high, table.floor, row.above_floor, table.reference, difference, p, row.seeds, row.diverged,
-        row.learnt, row.parameters, row.steps_per_second, row.memory, row.hardware,
-        note, " ".join(record["run"] for record in row.records),
+        row.learnt, row.parameters, each([cost.steps_per_second for cost in row.costs]),
+        each([cost.memory for cost in row.costs]), EACH.join(row.hardware), note,
+        " ".join(record.run for record in row.records),
     ]  # fmt: skip
+
+
+def each(values: Sequence[float | None]) -> object:
+    """What was measured on each hardware: a number, or a text of several in the order of the column hardware."""
+    return values[0] if len(values) == 1 else EACH.join("" if value is None else str(plain(value)) for value in values)
 
 
 def published_csv(published: Sequence[Sheet]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from lra.errors import UsageError
 from lra.leaderboard import statistics
 from lra.leaderboard.board import Row, bindings, label, paired, right_answers, row_of
+from lra.leaderboard.config import configuration_of
 from lra.leaderboard.record import Record
 from lra.leaderboard.statistics import ALPHA, Interval
 
@@ -44,14 +45,19 @@ class Comparison:
         return self.told and (self.difference.mean < 0 if self.difference else not self.b.accuracy)
 
     @property
+    def same_hardware(self) -> bool:
+        """Whether speed and memory can be compared."""
+        return self.a.hardware == self.b.hardware
+
+    @property
     def examples(self) -> int:
-        return self.a.records[0]["task"]["examples"]["test"]
+        return self.a.records[0].task.examples.test
 
 
 def row(records: Sequence[Record]) -> Row:
     """Records of one configuration as the leaderboard's tables have them."""
-    variant = records[0]["variant"]
-    return row_of((label(records[0]), str(variant["version"]), variant["source_sha256"] or ""), records)
+    variant = records[0].variant
+    return row_of((label(records[0]), str(variant.version), variant.source_sha256 or ""), records)
 
 
 def compare(a: Row, b: Row) -> Comparison:
@@ -62,14 +68,14 @@ def compare(a: Row, b: Row) -> Comparison:
     """
     for side, one in (("A", a), ("B", b)):
         if not one.seeds:
-            raise UsageError(f"{side} is a run that came to nothing ({one.records[0]['status']}); run it again")
-    ours, theirs = a.records[0]["task"], b.records[0]["task"]
-    if ours["name"] != theirs["name"]:
-        raise UsageError(f"A ran on {ours['name']} and B on {theirs['name']}; only runs of one task can be compared")
-    if ours["data_sha256"] != theirs["data_sha256"]:
+            raise UsageError(f"{side} is a run that came to nothing ({one.records[0].status}); run it again")
+    ours, theirs = a.records[0].task, b.records[0].task
+    if ours.name != theirs.name:
+        raise UsageError(f"A ran on {ours.name} and B on {theirs.name}; only runs of one task can be compared")
+    if ours.data_sha256 != theirs.data_sha256:
         raise UsageError(
-            f"A and B ran on different data of {ours['name']} ({ours['data_sha256'][:12]} and "
-            f"{theirs['data_sha256'][:12]}); run one of them again on the other's"
+            f"A and B ran on different data of {ours.name} ({ours.data_sha256[:12]} and "
+            f"{theirs.data_sha256[:12]}); run one of them again on the other's"
         )
     if pair := paired(right_answers(b), right_answers(a)):
         seeds = count(len(pair.by_seed), "seed")
@@ -91,54 +97,46 @@ def pairs(of_a: Iterable[Record], of_b: Iterable[Record]) -> dict[Key, Compariso
       UsageError: a side has two of one kind, which differ in configuration, version or source, or other data.
     """
     rows_a, rows_b = (rows(records, name) for records, name in ((of_a, "A"), (of_b, "B")))
-    found = {key: compare(rows_a[key], rows_b[key]) for key in sorted(rows_a.keys() & rows_b.keys())}
-    tested = [key for key, comparison in found.items() if comparison.p is not None]
-    corrected = statistics.holm([found[key].p or 0.0 for key in tested])
-    return found | {key: dataclasses.replace(found[key], p=p) for key, p in zip(tested, corrected)}
+    compared = {key: compare(rows_a[key], rows_b[key]) for key in sorted(rows_a.keys() & rows_b.keys())}
+    tested = [key for key, comparison in compared.items() if comparison.p is not None]
+    corrected = statistics.holm([compared[key].p or 0.0 for key in tested])
+    return compared | {key: dataclasses.replace(compared[key], p=p) for key, p in zip(tested, corrected)}
 
 
 def rows(records: Iterable[Record], side: str) -> dict[Key, Row]:
     grouped: dict[Key, list[Record]] = {}
     for record in records:
-        if not record["seeds"]:
+        if not record.seeds:
             continue  # it failed
         _, other = bindings(record)
-        protocol = ", ".join([record["protocol"]["name"], *other])
-        same = grouped.setdefault((record["task"]["name"], protocol, label(record)), [])
-        if same and identity(record) != identity(same[0]):
+        protocol = ", ".join([record.protocol.name, *other])
+        same = grouped.setdefault((record.task.name, protocol, label(record)), [])
+        if same and configuration_of(record) != configuration_of(same[0]):
             raise UsageError(
-                f"{side} has two kinds of {label(record)} on {record['task']['name']}, protocol {protocol} (runs "
-                f"{same[0]['run']} and {record['run']}); move the records of one elsewhere, or name two records"
+                f"{side} has two kinds of {label(record)} on {record.task.name}, protocol {protocol} (runs "
+                f"{same[0].run} and {record.run}); move the records of one elsewhere, or name two records"
             )
         same.append(record)
     return {key: row(same) for key, same in grouped.items()}
 
 
-def identity(record: Record) -> tuple[object, ...]:
-    """What records whose seeds count together have in common."""
-    variant = record["variant"]
-    return (
-        record["task"]["data_sha256"], variant["version"], variant["source_sha256"], record["config_sha256"],
-    )  # fmt: skip
-
-
-def sentence(found: Comparison) -> str:
+def sentence(of: Comparison) -> str:
     """What came of a comparison."""
-    way = "worse" if found.worse else "better"
-    if found.difference is None:
-        if not found.told:
-            return f"no difference can be told: no seed has a score ({found.seeds})"
-        side = "B" if found.worse else "A"
-        return f"B is {way} than A: every seed of {side} diverged ({found.seeds} have a score)"
-    points = f"{100 * found.difference.mean:+.2f} points"
-    if found.p is None:
-        return f"no difference can be told ({points}, {found.seeds}): one seed without predictions says too little"
-    basis = f"{found.examples:,} examples" if found.test == "paired" else "no common predictions, so Welch's t-test"
-    basis = f"p = {found.p:.2g}, {found.seeds}, {basis}"
-    if not found.told:
-        return f"no difference can be told ({points}, {basis})" + losses(found)
+    way = "worse" if of.worse else "better"
+    if of.difference is None:
+        if not of.told:
+            return f"no difference can be told: no seed has a score ({of.seeds})"
+        side = "B" if of.worse else "A"
+        return f"B is {way} than A: every seed of {side} diverged ({of.seeds} have a score)"
+    points = f"{100 * of.difference.mean:+.2f} points"
+    if of.p is None:
+        return f"no difference can be told ({points}, {of.seeds}): one seed without predictions says too little"
+    basis = f"{of.examples:,} examples" if of.test == "paired" else "no common predictions, so Welch's t-test"
+    basis = f"p = {of.p:.2g}, {of.seeds}, {basis}"
+    if not of.told:
+        return f"no difference can be told ({points}, {basis})" + losses(of)
     said = f"B is {way} than A by {points.lstrip('+-')} ({basis})"
-    return said + doubt(found.difference) + losses(found)
+    return said + doubt(of.difference) + losses(of)
 
 
 def doubt(difference: Interval) -> str:
@@ -150,21 +148,21 @@ def doubt(difference: Interval) -> str:
     return ""
 
 
-def losses(found: Comparison) -> str:
+def losses(of: Comparison) -> str:
     """The seeds that are not in a comparison because they diverged."""
-    sides = (("A", found.a), ("B", found.b))
+    sides = (("A", of.a), ("B", of.b))
     return "".join(
         f"; {side.diverged} of {side.seeds} seeds of {name} diverged" for name, side in sides if side.diverged
     )
 
 
-def summary(found: dict[Key, Comparison]) -> str:
+def summary(comparisons: dict[Key, Comparison]) -> str:
     """What came of many."""
-    worse = [" ".join(key) for key, one in found.items() if one.worse]
-    better = [" ".join(key) for key, one in found.items() if one.told and not one.worse]
+    worse = [" ".join(key) for key, one in comparisons.items() if one.worse]
+    better = [" ".join(key) for key, one in comparisons.items() if one.told and not one.worse]
     names = lambda keys: f" ({', '.join(keys)})" if keys else ""
     return (
-        f"of {count(len(found), 'pair')}, B is better than A in {len(better)}{names(better)}, worse in "
+        f"of {count(len(comparisons), 'pair')}, B is better than A in {len(better)}{names(better)}, worse in "
         f"{len(worse)}{names(worse)}; p < {ALPHA} after Holm's correction"
     )
 

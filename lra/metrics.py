@@ -11,6 +11,7 @@ from tensorboardX import SummaryWriter
 from lra.errors import UserError
 from lra.files import writing
 from lra.leaderboard.record import CurveLine
+from lra.leaderboard.strict import decode, shaped
 
 
 class MetricsLog:
@@ -60,7 +61,7 @@ class MetricsLog:
         return self.file.tell()
 
     def lines(self) -> list[CurveLine]:
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        return [shaped(decode(line), CurveLine, str(self.path)) for line in self.path.read_bytes().splitlines()]
 
     def close(self) -> None:
         self.file.close()

@@ -14,7 +14,7 @@ from lra import extension
 from lra.configuration import Bindings, blamed, build, lines, sections_in
 from lra.errors import UsageError, UserError, unknown
 from lra.files import sha256_text
-from lra.leaderboard.record import run_of
+from lra.leaderboard.record import Identity
 from lra.model_tree import ModelTree, model_tree
 from lra.models.attention import VARIANTS, Variant
 from lra.models.attention.options import options_dict
@@ -94,12 +94,10 @@ class Plan:
 
     def run_id(self, data_sha256: str) -> str:
         """The name of the run on given data."""
-        task = {"name": self.task.name, "version": self.task.version, "data_sha256": data_sha256}
-        variant = {
-            "name": self.variant.name, "version": self.variant.version, "source_sha256": self.variant.source_sha256,
-        }  # fmt: skip
-        parts = {"task": task, "variant": variant, "protocol": {"name": self.spec.protocol}}
-        return run_of(parts | {"config_sha256": self.config_sha256}, self.seeds)
+        return Identity(
+            self.task.name, self.task.version, data_sha256, self.variant.name, self.variant.version,
+            self.variant.source_sha256, self.spec.protocol, self.config_sha256, self.seeds,
+        ).run  # fmt: skip
 
     @property
     def prepare_command(self) -> str:

@@ -5,9 +5,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from lra.errors import unknown
+from lra.leaderboard.record import SELECTIONS
 
 GIN = Path(str(files("lra.gin").joinpath("protocols"))).parent
-SELECTIONS = {"last": "last step", "best": "best validation accuracy"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

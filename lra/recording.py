@@ -8,12 +8,23 @@ import numpy as np
 
 from lra import environment
 from lra.leaderboard.predictions import pack
-from lra.leaderboard.record import SCHEMA, CurveLine, Measured, Record, SeedResult, Status
+from lra.leaderboard.record import (
+    SCHEMA,
+    SELECTIONS,
+    CurveLine,
+    Floors,
+    Measurements,
+    Protocol,
+    Record,
+    SeedResult,
+    Sizes,
+    Status,
+    TaskInfo,
+    VariantInfo,
+)
 from lra.model_tree import ModelTree
 from lra.plan import Plan
 from lra.tasks.prepared import Prepared
-
-SELECTION = {"last": "last step", "best": "best validation accuracy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,53 +69,56 @@ class PeakMemory:
         return now if now is not None and now > (self.before or 0) else None
 
 
-def measured(outcome: Outcome) -> Measured:
+def measured(outcome: Outcome) -> Measurements:
     memory = {"step": outcome.step_bytes}
     if outcome.peak_bytes is not None:
         memory["peak"] = outcome.peak_bytes
-    return {
-        "steps_per_second": outcome.steps / outcome.seconds if outcome.seconds else None,
-        "train_seconds": outcome.seconds,
-        "compile_seconds": outcome.compile_seconds,
-        "memory_bytes": memory,
-        "hardware": environment.hardware(),
-        "versions": environment.versions(),
-        "git": environment.git(),
-        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
+    return Measurements(
+        steps_per_second=outcome.steps / outcome.seconds if outcome.seconds else None,
+        train_seconds=outcome.seconds,
+        compile_seconds=outcome.compile_seconds,
+        memory_bytes=memory,
+        hardware=environment.hardware(),
+        versions=environment.versions(),
+        git=environment.git(),
+        finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
 
 
 def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
     """The record of an outcome, with all that decided it."""
     manifest = data.manifest
-    return {
-        "schema": SCHEMA,
-        "run": plan.run_id(data.data_sha256),
-        "status": outcome.status,
-        "error": outcome.error,
-        "task": {
-            "name": plan.task.name,
-            "version": plan.task.version,
-            "parameters": manifest["parameters"],
-            "data_sha256": data.data_sha256,
-            "files": manifest["sha256"],
-            "test_labels": pack(np.asarray(data.splits["test"].labels)),
-            "examples": manifest["examples"],
-            "floor": manifest["floor"],
-        },
-        "variant": {
-            "name": plan.variant.name,
-            "version": plan.variant.version,
-            "paper": plan.variant.paper,
-            "source_sha256": plan.variant.source_sha256,
-            "source": plan.variant.source,
-        },
-        "protocol": {"name": plan.spec.protocol, "overrides": list(plan.spec.overrides)},
-        "config": plan.config,
-        "config_sha256": plan.config_sha256,
-        "parameters": outcome.tree.parameters,
-        "selection": SELECTION[plan.train.select],
-        "seeds": outcome.seeds,
-        "curve": outcome.curve,
-        "measured": measured(outcome),
-    }
+    return Record(
+        schema=SCHEMA,
+        run=plan.run_id(data.data_sha256),
+        status=outcome.status,
+        error=outcome.error,
+        task=TaskInfo(
+            name=plan.task.name,
+            version=plan.task.version,
+            parameters=manifest["parameters"],
+            data_sha256=data.data_sha256,
+            files=manifest["sha256"],
+            test_labels=pack(np.asarray(data.splits["test"].labels)),
+            examples=Sizes(**manifest["examples"]),
+            floor=Floors(**manifest["floor"]),
+            unlearnt=plan.task.unlearnt,
+            stands_in_for=plan.task.stands_in_for,
+        ),
+        variant=VariantInfo(
+            name=plan.variant.name,
+            version=plan.variant.version,
+            paper=plan.variant.paper,
+            source_sha256=plan.variant.source_sha256,
+            source=plan.variant.source,
+        ),
+        protocol=Protocol(name=plan.spec.protocol, overrides=plan.spec.overrides),
+        config=plan.config,
+        config_sha256=plan.config_sha256,
+        parameters=outcome.tree.parameters,
+        parameter_tree_sha256=outcome.tree.sha256,
+        selection=SELECTIONS[plan.train.select],
+        seeds=tuple(outcome.seeds),
+        curve=tuple(outcome.curve),
+        measured=measured(outcome),
+    )

@@ -8,26 +8,26 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-import gin
-
 from lra import comparison, extension
-from lra.bindings import bindings_of
+from lra.configuration import layered, parse
 from lra.errors import UsageError, UserError, unknown
-from lra.files import sha256_text, write_atomically
+from lra.files import write_atomically
 from lra.leaderboard import store
+from lra.leaderboard.config import values
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.record import Record
 from lra.leaderboard.statistics import Interval
 from lra.models.attention import VARIANTS
-from lra.plan import Plan, bind, completed, drafted, prepare_command
+from lra.plan import Plan, plan_of, prepare_command
 from lra.progress import Display
+from lra.spec import RunSpec
 from lra.tasks import TASKS
 from lra.tasks.prepared import Prepared, folder_of, load, prepare
 from lra.tasks.task import fields_of
 from lra.trainer import execute
 
 
-class Verdict(NamedTuple):
+class Reproduction(NamedTuple):
     """Whether two runs came to the same.
 
     Attributes:
@@ -53,14 +53,14 @@ def provide_variant(record: Record, folder: Path, trust: bool) -> None:
     Raises:
       UserError: it is not there in that version.
     """
-    variant = record["variant"]
-    name, version = variant["name"], variant["version"]
-    if variant["source_sha256"] is None:
+    variant = record.variant
+    name, version = variant.name, variant.version
+    if variant.source_sha256 is None:
         if name not in VARIANTS:
             raise unknown("variant", name, VARIANTS)
     else:
         extension.load_installed()
-        if name not in VARIANTS or installed_sha256(name) != variant["source_sha256"]:
+        if name not in VARIANTS or VARIANTS[name].source_sha256 != variant.source_sha256:
             provide_source(record, folder, trust)
     if VARIANTS[name].version != version:
         raise UserError(
@@ -71,62 +71,61 @@ def provide_variant(record: Record, folder: Path, trust: bool) -> None:
 
 def provide_source(record: Record, folder: Path, trust: bool) -> None:
     """Executes the source in the record."""
-    variant = record["variant"]
-    if variant["source"] is None:
-        raise UserError(f"'{variant['name']}' comes from outside, and the record has not its source (schema 1)")
-    path = folder / f"{variant['name']}.py"
+    variant = record.variant
+    if variant.source is None:
+        raise UserError(f"'{variant.name}' comes from outside, and the record has not its source (schema 1)")
+    path = folder / f"{variant.name}.py"
     if not trust:
-        lines = len(variant["source"].splitlines())
+        lines = len(variant.source.splitlines())
         raise UserError(
-            f"'{variant['name']}' comes from outside: reproducing it executes {lines} lines of Python from the record "
+            f"'{variant.name}' comes from outside: reproducing it executes {lines} lines of Python from the record "
             "(variant.source); read them, then say --trust"
         )
-    write_atomically(path, variant["source"].encode())
-    if variant["name"] not in extension.load(path):
-        raise UserError(f"the source in the record ({path}) registers no variant '{variant['name']}'")
+    write_atomically(path, variant.source.encode())
+    if variant.name not in extension.load(path):
+        raise UserError(f"the source in the record ({path}) registers no variant '{variant.name}'")
 
 
-def installed_sha256(name: str) -> str | None:
-    source = extension.source_of(name)
-    return None if source is None else sha256_text(source)
-
-
-def plan_of(record: Record) -> Plan:
+def plan_of_record(record: Record) -> Plan:
     """The plan that the record is of; its variant is there already.
 
     Raises:
       UserError: the configuration holds anything but plain values, or is none for this version of lra.
     """
-    task = record["task"]
-    if task["name"] not in TASKS:
-        raise unknown("task", task["name"], TASKS)
-    if task["version"] != (here := TASKS[task["name"]].version):
+    task = record.task
+    if task.name not in TASKS:
+        raise unknown("task", task.name, TASKS)
+    if task.version != (here := TASKS[task.name].version):
         raise UserError(
-            f"the record is of {task['name']} {task['version']}, here it is {here}, with other examples; "
+            f"the record is of {task.name} {task.version}, here it is {here}, with other examples; "
             f"take the lra of that time{commit_of(record)}"
         )
-    gin.clear_config()
-    names = record["variant"]["name"], record["protocol"]["name"]
-    seeds = [seed["seed"] for seed in record["seeds"]]
     try:
-        bind(lines_of(record))
-        plan = completed(drafted(TASKS[task["name"]], *names, seeds, tuple(record["protocol"]["overrides"])))
+        bindings = layered(parse("\n".join(lines_of(record)), "the record's configuration"))
+        plan = plan_of(spec_of(record), TASKS[task.name], bindings)
+        assert plan.tree  # the model is tried
     except UsageError as error:  # not the call is wrong
         raise UserError(
             f"the configuration in the record does not fit this lra ({error}){commit_of(record)}"
         ) from error
-    if fields_of(plan.source) != task["parameters"]:
+    if fields_of(plan.source) != task.parameters:
         raise UserError("the record's task.parameters are not those of its configuration")
     return plan
 
 
+def spec_of(record: Record) -> RunSpec:
+    """The names of a record's run. The files that a variant came from are not among them: the record has its source."""
+    seeds = tuple(seed.seed for seed in record.seeds)
+    return RunSpec(record.task.name, record.variant.name, record.protocol.name, seeds, record.protocol.overrides)
+
+
 def lines_of(record: Record) -> list[str]:
     """The bindings of a record's configuration, each a plain value."""
-    return [f"{name} = {value}" for name, value in bindings_of(record["config"]).items()]
+    return [f"{name} = {value}" for name, value in values(record).items()]
 
 
 def commit_of(record: Record) -> str:
-    git = record["measured"]["git"]
+    git = record.measured.git
     return f"; it was made at commit {git['commit']}" if git and isinstance(git.get("commit"), str) else ""
 
 
@@ -142,9 +141,9 @@ def data_of(plan: Plan, record: Record, display: Display) -> Prepared:
         with display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
             prepare(task, source, workers=len(os.sched_getaffinity(0)), advance=bar.advance)
     data = load(task, source, command)
-    if data.data_sha256 != record["task"]["data_sha256"]:
+    if data.data_sha256 != record.task.data_sha256:
         raise UserError(
-            f"the record's {task.name} is {record['task']['data_sha256'][:12]}, what is prepared here is "
+            f"the record's {task.name} is {record.task.data_sha256[:12]}, what is prepared here is "
             f"{data.data_sha256[:12]} (origin: {data.manifest['origin']}); prepare it from the record's: {command}"
         )
     return data
@@ -159,19 +158,17 @@ def run_again(record: Record, results: Path, trust: bool, display: Display, stop
     Raises:
       UserError: something that the run needs is not there; nothing was trained.
     """
-    if not record["seeds"]:
-        raise UserError(
-            f"run {record['run']} came to nothing ({record['status']}); there is no outcome to compare with"
-        )
+    if not record.seeds:
+        raise UserError(f"run {record.run} came to nothing ({record.status}); there is no outcome to compare with")
     provide_variant(record, results, trust)
-    plan = plan_of(record)
+    plan = plan_of_record(record)
     data = data_of(plan, record, display)
     before = store.find(results, plan.run_id(data.data_sha256))
     with display.bar(plan.variant.name, plan.train.steps) as bar:
         return execute(plan, data, results, bar=bar, stop=stop, anew=before is not None)
 
 
-def verdict(record: Record, again: Record) -> Verdict:
+def compare_with(record: Record, again: Record) -> Reproduction:
     """How a run that was made again compares with its record.
 
     Within noise: the paired test of their answers, or without predictions Welch's, finds no difference (p >= 0.05),
@@ -179,39 +176,37 @@ def verdict(record: Record, again: Record) -> Verdict:
     """
     reasons = [*differences(record, again)]
     if not reasons:
-        return Verdict("to the bit", ())
+        return Reproduction("to the bit", ())
     found = comparison.compare(comparison.row([record]), comparison.row([again]))
     noise = (
-        record["parameters"] == again["parameters"]
+        record.parameters == again.parameters
         and found.a.diverged == found.b.diverged
         and not found.told
         and overlap(found.a.interval, found.b.interval)
     )
     reasons.append(comparison.sentence(found))
-    return Verdict("within noise" if noise else "not", tuple(reasons))
+    return Reproduction("within noise" if noise else "not", tuple(reasons))
 
 
 def differences(record: Record, again: Record) -> list[str]:
     """In what two records of one run differ, but for what is measured."""
     found = []
-    if record["parameters"] != again["parameters"]:
-        found.append(f"{again['parameters']:,} parameters instead of {record['parameters']:,}")
-    for old, new in zip(record["seeds"], again["seeds"]):
-        if old["status"] != new["status"] or old["step"] != new["step"]:
-            found.append(
-                f"seed {old['seed']}: {new['status']} at step {new['step']}, was {old['status']} at {old['step']}"
-            )
-        elif old["predictions"] and new["predictions"] and old["predictions"] != new["predictions"]:
-            was, now = (unpack(packed, f"seed {old['seed']}") for packed in (old["predictions"], new["predictions"]))
-            found.append(f"seed {old['seed']}: {(was != now).sum():,} of {len(was):,} predictions differ")
-        elif (old["test"], old["validation"]) != (new["test"], new["validation"]):
-            found.append(f"seed {old['seed']}: other losses with the same predictions")
-    if record["curve"] != again["curve"]:
-        pairs = zip(record["curve"], again["curve"])
-        step = next((old["step"] for old, new in pairs if old != new), "the end")
+    if record.parameters != again.parameters:
+        found.append(f"{again.parameters:,} parameters instead of {record.parameters:,}")
+    for old, new in zip(record.seeds, again.seeds):
+        if old.status != new.status or old.step != new.step:
+            found.append(f"seed {old.seed}: {new.status} at step {new.step}, was {old.status} at {old.step}")
+        elif old.predictions and new.predictions and old.predictions != new.predictions:
+            was, now = (unpack(packed, f"seed {old.seed}") for packed in (old.predictions, new.predictions))
+            found.append(f"seed {old.seed}: {(was != now).sum():,} of {len(was):,} predictions differ")
+        elif (old.test, old.validation) != (new.test, new.validation):
+            found.append(f"seed {old.seed}: other losses with the same predictions")
+    if record.curve != again.curve:
+        pairs = zip(record.curve, again.curve)
+        step = next((old.step for old, new in pairs if old != new), "the end")
         found.append(f"the curves differ from step {step} on")
-    if found and record["config_sha256"] != again["config_sha256"]:
-        lines, others = (set(one["config"].splitlines()) for one in (record, again))
+    if found and record.config_sha256 != again.config_sha256:
+        lines, others = (set(one.config.splitlines()) for one in (record, again))
         found.append(f"this lra has other parameters: {', '.join(sorted(lines ^ others)) or 'in another notation'}")
     return found
 

@@ -6,25 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lra.bindings import bindings_of, plain
 from lra.errors import UserError
+from lra.leaderboard.config import OF_OLD, bindings_of, comparable, configuration_of, plain, values
 from lra.leaderboard.integrity import contradictions
 from lra.leaderboard.predictions import unpack
-from lra.leaderboard.record import Record, parse, read, run_of
+from lra.leaderboard.reading import parse, read
+from lra.leaderboard.record import Record
 from lra.leaderboard.store import place_of
 from lra.leaderboard.tracks import breaches
 from lra.models.attention import VARIANTS
-from lra.plan import Plan, make_plan
+from lra.plan import Plan, resolve
+from lra.spec import RunSpec
 from lra.tasks import TASKS
 from lra.tasks.prepared import folder_of, read_manifest
 from lra.tasks.task import fields_of, is_default
+from lra.tracks import tracks
 
 Records = Mapping[Path, Record]  # by file
 SHOWN = 3  # of many differences
 LONGEST = 1 << 20  # characters of a source
 
 
-class Verdict(NamedTuple):
+class Review(NamedTuple):
     """Whether a file may enter: if there are no reasons why not. Notes are what nobody has checked."""
 
     file: Path
@@ -33,33 +36,33 @@ class Verdict(NamedTuple):
     notes: tuple[str, ...]
 
 
-def verdicts(files: Sequence[Path], published: Path) -> list[Verdict]:
+def reviews(files: Sequence[Path], published: Path) -> list[Review]:
     """Of each file, held against the published records and against those before it that may enter."""
     there = records_in(published)
     entering: dict[Path, Record] = {}
-    found = []
+    made = []
     for file in files:
         others = {path: record for path, record in there.items() if path != file.resolve()}
-        verdict = judge(file, others, others | entering)
-        if verdict.record and not verdict.reasons:
-            entering[file.resolve()] = verdict.record
-        found.append(verdict)
-    return found
+        made.append(review(file, others, others | entering))
+        if made[-1].record and not made[-1].reasons:
+            entering[file.resolve()] = made[-1].record
+    return made
 
 
 def records_in(folder: Path) -> dict[Path, Record]:
     """The records of a folder by path; what is none there is the business of whoever builds the tables."""
-    found = {}
+    records = {}
     for path in sorted(place_of(folder).glob("*.json")):
         try:
-            found[path.resolve()] = read(path)
+            records[path.resolve()] = read(path)
         except UserError:
             continue
-    return found
+    return records
 
 
-def judge(file: Path, published: Records, others: Records) -> Verdict:
-    """
+def review(file: Path, published: Records, others: Records) -> Review:
+    """Whether a file may enter.
+
     Args:
       published: what is known of data.
       others: what the record must not double.
@@ -67,44 +70,44 @@ def judge(file: Path, published: Records, others: Records) -> Verdict:
     try:
         record = parse(file)
     except UserError as error:
-        return Verdict(file, None, (str(error),), ())
+        return Review(file, None, (str(error),), ())
     # what contradicts itself is compared with nothing else
     reasons = gathered(contradictions(record)) or gathered(faults(record, published, others))
     notes = []
-    if record["variant"]["name"] not in VARIANTS:
+    if record.variant.name not in VARIANTS:
         notes.append(
             "the variant comes from outside and nothing of it was run: its number of parameters stands as submitted "
             "until 'lra reproduce --trust' has counted it again"
         )
-    return Verdict(file, record, tuple(reasons), tuple(notes))
+    return Review(file, record, tuple(reasons), tuple(notes))
 
 
 def gathered(reasons: Iterator[str]) -> list[str]:
     """All reasons; an error that ends them is the last."""
-    found = []
+    known = []
     try:
         for reason in reasons:
-            found.append(reason)
+            known.append(reason)
     except UserError as error:
-        found.append(str(error))
-    return found
+        known.append(str(error))
+    return known
 
 
 def faults(record: Record, published: Records, others: Records) -> Iterator[str]:
     """All reasons why a record that agrees with itself may not enter."""
-    task = record["task"]
-    if record["status"] not in ("ok", "diverged"):
-        yield f"it is the record of a run that came to nothing ({record['status']})"
-    if task["files"] is None or task["test_labels"] is None:
+    task = record.task
+    if record.status not in ("ok", "diverged"):
+        yield f"it is the record of a run that came to nothing ({record.status})"
+    if task.files is None or task.test_labels is None:
         yield "it has no predictions and labels, as records of schema 1; run it again with this lra"
     else:
-        labels = Counter(unpack(task["test_labels"], "task.test_labels").tolist())
-        if all(share != task["floor"]["test"] for share in (n / labels.total() for n in labels.values())):
-            yield f"the floor {task['floor']['test']} is not the share of a label among the test examples"
-    if out_of_range := [seed["seed"] for seed in record["seeds"] if not 0 <= seed["seed"] < 1 << 32]:
+        labels = Counter(unpack(task.test_labels, "task.test_labels").tolist())
+        if all(share != task.floor.test for share in (n / labels.total() for n in labels.values())):
+            yield f"the floor {task.floor.test} is not the share of a label among the test examples"
+    if out_of_range := [seed.seed for seed in record.seeds if not 0 <= seed.seed < 1 << 32]:
         yield f"seed {out_of_range[0]} is not from 0 to 2^32 - 1"
     yield from doubles(record, others)
-    yield from breaches(record)
+    yield from breaches(record, tracks().get(record.protocol.name))
     unknown = list(faults_of_names(record))
     yield from unknown
     if not unknown:  # else there is no plan to compare with
@@ -113,22 +116,24 @@ def faults(record: Record, published: Records, others: Records) -> Iterator[str]
 
 def faults_of_names(record: Record) -> Iterator[str]:
     """Whether task and variant are there in the version that the record names."""
-    task, variant = record["task"], record["variant"]
-    name, version = variant["name"], variant["version"]
-    if task["name"] not in TASKS:
-        yield f"there is no task '{task['name']}'"
-    elif task["version"] != (here := TASKS[task["name"]].version):
-        yield f"it ran on {task['name']} {task['version']}, whose version is {here} now"
+    task, variant = record.task, record.variant
+    name, version = variant.name, variant.version
+    if task.name not in TASKS:
+        yield f"there is no task '{task.name}'"
+    elif task.version != (here := TASKS[task.name].version):
+        yield f"it ran on {task.name} {task.version}, whose version is {here} now"
+    elif (task.unlearnt, task.stands_in_for) != (TASKS[task.name].unlearnt, TASKS[task.name].stands_in_for):
+        yield f"task.unlearnt and task.stands_in_for are not those of {task.name}"
     if name in VARIANTS:
-        if variant["source_sha256"] or variant["source"] is not None:
+        if variant.source_sha256 or variant.source is not None:
             yield f"its variant comes from outside, but '{name}' is the name of one of the project's own"
         elif version != VARIANTS[name].version:
             yield f"it ran {name} in version {version}, which is {VARIANTS[name].version} now"
-    elif variant["source"] is None:
+    elif variant.source is None:
         yield f"there is no variant '{name}', and it comes without its source"
-    elif len(variant["source"]) > LONGEST:
+    elif len(variant.source) > LONGEST:
         yield f"its source has more than {LONGEST:,} characters"
-    elif not registers(variant["source"], name):
+    elif not registers(variant.source, name):
         yield f"its source registers no variant '{name}'"
 
 
@@ -150,35 +155,39 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
 
     A variant from outside is not built; its record is compared with the Transformer's plan, but for what is its own.
     """
-    task, protocol, name = record["task"], record["protocol"], record["variant"]["name"]
+    task, protocol, name = record.task, record.protocol, record.variant.name
     ours = name in VARIANTS
-    own = [line for line in protocol["overrides"] if line.startswith(f"{name}.")] if ours else []
+    own = [line for line in protocol.overrides if line.startswith(f"{name}.")] if ours else []
     safe = [f"{key} = {value}" for key, value in plain(own).items()]  # nothing else is given to gin
-    plan = make_plan(task["name"], name if ours else "transformer", protocol["name"], [0], safe)
-    found, expected = bindings_of(record["config"]), bindings_of(plan.config)
+    plan = resolve(RunSpec(task.name, name if ours else "transformer", protocol.name, overrides=tuple(safe)))
+    claimed, expected, text = values(record), bindings_of(plan.config), plan.config
+    if record.parameter_tree_sha256 is None:  # of before schema 3
+        text = "".join(line for line in text.splitlines(True) if line.split(" = ")[0] not in OF_OLD)
     if not ours:
-        found = {key: value for key, value in found.items() if not key.startswith(f"{name}.")}
+        claimed = {key: value for key, value in claimed.items() if not key.startswith(f"{name}.")}
         expected = {key: value for key, value in expected.items() if not key.startswith("transformer.")}
     differences = [
-        f"{key} is {found.get(key, 'not set')}, protocol {protocol['name']} has {expected.get(key, 'it not set')}"
-        for key in sorted(found.keys() | expected.keys())
-        if found.get(key) != expected.get(key)
+        f"{key} is {claimed.get(key, 'not set')}, protocol {protocol.name} has {expected.get(key, 'it not set')}"
+        for key in sorted(claimed.keys() | expected.keys())
+        if comparable(claimed.get(key)) != comparable(expected.get(key))
     ]
     yield from differences[:SHOWN]
     if differences[SHOWN:]:
         yield f"{len(differences) - SHOWN} more lines of its configuration are not those of the protocol"
-    if ours and not differences and record["config_sha256"] != plan.config_sha256:
+    if ours and not differences and record.config != text:
         yield "its configuration has the right values but is not written as lra writes it"
-    if ours and record["parameters"] != plan.parameters:
-        yield f"it has {plan.parameters:,} parameters, the record says {record['parameters']:,}"
-    if sorted(protocol["overrides"]) != protocol["overrides"]:
+    if ours and record.parameters != plan.parameters:
+        yield f"it has {plan.parameters:,} parameters, the record says {record.parameters:,}"
+    elif ours and record.parameter_tree_sha256 not in (None, plan.tree.sha256):
+        yield "it has as many parameters as the record says, but with other names, shapes or types"
+    if tuple(sorted(protocol.overrides)) != protocol.overrides:
         yield "protocol.overrides are not sorted"
-    if task["parameters"] != fields_of(plan.source):
-        yield f"task.parameters are not those that protocol {protocol['name']} has for {task['name']}"
-    elif task["data_sha256"] not in (known := known_data(plan, published)):
+    if task.parameters != fields_of(plan.source):
+        yield f"task.parameters are not those that protocol {protocol.name} has for {task.name}"
+    elif task.data_sha256 not in (known := known_data(plan, published)):
         named = f"only {', '.join(digest[:12] for digest in sorted(known))}" if known else "none"
         yield (
-            f"data {task['data_sha256'][:12]} is not known here, {named} with these parameters is; "
+            f"data {task.data_sha256[:12]} is not known here, {named} with these parameters is; "
             f"if it is another origin's, prepare it here and validate again: {plan.prepare_command}"
         )
 
@@ -186,10 +195,10 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
 def known_data(plan: Plan, published: Records) -> set[str]:
     """Hashes of a task's data under a plan's parameters: of generator or publisher, of records, of what is prepared."""
     known = {
-        record["task"]["data_sha256"]
+        record.task.data_sha256
         for record in published.values()
-        if (record["task"]["name"], record["task"]["version"]) == (plan.task.name, plan.task.version)
-        and record["task"]["parameters"] == fields_of(plan.source)
+        if (record.task.name, record.task.version) == (plan.task.name, plan.task.version)
+        and record.task.parameters == fields_of(plan.source)
     }
     if is_default(plan.source) and plan.task.data_sha256:
         known.add(plan.task.data_sha256)
@@ -203,10 +212,10 @@ def known_data(plan: Plan, published: Records) -> set[str]:
 
 def doubles(record: Record, others: Records) -> Iterator[str]:
     """Whether it, or a seed of it, is there already."""
-    numbers = lambda one: {seed["seed"] for seed in one["seeds"]}
+    numbers = lambda one: {seed.seed for seed in one.seeds}
     for path, other in others.items():
-        if other["run"] == record["run"]:
+        if other.run == record.run:
             yield f"the same run is there already: {path}"
-        elif run_of(other, []) == run_of(record, []) and (both := numbers(record) & numbers(other)):
+        elif configuration_of(other) == configuration_of(record) and (both := numbers(record) & numbers(other)):
             seeds = ", ".join(map(str, sorted(both)[:SHOWN]))
             yield f"seed {seeds} of the same configuration is there already: {path}"

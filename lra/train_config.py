@@ -3,8 +3,8 @@
 import dataclasses
 
 from lra.errors import UsageError, unknown
+from lra.leaderboard.record import SELECTIONS
 from lra.optimizer import Optimizer
-from lra.protocol import SELECTIONS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def execute(
 
     Raises:
       Interrupted: `stop` was set.
-      UserError: the variant was typed at a prompt; out of memory, a full disk, the same run going on in another process.
+      UserError: the variant was typed at a prompt, memory or disk are full, or another process trains the same run.
     """
     if plan.variant.source is None and not plan.variant.is_own:
         raise UserError(
@@ -150,7 +150,7 @@ class Trainer:
             compiled, compile_seconds = self.compile()
             self.train_to_the_end(compiled)
             seeds = self.score()
-            status: Status = "ok" if any(seed["status"] == "ok" for seed in seeds) else "diverged"
+            status: Status = "ok" if any(seed.status == "ok" for seed in seeds) else "diverged"
             memory = compiled.memory_analysis()
             step_bytes = memory.argument_size_in_bytes + memory.temp_size_in_bytes if memory else 0
             return Outcome(
@@ -263,15 +263,16 @@ class Trainer:
         seeds: list[SeedResult] = []
         for place, (seed, diverged_at) in enumerate(zip(self.plan.seeds, np.asarray(self.state.diverged_at).tolist())):
             step = int(chosen.step[place]) if diverged_at < 0 else diverged_at
-            result: SeedResult = {
-                "seed": seed, "status": "diverged", "step": step, "validation": None, "test": None, "predictions": None
-            }  # fmt: skip
+            result = SeedResult(seed=seed, status="diverged", step=step, validation=None, test=None, predictions=None)
             if diverged_at < 0 and all(np.isfinite(own.loss[place]) for own in answers.values()):
                 scores = {
                     split: Score(loss=own.loss[place], accuracy=own.accuracy[place]) for split, own in answers.items()
                 }
-                result |= {"status": "ok", "validation": scores.get("validation"), "test": scores["test"]}
-                result["predictions"] = pack(answers["test"].prediction[place])
+                predictions = pack(answers["test"].prediction[place])
+                result = SeedResult(
+                    seed=seed, status="ok", step=step, validation=scores.get("validation"), test=scores["test"],
+                    predictions=predictions,
+                )  # fmt: skip
             seeds.append(result)
         return seeds
 

@@ -175,8 +175,8 @@ PATHX = make_task(
     "pathx",
     summary="Pathfinder at 128 x 128",
     source=PathX,
-    unlearnt=0.5,
     data_sha256="e380dc9487934e5af611bfcc6c6fb01ca77e9350784dcf8ccbac2f62ef410850",
+    unlearnt=0.5,  # as the literature counts it
 )
 PATHX256 = make_task(
     "pathx256",

@@ -111,8 +111,8 @@ class Task:
         us has seen the publisher's. If examples are generated, the publisher's files hold others, which are as good.
       documents: sequences an example has.
       picture: whether the tokens are the grey levels of a square image.
-      stands_in_for: the task in whose place it is run by protocols that use stand-ins; None for a task of its own.
       unlearnt: the accuracy that a seed which learnt nothing counts in averages and ranks; None: what it scored.
+      stands_in_for: the task in whose place a synthetic one is run; None for a task of its own.
     """
 
     name: str
@@ -129,8 +129,8 @@ class Task:
     data_sha256: str | None = None
     documents: int = 1
     picture: bool = False
-    stands_in_for: str | None = None
     unlearnt: float | None = None
+    stands_in_for: str | None = None
 
     @property
     def num_classes(self) -> int:

@@ -25,7 +25,9 @@ def pages(view: View) -> dict[str, str]:
         "style.css": asset("style.css"),
         "script.js": asset("script.js"),
         **{
-            f"runs/{record['run']}.html": run_page(record, titles[record["run"]], colours[record["variant"]["name"]])
+            f"runs/{record.run}.html": run_page(
+                record, titles[record.run], colours[record.variant.name], view.board.breaches[record.run]
+            )
             for record in view.records
         },
     }

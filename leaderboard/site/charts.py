@@ -1,11 +1,11 @@
 """Pictures of results: accuracy with intervals, accuracy against speed, all tasks side by side."""
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from lra.leaderboard.board import Overview, Row, Table
+from lra.leaderboard.board import Cost, Overview, Row, Table
 from lra.leaderboard.sheet import labels
 from lra.leaderboard.site.figure import CHARACTER, MOST, WIDTH, at, cropped, figure, x_axis, y_axis
 from lra.leaderboard.site.markup import Child, Markup, element
@@ -47,7 +47,7 @@ def group(place: int, kind: str, said: str, *parts: Child) -> Markup:
 
 
 def kind_of(row: Row, reference: str, styles: Mapping[str, str]) -> str:
-    name = row.records[0]["variant"]["name"]
+    name = row.records[0].variant.name
     return styles[name] + (" unranked" if row.breaches else " reference" if row.label == reference else "")
 
 
@@ -110,30 +110,33 @@ def bars(name: str, table: Table, styles: Mapping[str, str]) -> Markup | None:
 
 def scatter(name: str, table: Table, styles: Mapping[str, str]) -> list[Markup]:
     """Accuracy against speed with memory as area, for each hardware with at least two rows."""
-    drawn = [mark for mark in marks(table, styles) if 0 < (mark.row.steps_per_second or 0) < MOST]
-    counts = Counter(mark.row.hardware for mark in drawn)
-    found = []
-    for number, (hardware, count) in enumerate(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:3]):
-        if count > 1:
-            own = [mark for mark in drawn if mark.row.hardware == hardware]
-            found.append(cloud(f"{name}-speed-{number}", hardware, own))
-    return found
+    timed: dict[str, list[tuple[Mark, Cost]]] = defaultdict(list)
+    for mark in marks(table, styles):
+        for cost in mark.row.costs:
+            if 0 < (cost.steps_per_second or 0) < MOST:
+                timed[cost.hardware].append((mark, cost))
+    most = sorted(timed.items(), key=lambda item: (-len(item[1]), item[0]))[:3]
+    return [
+        cloud(f"{name}-speed-{number}", hardware, drawn)
+        for number, (hardware, drawn) in enumerate(most)
+        if len(drawn) > 1
+    ]
 
 
-def cloud(name: str, hardware: str, drawn: Sequence[Mark]) -> Markup:
+def cloud(name: str, hardware: str, drawn: Sequence[tuple[Mark, Cost]]) -> Markup:
     left, right, top, bottom = 44, WIDTH - 14, 58, 364
-    speeds = [mark.row.steps_per_second or 1.0 for mark in drawn]
-    means = [100 * mark.interval.mean for mark in drawn]
-    memories = [min(mark.row.memory or 0, MOST) for mark in drawn]
+    speeds = [cost.steps_per_second or 1.0 for _, cost in drawn]
+    means = [100 * mark.interval.mean for mark, _ in drawn]
+    memories = [min(cost.memory or 0, MOST) for _, cost in drawn]
     x, y = around(speeds, left, right, log=True), around(means, bottom, top)
     most = max(memories)
     radius = lambda memory: 3.5 + 12.5 * math.sqrt(memory / most) if most else 6.0
     spots = [(x(speed), y(mean), radius(memory)) for speed, mean, memory in zip(speeds, means, memories)]
-    words = placed([cropped(mark.label, LABEL) for mark in drawn], spots, (left, top, right - 6, bottom))
+    words = placed([cropped(mark.label, LABEL) for mark, _ in drawn], spots, (left, top, right - 6, bottom))
     groups = []
-    for mark, (cx, cy, r), label in zip(drawn, spots, words):
-        memory = f", {mark.row.memory / 1e6:,.0f} MB" if mark.row.memory else ""
-        said = f"{mark.label}: {100 * mark.interval.mean:.2f} %, {mark.row.steps_per_second:.3g} steps/s{memory}"
+    for (mark, cost), (cx, cy, r), label in zip(drawn, spots, words):
+        memory = f", {cost.memory / 1e6:,.0f} MB" if cost.memory else ""
+        said = f"{mark.label}: {100 * mark.interval.mean:.2f} %, {cost.steps_per_second:.3g} steps/s{memory}"
         spot = element("circle", cx=at(cx), cy=at(cy), r=at(r), class_="spot")
         groups.append((-r, mark.place, group(mark.place, mark.kind, said, spot, label)))
     parts: list[Child] = [
@@ -143,8 +146,8 @@ def cloud(name: str, hardware: str, drawn: Sequence[Mark]) -> Markup:
         legend(most, radius, right) if most else None,
         [markup for _, _, markup in sorted(groups, key=lambda item: item[:2])],  # small ones in front
     ]
-    fastest = max(drawn, key=lambda mark: (mark.row.steps_per_second or 0, mark.label)).label
-    described = f"{len(drawn)} circles. {drawn[0].label} is the first of the table, {fastest} the fastest."
+    fastest = max(drawn, key=lambda pair: (pair[1].steps_per_second or 0, pair[0].label))[0].label
+    described = f"{len(drawn)} circles. {drawn[0][0].label} is the first of the table, {fastest} the fastest."
     return figure(name, f"Accuracy against speed, on {hardware}", described, bottom + 42, *parts)
 
 
@@ -169,9 +172,9 @@ def placed(labels: Sequence[str], spots: Sequence[tuple[float, float, float]], r
     """Labels beside their circles where they cover neither circle nor label; None where there is no such place."""
     circles = [(cx - r, cy - r, cx + r, cy + r) for cx, cy, r in spots]
     taken: list[Box] = []
-    found: list[Markup | None] = []
+    texts: list[Markup | None] = []
     for number, (label, (cx, cy, r)) in enumerate(zip(labels, spots)):
-        found.append(None)
+        texts.append(None)
         if number >= MOST_LABELS:
             continue
         width, near, far = CHARACTER * len(label), 0.7 * r + 2, r + 3
@@ -188,9 +191,9 @@ def placed(labels: Sequence[str], spots: Sequence[tuple[float, float, float]], r
             if inside and not any(overlap(box, other) for other in (*taken, *others)):
                 taken.append(box)
                 anchor = {0.0: "", 0.5: " middle", 1.0: " end"}[share]
-                found[-1] = element("text", label, x=at(x), y=at(y), class_=f"label{anchor}")
+                texts[-1] = element("text", label, x=at(x), y=at(y), class_=f"label{anchor}")
                 break
-    return found
+    return texts
 
 
 def overlap(a: Box, b: Box) -> bool:

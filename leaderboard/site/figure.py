@@ -14,7 +14,7 @@ MOST = 1e15  # what is larger is not drawn
 
 def styles(view: View) -> dict[str, str]:
     """The classes of each variant: the same colour in every picture, and neighbours by name in different ones."""
-    names = {record["variant"]["name"] for record in view.records}
+    names = {record.variant.name for record in view.records}
     names |= {point.model for scaling in view.scalings for point in scaling.points}
     return {name: f"hue{place % HUES} dash{place // HUES % DASHES}" for place, name in enumerate(sorted(names))}
 

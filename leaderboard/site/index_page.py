@@ -37,8 +37,8 @@ def index_page(view: View, styles: Mapping[str, str]) -> str:
     ]  # fmt: skip
     ours = [section(sheet, pictures(sheet, by_name, styles), "Our own runs") for sheet in (*results, *benchmarks)]
     theirs = [section(sheet, pictures(sheet, by_name, styles), "From the literature") for sheet in view.published]
-    variants = len({record["variant"]["name"] for record in view.records})
-    tasks = len({record["task"]["name"] for record in view.records})
+    variants = len({record.variant.name for record in view.records})
+    tasks = len({record.task.name for record in view.records})
     said = f"{count(len(view.records), 'run')} of {count(variants, 'variant')} on {count(tasks, 'task')}."
     header = [
         element("h1", "Long Range Arena"),
@@ -176,12 +176,12 @@ def marks(cell: Cell, meanings: Mapping[str, str]) -> Child:
 def scaling_sheet(scaling: Scaling) -> Sheet:
     """Time and memory against length, as a table."""
     spans = sorted({point.length for point in scaling.points})
-    found = {(point.model, point.length): point for point in scaling.points}
+    by_place = {(point.model, point.length): point for point in scaling.points}
     columns = [Column("model", number=False), *(Column(f"steps/s, {length:,}") for length in spans),
                *(Column(f"MB, {length:,}") for length in spans)]  # fmt: skip
     entries = []
     for model in dict.fromkeys(point.model for point in scaling.points):
-        own = [found.get((model, length)) for length in spans]
+        own = [by_place.get((model, length)) for length in spans]
         rates = [number(point and point.steps_per_second, ".3g") for point in own]
         entries.append(
             Entry((Cell(model, model), *rates, *(number(point and point.megabytes, ",.0f") for point in own)))

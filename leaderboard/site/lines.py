@@ -8,7 +8,7 @@ from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.scale import Scale, around
 from lra.leaderboard.view import Point, Scaling
 
-Course = list[tuple[int, list[float | None]]]  # a step, and the value of each seed
+Course = list[tuple[int, Sequence[float | None]]]  # a step, and the value of each seed
 
 
 def path(points: Sequence[tuple[float, float]], kind: str) -> Markup:
@@ -17,17 +17,17 @@ def path(points: Sequence[tuple[float, float]], kind: str) -> Markup:
 
 def curves(record: Record, style: str) -> list[Markup]:
     """Accuracy and loss of every seed against the step, and their mean in bold."""
-    quantities: list[tuple[str, str, float, Callable[[CurveLine], list[float | None]]]] = [
-        ("accuracy", "Accuracy while training, %", 100, lambda line: line["accuracy"]),
-        ("loss", "Loss while training, nats", 1, lambda line: line["loss"]),
+    quantities: list[tuple[str, str, float, Callable[[CurveLine], tuple[float | None, ...]]]] = [
+        ("accuracy", "Accuracy while training, %", 100, lambda line: line.accuracy),
+        ("loss", "Loss while training, nats", 1, lambda line: line.loss),
     ]
-    found = []
+    drawn = []
     for name, title, factor, values in quantities:
-        courses = {
+        courses: dict[str, Course] = {
             split: [
-                (line["step"], [drawable(value, factor) for value in values(line)])
-                for line in sorted(record["curve"], key=lambda line: line["step"])
-                if line["split"] == split and 0 <= line["step"] < MOST
+                (line.step, [drawable(value, factor) for value in values(line)])
+                for line in sorted(record.curve, key=lambda line: line.step)
+                if line.split == split and 0 <= line.step < MOST
             ]
             for split in ("train", "validation")
         }
@@ -35,8 +35,8 @@ def curves(record: Record, style: str) -> list[Markup]:
             split: course for split, course in courses.items() if any(v is not None for _, s in course for v in s)
         }
         if courses:
-            found.append(panel(f"curve-{name}", title, courses, style))
-    return found
+            drawn.append(panel(f"curve-{name}", title, courses, style))
+    return drawn
 
 
 def drawable(value: float | None, factor: float) -> float | None:
@@ -65,12 +65,12 @@ def panel(name: str, title: str, courses: Mapping[str, Course], style: str) -> M
 
 def end_labels(ends: Mapping[str, tuple[float, float]], kind: Callable[[str], str]) -> dict[str, Markup]:
     """Names at the ends of lines, pushed apart where they would cover each other."""
-    found: dict[str, Markup] = {}
+    labels: dict[str, Markup] = {}
     last: dict[float, float] = {}
     for name, (x, y) in sorted(ends.items(), key=lambda item: (item[1][1], item[0])):
         last[x] = max(y, last.get(x, -1e9) + 13)
-        found[name] = element("text", cropped(name, 20), x=at(x + 7), y=at(last[x] + 4), class_=kind(name))
-    return found
+        labels[name] = element("text", cropped(name, 20), x=at(x + 7), y=at(last[x] + 4), class_=kind(name))
+    return labels
 
 
 def lengths(scaling: Scaling, rows: Mapping[str, int], styles: Mapping[str, str]) -> list[Markup]:
@@ -83,7 +83,7 @@ def lengths(scaling: Scaling, rows: Mapping[str, int], styles: Mapping[str, str]
         ("speed", "Training steps a second against length", lambda point: point.steps_per_second),
         ("memory", "Memory of a training step against length, MB", lambda point: point.megabytes),
     ]
-    found = []
+    drawn = []
     for name, title, value in quantities:
         points = [
             (point.model, point.length, number)
@@ -91,8 +91,8 @@ def lengths(scaling: Scaling, rows: Mapping[str, int], styles: Mapping[str, str]
             if point.length > 0 and 0 < (number := value(point) or 0) < MOST
         ]
         if len({length for _, length, _ in points}) > 1:
-            found.append(length_panel(f"{scaling.name}-{name}", title, points, rows, styles))
-    return found
+            drawn.append(length_panel(f"{scaling.name}-{name}", title, points, rows, styles))
+    return drawn
 
 
 def length_panel(

@@ -2,49 +2,48 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lra.leaderboard.board import hardware_of
-from lra.leaderboard.record import Record, Score, SeedResult, file_name
+from lra.leaderboard.record import Record, Score, SeedResult, as_json, file_name
 from lra.leaderboard.site.figure import cropped
 from lra.leaderboard.site.lines import curves
 from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.page import block, definitions, frame, page
 from lra.leaderboard.statistics import interval
-from lra.leaderboard.tracks import breaches
 
 ARXIV = re.compile(r"(\d{4}\.\d{4,5})(v\d+)?")
 
 
-def run_page(record: Record, table: str, style: str) -> str:
+def run_page(record: Record, table: str, style: str, breaches: Sequence[str]) -> str:
     """
     Args:
       table: the title of the table that has the run.
       style: the classes of its variant.
+      breaches: rules of its track that it has not kept to.
     """
-    variant, task = record["variant"], record["task"]
-    title = f"{variant['name']} on {task['name']}"
+    variant, task = record.variant, record.task
+    title = f"{variant.name} on {task.name}"
     header = [
-        element("p", element("a", f"← {cropped(table, 80)}", href=f"../index.html#{record['run']}"), class_="back"),
+        element("p", element("a", f"← {cropped(table, 80)}", href=f"../index.html#{record.run}"), class_="back"),
         element("h1", title),
-        element("p", f"Run {record['run']}, {record['status']}", f": {record['error']}" if record["error"] else "",
+        element("p", f"Run {record.run}, {record.status}", f": {record.error}" if record.error else "",
                 class_="lead"),
     ]  # fmt: skip
-    broken = breaches(record)
     drawn = curves(record, style)
     main = [
         figures(record),
-        part("Not ranked", element("ul", [element("li", line) for line in broken])) if broken else None,
+        part("Not ranked", element("ul", [element("li", line) for line in breaches])) if breaches else None,
         part("Make it again", *again(record)),
         part("Curves", element("div", drawn, class_="figures")) if drawn else None,
-        part("Seeds", seeds(record)) if record["seeds"] else None,
+        part("Seeds", seeds(record)) if record.seeds else None,
         part("What was run", definitions(plan(record))),
-        part("What it was run on", definitions(machine(record))),
-        part("Configuration", block(record["config"], "operative gin configuration")),
-        part("Source of the variant", block(variant["source"], "source of the variant")) if variant["source"] else None,
+        part("What it was run on", definitions(circumstances(record))),
+        part("Configuration", block(record.config, "operative gin configuration")),
+        part("Source of the variant", block(variant.source, "source of the variant")) if variant.source else None,
     ]
-    return page(f"{title}, run {record['run']}", "../", header, element("div", main, class_="run"))
+    return page(f"{title}, run {record.run}", "../", header, element("div", main, class_="run"))
 
 
 def part(title: str, *children: Child) -> Markup:
@@ -53,44 +52,44 @@ def part(title: str, *children: Child) -> Markup:
 
 def figures(record: Record) -> Markup:
     """The numbers that people come for."""
-    shares = [100 * seed["test"]["accuracy"] for seed in record["seeds"] if seed["test"]]
+    shares = [100 * seed.test.accuracy for seed in record.seeds if seed.test]
     mean, low, high = interval(shares) if shares else (None, None, None)
-    rate, memory = record["measured"]["steps_per_second"], max(record["measured"]["memory_bytes"].values(), default=0)
-    found = [
+    rate, memory = record.measured.steps_per_second, max(record.measured.memory_bytes.values(), default=0)
+    facts = [
         ("test accuracy", "none" if mean is None else f"{mean:.2f} %"),
         ("95 % interval over seeds", "" if low is None else f"{low:.2f} to {high:.2f}"),
-        ("seeds", f"{len(shares)} of {len(record['seeds'])} scored"),
-        ("parameters", f"{record['parameters']:,}"),
+        ("seeds", f"{len(shares)} of {len(record.seeds)} scored"),
+        ("parameters", f"{record.parameters:,}"),
         ("steps/s, all seeds together", f"{rate:.3g}" if rate else ""),
         ("memory", f"{memory / 1e6:,.0f} MB" if memory else ""),
     ]
-    return element("div", definitions([(name, words) for name, words in found if words]), class_="key-figures")
+    return element("div", definitions([(name, words) for name, words in facts if words]), class_="key-figures")
 
 
 def command(record: Record) -> str:
     """The command that makes the run again; every word is quoted for the shell."""
-    if record["variant"]["source_sha256"] is not None:
+    if record.variant.source_sha256 is not None:
         return shlex.join(["lra", "reproduce", file_name(record), "--trust"])
-    task, protocol = record["task"]["name"], record["protocol"]
-    bindings = [word for line in protocol["overrides"] for word in ("--gin", line)]
-    of_task = [word for line in protocol["overrides"] if line.startswith(f"{task}.") for word in ("--gin", line)]
-    seeds = ",".join(str(seed["seed"]) for seed in record["seeds"]) or "0"
-    prepare = ["lra", "prepare", task, "--protocol", protocol["name"], *of_task]
-    run = ["lra", "run", "--task", task, "--variant", record["variant"]["name"], "--protocol", protocol["name"],
+    task, protocol = record.task.name, record.protocol
+    bindings = [word for line in protocol.overrides for word in ("--gin", line)]
+    of_task = [word for line in protocol.overrides if line.startswith(f"{task}.") for word in ("--gin", line)]
+    seeds = ",".join(str(seed.seed) for seed in record.seeds) or "0"
+    prepare = ["lra", "prepare", task, "--protocol", protocol.name, *of_task]
+    run = ["lra", "run", "--task", task, "--variant", record.variant.name, "--protocol", protocol.name,
            "--seeds", seeds, *bindings]  # fmt: skip
     return f"{shlex.join(prepare)} && {shlex.join(run)}"
 
 
 def again(record: Record) -> list[Child]:
     copied = element("button", "Copy", type="button", class_="button copy", hidden=True)
-    found: list[Child] = [element("div", block(command(record), "command"), copied, class_="command")]
-    if record["variant"]["source_sha256"] is not None:
-        source = "its source is below, read it" if record["variant"]["source"] else "its source was not kept, find it"
+    shown: list[Child] = [element("div", block(command(record), "command"), copied, class_="command")]
+    if record.variant.source_sha256 is not None:
+        source = "its source is below, read it" if record.variant.source else "its source was not kept, find it"
         words: Child = ["The variant comes from outside the project: ", source, " before you run it. "]
     else:
         reproduce = element("code", shlex.join(["lra", "reproduce", file_name(record)]))
         words = [reproduce, " does it from the record alone, and compares. "]
-    return [*found, element("p", words)]
+    return [*shown, element("p", words)]
 
 
 def seeds(record: Record) -> Markup:
@@ -99,22 +98,22 @@ def seeds(record: Record) -> Markup:
     head = element("tr", [element("th", name, scope="col", class_=kind) for name, kind in zip(names, kinds)])
     table = element(
         "table",
-        element("caption", f"Seeds, scored at: {record['selection']}", id="seeds"),
+        element("caption", f"Seeds, scored at: {record.selection}", id="seeds"),
         element("thead", head),
-        element("tbody", [seed_row(seed) for seed in record["seeds"]]),
+        element("tbody", [seed_row(seed) for seed in record.seeds]),
     )
     return frame(table, "seeds")
 
 
 def seed_row(seed: SeedResult) -> Markup:
-    first = element("th", str(seed["seed"]), scope="row", class_="number")
-    numbers = [f"{seed['step']:,}", *score(seed["validation"]), *score(seed["test"])]
-    return element("tr", first, element("td", seed["status"]),
+    first = element("th", str(seed.seed), scope="row", class_="number")
+    numbers = [f"{seed.step:,}", *score(seed.validation), *score(seed.test)]
+    return element("tr", first, element("td", seed.status),
                    [element("td", text, class_="number") for text in numbers])  # fmt: skip
 
 
-def score(found: Score | None) -> tuple[str, str]:
-    return (f"{100 * found['accuracy']:.2f}", f"{found['loss']:.4g}") if found else ("", "")
+def score(of: Score | None) -> tuple[str, str]:
+    return (f"{100 * of.accuracy:.2f}", f"{of.loss:.4g}") if of else ("", "")
 
 
 def code(value: Any) -> Markup:
@@ -128,40 +127,40 @@ def listed(values: Mapping[str, Any]) -> Child:
 
 def plan(record: Record) -> list[tuple[str, Child]]:
     """All that decides the outcome."""
-    task, variant = record["task"], record["variant"]
-    paper: Child = variant["paper"]
-    if match := ARXIV.fullmatch(variant["paper"]):
+    task, variant = record.task, record.variant
+    paper: Child = variant.paper
+    if match := ARXIV.fullmatch(variant.paper):
         paper = element("a", f"arXiv {match[0]}", href=f"https://arxiv.org/abs/{match[0]}", rel="noreferrer")
-    source: list[tuple[str, Child]] = [("Source's SHA-256", code(variant["source_sha256"]))]
-    examples = ", ".join(f"{count:,} {split}" for split, count in task["examples"].items())
+    source: list[tuple[str, Child]] = [("Source's SHA-256", code(variant.source_sha256))]
+    examples = ", ".join(f"{count:,} {split}" for split, count in as_json(task.examples).items())
     return [
-        ("Task", f"{task['name']} {task['version']}"),
-        ("Examples", f"{examples}; floor of test {100 * task['floor']['test']:.2f} %"),
-        ("Data's parameters", listed(task["parameters"])),
-        ("Data's SHA-256", code(task["data_sha256"])),
-        ("Variant", [f"{variant['name']}, version {variant['version']}, ", paper]),
-        *([] if variant["source_sha256"] is None else source),
-        ("Protocol", record["protocol"]["name"]),
-        ("Bindings given by hand", [element("div", code(line)) for line in record["protocol"]["overrides"]] or "none"),
-        ("Configuration's SHA-256", code(record["config_sha256"])),
-        ("Scored at", record["selection"]),
-        ("Predictions on test", "kept in the record" if task["test_labels"] else "not kept, a record of schema 1"),
+        ("Task", f"{task.name} {task.version}"),
+        ("Examples", f"{examples}; floor of test {100 * task.floor.test:.2f} %"),
+        ("Data's parameters", listed(task.parameters)),
+        ("Data's SHA-256", code(task.data_sha256)),
+        ("Variant", [f"{variant.name}, version {variant.version}, ", paper]),
+        *([] if variant.source_sha256 is None else source),
+        ("Protocol", record.protocol.name),
+        ("Bindings given by hand", [element("div", code(line)) for line in record.protocol.overrides] or "none"),
+        ("Configuration's SHA-256", code(record.config_sha256)),
+        ("Scored at", record.selection),
+        ("Predictions on test", "kept in the record" if task.test_labels else "not kept, a record of schema 1"),
     ]
 
 
-def machine(record: Record) -> list[tuple[str, Child]]:
-    """All that does not."""
-    measured = record["measured"]
-    git = measured["git"] or {}
+def circumstances(record: Record) -> list[tuple[str, Child]]:
+    """All that does not decide the outcome: when, on which hardware, how fast."""
+    measured = record.measured
+    git = measured.git or {}
     dirty = " with uncommitted changes" if git.get("dirty") else ""
-    sizes = {name: f"{size / 1e6:,.1f} MB" for name, size in measured["memory_bytes"].items()}
-    rate = measured["steps_per_second"]
+    sizes = {name: f"{size / 1e6:,.1f} MB" for name, size in measured.memory_bytes.items()}
+    rate = measured.steps_per_second
     return [
         ("Hardware", hardware_of(record)),
         ("Steps a second", f"{rate:.4g}, of all seeds together" if rate else "not measured"),
-        ("Time", f"{measured['train_seconds']:,.1f} s training, {measured['compile_seconds']:,.1f} s compiling"),
+        ("Time", f"{measured.train_seconds:,.1f} s training, {measured.compile_seconds:,.1f} s compiling"),
         ("Memory", listed(sizes)),
         ("Git commit", [code(git["commit"]), dirty] if git.get("commit") else "not known"),
-        ("Versions", listed(measured["versions"])),
-        ("Finished at", measured["finished_at"]),
+        ("Versions", listed(measured.versions)),
+        ("Finished at", measured.finished_at),
     ]

@@ -57,8 +57,8 @@ def linear_ticks(low: float, high: float, about: int = 6) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 of each power of ten; of too many the powers alone, or some of them; for too few linear ones."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
-    inside = [value for value in found if low <= value <= high]
+    nice = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    inside = [value for value in nice if low <= value <= high]
     if len(inside) < 3:
         return linear_ticks(low, high, 4)
     if len(inside) <= 8:

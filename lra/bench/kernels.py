@@ -106,7 +106,7 @@ def exact(case: Case, direction: str) -> Any:
         return jax.block_until_ready(jax.jit(directed(case.function(BASE), direction))(*wide))
 
 
-def distance(found: Any, expected: Any) -> float:
+def distance(given: Any, expected: Any) -> float:
     """The largest difference of any array, as a share of its largest number."""
     apart = lambda a, b: float(jnp.abs(a.astype(b.dtype) - b).max() / jnp.maximum(jnp.abs(b).max(), 1e-30))
-    return max(jax.tree.leaves(jax.tree.map(apart, found, expected)))
+    return max(jax.tree.leaves(jax.tree.map(apart, given, expected)))

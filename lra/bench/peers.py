@@ -12,19 +12,19 @@ from lra.bench.timing import Timing
 def peers(case: Case) -> dict[str, Callable]:
     """Functions of the arrays of a case that compute the same, by the library's name."""
     platform = jax.default_backend()
-    found: dict[str, Callable] = {}
+    peers: dict[str, Callable] = {}
     if case.name == "softmax dense":
         if platform == "gpu":
-            found["cudnn"] = lambda q, k, v: jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
+            peers["cudnn"] = lambda q, k, v: jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
         if platform == "tpu":
-            found["splash"] = splash
+            peers["splash"] = splash
         if importlib.util.find_spec("tokamax"):
             import tokamax
 
-            found["tokamax"] = lambda q, k, v: tokamax.dot_product_attention(q, k, v)
+            peers["tokamax"] = lambda q, k, v: tokamax.dot_product_attention(q, k, v)
     if case.name.startswith("recurrence"):
-        found["copy"] = lambda x, log_a: (x + 1) * log_a  # reads and writes what the op does
-    return found
+        peers["copy"] = lambda x, log_a: (x + 1) * log_a  # reads and writes what the op does
+    return peers
 
 
 def splash(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:

@@ -12,19 +12,19 @@ from lra.files import write_atomically
 
 
 class Report:
-    """Rows of a benchmark on this machine, found by the columns `keys`.
+    """Rows of a benchmark on this hardware, found by the columns `keys`.
 
     Args:
       again: forgets what the file has.
 
     Raises:
-      UserError: the file is of another machine or of other versions, or none of ours.
+      UserError: the file is of other hardware or of other versions, or none of ours.
     """
 
     def __init__(self, path: Path, keys: Sequence[str], minutes: float | None, again: bool):
         self.path, self.keys = path, tuple(keys)
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
-        self.machine = {**hardware(), **versions()}
+        self.hardware = {**hardware(), **versions()}
         self.rows: dict[tuple[Any, ...], dict[str, Any]] = {}
         if path.exists() and not again:
             try:
@@ -32,8 +32,8 @@ class Report:
                 rows = {self.key(row): row for row in old["rows"]}
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{path} is no file of this benchmark; remove it, or --again replaces it") from None
-            if old["machine"] != self.machine:
-                raise UserError(f"{path} is of another machine or other versions; move it, or --again replaces it")
+            if old["hardware"] != self.hardware:
+                raise UserError(f"{path} is of other hardware or other versions; move it, or --again replaces it")
             self.rows = rows
 
     def key(self, row: dict[str, Any]) -> tuple[Any, ...]:
@@ -46,5 +46,5 @@ class Report:
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows[self.key(row)] = row
-        content = {"machine": self.machine, "rows": list(self.rows.values())}
+        content = {"hardware": self.hardware, "rows": list(self.rows.values())}
         write_atomically(self.path, json.dumps(content, indent=1) + "\n")

@@ -28,12 +28,12 @@ def in_turns(runs: Mapping[str, Run]) -> dict[str, Timing]:
     take turns, so that a clock that changes changes for all.
     """
     counts = {name: enough(run) for name, run in runs.items()}
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():
             n = counts[name]
-            found[name].append((seconds(run, 2 * n) - seconds(run, n)) / n)
-    return {name: Timing(float(np.median(times)), (max(times) - min(times)) / 2) for name, times in found.items()}
+            times[name].append((seconds(run, 2 * n) - seconds(run, n)) / n)
+    return {name: Timing(float(np.median(own)), (max(own) - min(own)) / 2) for name, own in times.items()}
 
 
 def seconds(run: Run, n: int, clock: Callable[[], float] | None = None) -> float:

@@ -7,13 +7,13 @@ import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lra import environment
 from lra.bench.variants import BASE
 from lra.ci import speed
-from lra.ci.baseline import SCHEMA, Baseline, Budget, Measured
-from lra.ci.compare import PARTS, Failure, Now, differing, flat, slower
+from lra.ci.baseline import SCHEMA, Baseline, VariantBaseline, Workload
+from lra.ci.changes import Failure, Now, differing, flat, slower
 from lra.ci.quantities import QUANTITIES, compilers, plan_of
 from lra.errors import UserError
 from lra.progress import Display
@@ -27,13 +27,13 @@ class Work:
     """What is to be measured.
 
     Attributes:
-      overrides: gin bindings over those of the budget.
+      overrides: gin bindings over those of the workload.
       imports: files that register variants.
       workers: processes for all but time.
     """
 
     names: Sequence[str]
-    budget: Budget
+    workload: Workload
     overrides: Sequence[str]
     imports: Sequence[Path]
     workers: int
@@ -48,41 +48,41 @@ def for_baseline(work: Work, advance: Advance) -> Baseline:
     data_sha256 = prepare(work)
     # half of the processes now and half afterwards: a machine is not the same from minute to minute
     rounds = [time(work, work.names, advance)]
-    found = all_but_time(work, advance)
+    parts = all_but_time(work, advance)
     rounds.append(time(work, work.names, advance))
     for name in work.names:
-        for failure in found[name].values():
+        for failure in parts[name].values():
             if isinstance(failure, Failure):
                 raise UserError(f"{name} cannot be measured: {failure.reason}")
-        found[name]["checks"] = {check: status for check, (status, _) in found[name]["checks"].items()}
-        found[name]["step_time"] = [samples[name] for samples in rounds]
-    return {
-        "schema": SCHEMA,
-        "hardware": machine(),
-        "versions": environment.versions(),
-        "compilers": compilers(),
-        "budget": work.budget,
-        "data_sha256": data_sha256,
-        "variants": {name: cast(Measured, {part: found[name][part] for part in PARTS}) for name in sorted(found)},
-    }
+        parts[name]["checks"] = {check: status for check, (status, _) in parts[name]["checks"].items()}
+        parts[name]["step_time"] = tuple(tuple(samples[name]) for samples in rounds)
+    return Baseline(
+        schema=SCHEMA,
+        hardware=hardware(),
+        versions=environment.versions(),
+        compilers=compilers(),
+        workload=work.workload,
+        data_sha256=data_sha256,
+        variants={name: VariantBaseline(**parts[name]) for name in sorted(parts)},
+    )
 
 
 def for_comparison(work: Work, then: Baseline, advance: Advance) -> Now:
-    """Measures what can be compared with a baseline: time only on the same machine."""
-    data_sha256, hardware = prepare(work), machine()
-    timed = [name for name in work.names if name != BASE and not differing(then["hardware"], hardware)]
+    """Measures what can be compared with a baseline: time only on the same hardware."""
+    data_sha256, here = prepare(work), hardware()
+    timed = [name for name in work.names if name != BASE and not differing(then.hardware, here)]
     first = time(work, timed, advance)
-    found = all_but_time(work, advance)
+    parts = all_but_time(work, advance)
     rounds = {name: [samples] for name, samples in first.items() if samples}
-    suspects = [name for name in rounds if slower(flat(then["variants"][name]["step_time"]), first[name])]
+    suspects = [name for name in rounds if slower(flat(then.variants[name].step_time), first[name])]
     for name, samples in time(work, suspects, lambda count: None).items():
         rounds[name].append(samples)
     for name in timed:
-        found[name]["step_time"] = rounds.get(name, Failure("no training step could be timed"))
-    return Now(hardware, environment.versions(), compilers(), data_sha256, found)
+        parts[name]["step_time"] = rounds.get(name, Failure("no training step could be timed"))
+    return Now(here, environment.versions(), compilers(), data_sha256, parts)
 
 
-def machine() -> dict[str, Any]:
+def hardware() -> dict[str, Any]:
     """What decides the time of a step. The name of a processor in a cloud says too little: "AMD EPYC" are many."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
@@ -95,33 +95,33 @@ def machine() -> dict[str, Any]:
 
 def prepare(work: Work) -> str:
     """Prepares the task if it is not; returns the hash of its data."""
-    plan = plan_of(BASE, work.budget, work.overrides)
+    plan = plan_of(BASE, work.workload, work.overrides)
     with Display() as display, display.bar(f"{plan.task.name}: preparing", sum(plan.source.sizes.values())) as bar:
         prepared.prepare(plan.task, plan.source, workers=work.workers, advance=bar.advance)
     return prepared.load(plan.task, plan.source, plan.prepare_command).data_sha256
 
 
 def time(work: Work, names: Sequence[str], advance: Advance) -> dict[str, list[float]]:
-    """Ratios of some variants from as many fresh processes as the budget has."""
-    found: dict[str, list[float]] = {name: [] for name in names}
+    """Ratios of some variants from as many fresh processes as the workload has."""
+    ratios: dict[str, list[float]] = {name: [] for name in names}
     if not names:
-        return found
-    processes = speed.in_fresh_processes(names, work.budget, work.overrides, work.imports)
+        return ratios
+    processes = speed.in_fresh_processes(names, work.workload, work.overrides, work.imports)
     with contextlib.closing(processes):  # type: ignore[type-var]
-        for sample in itertools.islice(processes, work.budget["processes"]):
+        for sample in itertools.islice(processes, work.workload.processes):
             for name, ratio in sample.items():
-                found[name].append(ratio)
+                ratios[name].append(ratio)
             advance(1)
-    return found
+    return ratios
 
 
 def all_but_time(work: Work, advance: Advance) -> dict[str, dict[str, Any]]:
     """The other parts of each variant, a Failure in place of one that could not be measured."""
-    found: dict[str, dict[str, Any]] = {name: {} for name in work.names}
+    parts: dict[str, dict[str, Any]] = {name: {} for name in work.names}
     for name, part, value in results(work):
-        found[name][part] = value
+        parts[name][part] = value
         advance(1)
-    return found
+    return parts
 
 
 def results(work: Work) -> Iterator[tuple[str, str, Any]]:
@@ -139,6 +139,6 @@ def results(work: Work) -> Iterator[tuple[str, str, Any]]:
 
 def result(name: str, part: str, work: Work) -> Any:
     try:
-        return QUANTITIES[part](name, work.budget, work.overrides)
+        return QUANTITIES[part](name, work.workload, work.overrides)
     except UserError as error:
         return Failure(str(error))

@@ -13,7 +13,7 @@ from lra import targets
 from lra.bench.variants import Steps
 from lra.checks import check_variant
 from lra.checks.growth import operations
-from lra.ci.baseline import Budget, Program, Trained
+from lra.ci.baseline import Program, Trained, Workload
 from lra.errors import UsageError
 from lra.parameter_budget import parameter_counts
 from lra.plan import Plan, resolve
@@ -25,38 +25,38 @@ from lra.trainer import Trainer
 TRACED = "traced"  # the program before any compiler
 
 
-def plan_of(name: str, budget: Budget, overrides: Sequence[str], seeds: Sequence[int] = (0,)) -> Plan:
+def plan_of(name: str, workload: Workload, overrides: Sequence[str], seeds: Sequence[int] = (0,)) -> Plan:
     """The short training of a variant."""
-    bindings = merged(budget["training"], budget["bindings"], overrides)
-    return resolve(RunSpec(budget["task"], name, budget["protocol"], tuple(seeds), bindings))
+    bindings = merged(workload.training, workload.bindings, overrides)
+    return resolve(RunSpec(workload.task, name, workload.protocol, tuple(seeds), bindings))
 
 
-def steps_of(name: str, budget: Budget, overrides: Sequence[str]) -> Steps:
+def steps_of(name: str, workload: Workload, overrides: Sequence[str]) -> Steps:
     """The training step whose cost is measured."""
-    bindings = merged(budget["bindings"], overrides, budget["step"])
-    return Steps(resolve(RunSpec(budget["task"], name, budget["protocol"], (0,), bindings)))
+    bindings = merged(workload.bindings, overrides, workload.step)
+    return Steps(resolve(RunSpec(workload.task, name, workload.protocol, (0,), bindings)))
 
 
-def parameters(name: str, budget: Budget, overrides: Sequence[str]) -> dict[str, int]:
+def parameters(name: str, workload: Workload, overrides: Sequence[str]) -> dict[str, int]:
     """Of the model that is trained here, and of those of protocol paper."""
-    counts = {f"{budget['task']}, {budget['protocol']}": plan_of(name, budget, overrides).parameters}
-    of_paper = parameter_counts(name, merged(budget["bindings"], overrides))
+    counts = {f"{workload.task}, {workload.protocol}": plan_of(name, workload, overrides).parameters}
+    of_paper = parameter_counts(name, merged(workload.bindings, overrides))
     return counts | {f"{task}, paper": count for task, count in of_paper.items()}
 
 
-def programs(name: str, budget: Budget, overrides: Sequence[str]) -> dict[str, Program]:
+def programs(name: str, workload: Workload, overrides: Sequence[str]) -> dict[str, Program]:
     """Operations and memory of a training step: traced, on the device at hand, on each target that has its compiler.
 
     A compiler counts what stands in a loop once; the trace counts it as often as it runs.
     """
-    steps = steps_of(name, budget, overrides)
+    steps = steps_of(name, workload, overrides)
     leaves, tree = jax.tree.flatten((steps.state, jnp.int32(1)))
     step = lambda *leaves: steps.run(*jax.tree.unflatten(tree, leaves))
     traced = Program(operations=operations(jax.make_jaxpr(step)(*leaves)), bytes=None)
-    found = {TRACED: traced, jax.default_backend(): cost(steps.compiled)}
+    costs = {TRACED: traced, jax.default_backend(): cost(steps.compiled)}
     for target in installed():
-        found[target] = cost(targets.compile_for(target, step, *leaves))
-    return found
+        costs[target] = cost(targets.compile_for(target, step, *leaves))
+    return costs
 
 
 def cost(compiled: Any) -> Program:
@@ -86,50 +86,50 @@ def compilers() -> dict[str, dict[str, str]]:
     The processor is not among them: XLA's operations and memory are the same for all kinds and numbers of cores.
     """
     own = versions_of("jax", "jaxlib")
-    found = {TRACED: versions_of("jax"), jax.default_backend(): own}
+    packages = {TRACED: versions_of("jax"), jax.default_backend(): own}
     for target in installed():
         of_target = ("libtpu",) if target in targets.TPUS else ("jax-cuda12-plugin", "jax-cuda13-plugin")
-        found[target] = own | versions_of(*of_target)
-    return found
+        packages[target] = own | versions_of(*of_target)
+    return packages
 
 
 def versions_of(*packages: str) -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in packages:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def checks(name: str, budget: Budget, overrides: Sequence[str]) -> dict[str, tuple[str, str]]:
+def checks(name: str, workload: Workload, overrides: Sequence[str]) -> dict[str, tuple[str, str]]:
     """The status of each check, and what is wrong, in words."""
-    found = check_variant(name, merged(budget["bindings"], overrides))
-    return {result.check: (result.status, "; ".join(result.details)) for result in found}
+    results = check_variant(name, merged(workload.bindings, overrides))
+    return {result.check: (result.status, "; ".join(result.details)) for result in results}
 
 
-def training(name: str, budget: Budget, overrides: Sequence[str]) -> list[Trained]:
+def training(name: str, workload: Workload, overrides: Sequence[str]) -> tuple[Trained, ...]:
     """All seeds, trained together on the prepared task and scored on its test split."""
-    plan = plan_of(name, budget, overrides, budget["seeds"])
+    plan = plan_of(name, workload, overrides, workload.seeds)
     data = prepared.load(plan.task, plan.source, plan.prepare_command)
     with tempfile.TemporaryDirectory() as folder:
         try:
             outcome = Trainer(plan, data, Path(folder)).train_and_score()
         except Exception as error:
             raise plan.variant.blame(error) from error
-    return [
+    return tuple(
         Trained(
-            seed=seed["seed"],
-            accuracy=seed["test"]["accuracy"] if seed["test"] else None,
-            loss=seed["test"]["loss"] if seed["test"] else None,
+            seed=seed.seed,
+            accuracy=seed.test.accuracy if seed.test else None,
+            loss=seed.test.loss if seed.test else None,
         )
         for seed in outcome.seeds
-    ]
+    )
 
 
 # what takes longest begins first
-QUANTITIES: dict[str, Callable[[str, Budget, Sequence[str]], Any]] = {
+QUANTITIES: dict[str, Callable[[str, Workload, Sequence[str]], Any]] = {
     "training": training,
     "checks": checks,
     "programs": programs,

@@ -1,4 +1,4 @@
-"""A comparison as a table, as Markdown for a summary page, and as JUnit's XML for whatever shows test results."""
+"""What changed as a table, as Markdown for a summary page, and as JUnit's XML for whatever shows test results."""
 
 import datetime
 import platform
@@ -8,89 +8,94 @@ from collections import Counter
 from collections.abc import Sequence
 
 from lra.ci.baseline import Baseline
-from lra.ci.compare import Now, Row, differing
+from lra.ci.changes import Change, Now, differing
 from lra.leaderboard.text import escaped
 
-HEADER = ("variant", "quantity", "baseline", "now", "change", "verdict", "what")
+HEADER = ("variant", "quantity", "baseline", "now", "change", "outcome", "what")
 NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def notable(rows: Sequence[Row]) -> list[Row]:
+def notable(changes: Sequence[Change]) -> list[Change]:
     """What moved or could not be compared, failures first; and what is measured with chance, wherever it is."""
-    kept = [row for row in rows if row.verdict != "same" or row.quantity in ("step time", "accuracy")]
-    return sorted(kept, key=lambda row: not row.fails)
+    kept = [change for change in changes if change.outcome != "same" or change.quantity in ("step time", "accuracy")]
+    return sorted(kept, key=lambda change: not change.fails)
 
 
-def cells(row: Row) -> list[str]:
-    return [row.variant, row.quantity, row.old, row.new, row.change, row.verdict, row.why]
+def cells(change: Change) -> list[str]:
+    return [change.variant, change.quantity, change.old, change.new, change.difference, change.outcome, change.why]
 
 
-def verdict(rows: Sequence[Row]) -> str:
+def sentence(changes: Sequence[Change]) -> str:
     """All in one sentence."""
-    counts: Counter[str] = Counter(row.verdict for row in rows)
+    counts: Counter[str] = Counter(change.outcome for change in changes)
     words = {
         "worse": "worse", "missing": "could not be compared", "better": "better", "known": "failed before, too",
         "left out": "left out", "same": "the same",
     }  # fmt: skip
-    return f"{len(rows)} quantities: " + ", ".join(
+    return f"{len(changes)} quantities: " + ", ".join(
         f"{counts[key]} {word}" for key, word in words.items() if counts[key]
     )
 
 
-def notes(then: Baseline, now: Now, rows: Sequence[Row]) -> list[str]:
+def notes(then: Baseline, now: Now, changes: Sequence[Change]) -> list[str]:
     """What else a reader has to know."""
-    found = []
-    if changed := differing(then["versions"], now.versions):
-        found.append(f"The baseline was made with {changed}: what moved may be theirs.")
-    if any(row.verdict == "better" for row in rows):
-        found.append("What is better is worth a new baseline, or the next change may lose it again: 'lra ci baseline'.")
-    return found
+    told = []
+    if changed := differing(then.versions, now.versions):
+        told.append(f"The baseline was made with {changed}: what moved may be theirs.")
+    if any(change.outcome == "better" for change in changes):
+        told.append("What is better is worth a new baseline, or the next change may lose it again: 'lra ci baseline'.")
+    return told
 
 
-def markdown(rows: Sequence[Row], said: Sequence[str]) -> str:
+def markdown(changes: Sequence[Change], said: Sequence[str]) -> str:
     """A summary with a table of what is notable."""
-    bad = sum(row.fails for row in rows)
-    lines = [f"## lra ci: {f'{bad} of {len(rows)} quantities fail' if bad else 'nothing got worse'}", ""]
-    lines += [escaped(verdict(rows)) + ".", ""]
-    if shown := notable(rows):
+    bad = sum(change.fails for change in changes)
+    lines = [f"## lra ci: {f'{bad} of {len(changes)} quantities fail' if bad else 'nothing got worse'}", ""]
+    lines += [escaped(sentence(changes)) + ".", ""]
+    if shown := notable(changes):
         lines += ["| " + " | ".join(HEADER) + " |", "|---|---|---:|---:|---:|---|---|"]
-        for row in shown:
-            texts = [escaped(cell) for cell in cells(row)]
-            texts[5] = f"**{texts[5]}**" if row.fails else texts[5]
+        for change in shown:
+            texts = [escaped(cell) for cell in cells(change)]
+            texts[5] = f"**{texts[5]}**" if change.fails else texts[5]
             lines.append("| " + " | ".join(texts) + " |")
         lines.append("")
     return "\n".join([*lines, *(f"{escaped(note)}\n" for note in said)])
 
 
-def junit(rows: Sequence[Row], said: Sequence[str]) -> str:
+def junit(changes: Sequence[Change], said: Sequence[str]) -> str:
     """A test case for each quantity of each variant, as Ant and Jenkins have their XML."""
     suites = ET.Element("testsuites")
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="seconds")
-    for index, name in enumerate(dict.fromkeys(row.variant for row in rows)):
-        own = [row for row in rows if row.variant == name]
-        bad, left_out = sum(row.fails for row in own), sum(row.verdict == "left out" for row in own)
+    for index, name in enumerate(dict.fromkeys(change.variant for change in changes)):
+        own = [change for change in changes if change.variant == name]
+        bad, left_out = sum(change.fails for change in own), sum(change.outcome == "left out" for change in own)
         suite = ET.SubElement(
             suites, "testsuite", name=xml(f"lra.ci.{name}"), package="lra.ci", id=str(index), timestamp=now,
             hostname=xml(platform.node() or "localhost"), tests=str(len(own)), failures=str(bad), errors="0",
             skipped=str(left_out), time="0",
         )  # fmt: skip
         ET.SubElement(suite, "properties")
-        for row in own:
-            case = ET.SubElement(suite, "testcase", classname=xml(f"lra.ci.{name}"), name=xml(row.quantity), time="0")
-            if row.fails:
-                text = xml(in_words(row))
-                ET.SubElement(case, "failure", message=text, type=row.verdict).text = text
-            elif row.verdict == "left out":
-                ET.SubElement(case, "skipped", message=xml(row.why))
+        for change in own:
+            case = ET.SubElement(
+                suite, "testcase", classname=xml(f"lra.ci.{name}"), name=xml(change.quantity), time="0"
+            )
+            if change.fails:
+                text = xml(in_words(change))
+                ET.SubElement(case, "failure", message=text, type=change.outcome).text = text
+            elif change.outcome == "left out":
+                ET.SubElement(case, "skipped", message=xml(change.why))
         ET.SubElement(suite, "system-out").text = xml("\n".join(said))
         ET.SubElement(suite, "system-err")
     ET.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
 
 
-def in_words(row: Row) -> str:
-    moved = f"{row.old} in the baseline, {row.new} now" if row.old and row.new else row.old or row.new
-    return "; ".join(filter(None, [f"{moved} ({row.change})" if row.change else moved, row.why])) or row.verdict
+def in_words(change: Change) -> str:
+    moved = f"{change.old} in the baseline, {change.new} now" if change.old and change.new else change.old or change.new
+    return (
+        "; ".join(filter(None, [f"{moved} ({change.difference})" if change.difference else moved, change.why]))
+        or change.outcome
+    )
 
 
 def xml(text: str) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from msgspec import structs
 
 from lra.bench.timing import Run, seconds
 from lra.bench.variants import BASE
-from lra.ci.baseline import Budget
+from lra.ci.baseline import Workload
 from lra.ci.quantities import steps_of
 from lra.errors import UserError
 
@@ -38,15 +39,15 @@ def ratios(base: Run, runs: Mapping[str, Run], pairs: int, clock: Callable[[], f
     """
     counts = {name: enough(run, clock) for name, run in runs.items()}
     of_base = enough(base, clock)
-    found: dict[str, list[float]] = {name: [] for name in runs}
+    samples: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(pairs):
         for name, run in runs.items():
             if turn % 2:
                 own, other = seconds(run, counts[name], clock), seconds(base, of_base, clock)
             else:
                 other, own = seconds(base, of_base, clock), seconds(run, counts[name], clock)
-            found[name].append(own / counts[name] / (other / of_base))
-    return {name: float(np.median(values)) for name, values in found.items()}
+            samples[name].append(own / counts[name] / (other / of_base))
+    return {name: float(np.median(values)) for name, values in samples.items()}
 
 
 def enough(run: Run, clock: Callable[[], float]) -> int:
@@ -55,15 +56,15 @@ def enough(run: Run, clock: Callable[[], float]) -> int:
     return max(1, round(LEAST / max(min(seconds(run, 1, clock) for _ in range(3)), 1e-6)))
 
 
-def in_this_process(names: Sequence[str], budget: Budget, overrides: Sequence[str]) -> dict[str, float]:
+def in_this_process(names: Sequence[str], workload: Workload, overrides: Sequence[str]) -> dict[str, float]:
     """The ratio of each variant; one that cannot be built has none, which its other quantities say too."""
 
-    base = steps_of(BASE, budget, overrides)
+    base = steps_of(BASE, workload, overrides)
     runs = {}
     for name in names:
         with contextlib.suppress(UserError):
-            runs[name] = steps_of(name, budget, overrides)
-    return ratios(base, runs, budget["pairs"], clock())
+            runs[name] = steps_of(name, workload, overrides)
+    return ratios(base, runs, workload.pairs, clock())
 
 
 def begin(imports: Sequence[Path], cache: str) -> None:
@@ -78,7 +79,7 @@ def begin(imports: Sequence[Path], cache: str) -> None:
 
 
 def in_fresh_processes(
-    names: Sequence[str], budget: Budget, overrides: Sequence[str], imports: Sequence[Path]
+    names: Sequence[str], workload: Workload, overrides: Sequence[str], imports: Sequence[Path]
 ) -> Iterator[dict[str, float]]:
     """The ratio of each variant in one process after the other, without end.
 
@@ -90,6 +91,6 @@ def in_fresh_processes(
         tempfile.TemporaryDirectory() as cache,
         concurrent.futures.ProcessPoolExecutor(1, spawn, begin, (imports, cache), max_tasks_per_child=1) as pool,
     ):
-        pool.submit(in_this_process, names, {**budget, "pairs": 1}, overrides).result()
+        pool.submit(in_this_process, names, structs.replace(workload, pairs=1), overrides).result()
         while True:
-            yield pool.submit(in_this_process, names, budget, overrides).result()
+            yield pool.submit(in_this_process, names, workload, overrides).result()

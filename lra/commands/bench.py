@@ -52,11 +52,11 @@ def bench(options: Namespace) -> int:
     for row in rows:
         if not options.json:
             print("".join(f"{cell:>12}  " for cell in what.cells(row)).rstrip(), flush=True)
-    found = list(report.rows.values())
+    measured = list(report.rows.values())
     if options.json:
-        return print_json({"machine": report.machine, "rows": found})
-    print_table(what.HEADER, [what.cells(row) for row in found], numbers=True)
-    print(f"on {report.machine['device']}; written to {path}")
+        return print_json({"hardware": report.hardware, "rows": measured})
+    print_table(what.HEADER, [what.cells(row) for row in measured], numbers=True)
+    print(f"on {report.hardware['device']}; written to {path}")
     return 0
 
 

@@ -11,8 +11,8 @@ from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
 
 if TYPE_CHECKING:
-    from lra.ci.baseline import Budget
-    from lra.ci.compare import Row
+    from lra.ci.baseline import Workload
+    from lra.ci.changes import Change
 
 
 def add_gated(parser: Parser) -> None:
@@ -43,31 +43,34 @@ def add_reports(parser: Parser) -> None:
 )
 def ci_baseline(options: Namespace) -> int:
     """Measures variants and writes the file that is compared with."""
+    from msgspec import structs
+
     from lra import extension
     from lra.ci import baseline, measure
     from lra.ci.quantities import QUANTITIES
+    from lra.leaderboard.record import as_json
     from lra.progress import Display
 
     extension.load_all(options.imports)
     names, bindings = options.variants, options.gin
     if options.file.exists():  # made anew: with what it has, or with more
         old = baseline.read(options.file)
-        if lost := [name for name in old["variants"] if names and name not in names]:
+        if lost := [name for name in old.variants if names and name not in names]:
             raise UsageError(
                 f"{options.file} has {', '.join(lost)} too; name all, none for those that it has, or another --file"
             )
-        bindings = bindings or old["budget"]["bindings"]
-        names = names or list(old["variants"])
+        bindings = bindings or old.workload.bindings
+        names = names or list(old.variants)
     if not names:
         raise UsageError(f"there is no {options.file} yet; name the variants, as in 'lra ci baseline local'")
-    budget: baseline.Budget = {**baseline.BUDGET, "bindings": baseline.admit_bindings(bindings)}
-    work = measure.Work(admitted(names, budget, options), budget, (), options.imports, options.workers)
-    total = len(work.names) * len(QUANTITIES) + 2 * budget["processes"]
+    workload = structs.replace(baseline.WORKLOAD, bindings=baseline.admit_bindings(bindings))
+    work = measure.Work(admitted(names, workload, options), workload, (), options.imports, options.workers)
+    total = len(work.names) * len(QUANTITIES) + 2 * workload.processes
     with Display() as display, display.bar("measuring", total) as bar:
         made = measure.for_baseline(work, bar.advance)
     baseline.write(made, options.file)
     if options.json:
-        return print_json(made)
+        return print_json(as_json(made))
     print(f"{', '.join(work.names)}: written to {options.file}; commit it, and 'lra ci run' compares with it")
     return 0
 
@@ -84,39 +87,39 @@ def ci_run(options: Namespace) -> int:
     """Measures variants again and compares; the exit code is 1 if anything got worse or cannot be compared."""
     from lra import extension
     from lra.ci import baseline, measure, report
-    from lra.ci.compare import compare
+    from lra.ci.changes import changes
     from lra.ci.quantities import QUANTITIES
     from lra.progress import Display
 
     extension.load_all(options.imports)
     then = baseline.read(options.file)
     for name in options.variants:
-        if name not in then["variants"]:
-            raise unknown(f"variant of {options.file}", name, then["variants"])
-    names = admitted(options.variants or list(then["variants"]), then["budget"], options)
-    work = measure.Work(names, then["budget"], options.gin, options.imports, options.workers)
-    total = len(names) * len(QUANTITIES) + then["budget"]["processes"]
+        if name not in then.variants:
+            raise unknown(f"variant of {options.file}", name, then.variants)
+    names = admitted(options.variants or list(then.variants), then.workload, options)
+    work = measure.Work(names, then.workload, options.gin, options.imports, options.workers)
+    total = len(names) * len(QUANTITIES) + then.workload.processes
     with Display() as display, display.bar("measuring", total) as bar:
         now = measure.for_comparison(work, then, bar.advance)
-    rows = compare(then, now)
-    said = report.notes(then, now, rows)
+    compared = changes(then, now)
+    said = report.notes(then, now, compared)
     if options.markdown:
-        write_atomically(options.markdown, report.markdown(rows, said))
+        write_atomically(options.markdown, report.markdown(compared, said))
     if options.junit:
-        write_atomically(options.junit, report.junit(rows, said))
-    bad = [row for row in rows if row.fails]
+        write_atomically(options.junit, report.junit(compared, said))
+    bad = [change for change in compared if change.fails]
     if options.json:
-        print_json({"holds": not bad, "notes": said, "rows": [dataclasses.asdict(row) for row in rows]})
+        print_json({"holds": not bad, "notes": said, "changes": [dataclasses.asdict(change) for change in compared]})
     else:
-        if shown := report.notable(rows):
-            print_table(report.HEADER, [report.cells(row) for row in shown])
-        print("\n".join([report.verdict(rows), *said]))
+        if shown := report.notable(compared):
+            print_table(report.HEADER, [report.cells(change) for change in shown])
+        print("\n".join([report.sentence(compared), *said]))
     if bad:
-        raise UserError(f"{summary(bad)} ({len(bad)} of {len(rows)} quantities fail)")
+        raise UserError(f"{summary(bad)} ({len(bad)} of {len(compared)} quantities fail)")
     return 0
 
 
-def admitted(names: list[str], budget: "Budget", options: Namespace) -> list[str]:
+def admitted(names: list[str], workload: "Workload", options: Namespace) -> list[str]:
     """The names of variants that there are, under a configuration that is valid.
 
     Raises:
@@ -132,7 +135,7 @@ def admitted(names: list[str], budget: "Budget", options: Namespace) -> list[str
         if name not in VARIANTS:
             raise UsageError(f"{unknown('variant', name, VARIANTS)} (--import names the file of one of your own)")
         try:
-            plan_of(name, budget, () if options.action == "baseline" else options.gin)
+            plan_of(name, workload, () if options.action == "baseline" else options.gin)
         except UsageError:
             raise
         except UserError:  # one that raises: measuring says so
@@ -140,7 +143,7 @@ def admitted(names: list[str], budget: "Budget", options: Namespace) -> list[str
     return names
 
 
-def summary(bad: "list[Row]") -> str:
+def summary(bad: "list[Change]") -> str:
     """The first failures in a line."""
-    first = [f"{row.variant} {row.quantity} {row.change or row.verdict}" for row in bad[:3]]
+    first = [f"{change.variant} {change.quantity} {change.difference or change.outcome}" for change in bad[:3]]
     return ", ".join(first) + (f" and {len(bad) - 3} more" if bad[3:] else "")

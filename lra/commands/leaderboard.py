@@ -53,7 +53,7 @@ def leaderboard_build(options: Namespace) -> int:
     out = options.out or options.results / "leaderboard"
     made = outputs(view)
     if options.check:
-        compare(made, out)
+        check_files(made, out)
         print(f"{out}: all {len(made)} files are what the records give")
     else:
         for name, text in made.items():
@@ -73,9 +73,10 @@ def view_of(folders: list[Path], reference: str) -> "View":
     from lra.leaderboard.board import make_board
     from lra.leaderboard.sheet import sheets
     from lra.leaderboard.view import View
+    from lra.tracks import tracks
 
     records, left_out = store.load(folders)
-    board = make_board(records, reference)
+    board = make_board(records, tracks(), reference)
     measured = [scaling for folder in folders for scaling in benchmarks(folder)]
     return View(
         board, tuple(sheets(board)), literature.sheets(), (*measured, *literature.scalings()), tuple(records),
@@ -94,7 +95,7 @@ def benchmarks(folder: Path) -> list:
         return []
     try:
         content = json.loads(path.read_bytes())
-        device = str(content["machine"]["device"])
+        device = str(content["hardware"]["device"])
         points = [
             Point(str(row["variant"]), int(row["length"]), float(row["steps_per_second"]), float(row["megabytes"]))
             for row in content["rows"]
@@ -120,7 +121,7 @@ def outputs(view: "View") -> dict[str, str]:
     }
 
 
-def compare(made: dict[str, str], out: Path) -> None:
+def check_files(made: dict[str, str], out: Path) -> None:
     """Raises UserError: a file is missing, is another, or should not be there."""
     wrong = [name for name, text in sorted(made.items()) if not same(out / name, text)]
     wrong += [str(path.relative_to(out)) for path in ours(out) if str(path.relative_to(out)) not in made]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lra.leaderboard.board import Row
     from lra.leaderboard.record import Record
     from lra.leaderboard.statistics import Interval
-    from lra.submission import Verdict
+    from lra.submission import Review
 
 
 def add_submission(parser: Parser) -> None:
@@ -34,15 +34,15 @@ def leaderboard_submit(options: Namespace) -> int:
     """Writes a record that may enter to a file of its own."""
     from lra.leaderboard import store
     from lra.leaderboard.record import write
-    from lra.submission import verdicts
+    from lra.submission import reviews
 
-    (verdict,) = verdicts([store.locate(options.run, [options.results])], shipped())
-    if verdict.reasons or verdict.record is None:
-        raise UserError(f"{verdict.file} may not enter: {'; '.join(verdict.reasons)}")
-    path = write(verdict.record, options.to)
+    (review,) = reviews([store.locate(options.run, [options.results])], shipped())
+    if review.reasons or review.record is None:
+        raise UserError(f"{review.file} may not enter: {'; '.join(review.reasons)}")
+    path = write(review.record, options.to)
     if options.json:
-        return print_json({"file": str(path.resolve()), "notes": verdict.notes})
-    for note in verdict.notes:
+        return print_json({"file": str(path.resolve()), "notes": review.notes})
+    for note in review.notes:
         print(f"note: {note}")
     print(f"written to {path}: the whole run, with its predictions; nothing else has to go with it")
     print("to hand it in, add it to leaderboard/results in a pull request; there it is checked again by")
@@ -61,32 +61,32 @@ def add_files(parser: Parser) -> None:
 )
 def leaderboard_validate(options: Namespace) -> int:
     """Says of each file whether it may enter; exit code 1 if one may not."""
-    from lra.submission import verdicts
+    from lra.submission import reviews
 
-    found = verdicts(options.files, shipped())
-    print_json([as_json(verdict) for verdict in found]) if options.json else print_verdicts(found)
-    refused = [str(verdict.file) for verdict in found if verdict.reasons]
+    made = reviews(options.files, shipped())
+    print_json([as_json(review) for review in made]) if options.json else print_reviews(made)
+    refused = [str(review.file) for review in made if review.reasons]
     if refused:
-        raise UserError(f"{len(refused)} of {len(found)} may not enter: {', '.join(refused)}")
+        raise UserError(f"{len(refused)} of {len(made)} may not enter: {', '.join(refused)}")
     return 0
 
 
-def as_json(verdict: "Verdict") -> dict:
+def as_json(review: "Review") -> dict:
     return {
-        "file": str(verdict.file),
-        "run": verdict.record["run"] if verdict.record else None,
-        "enters": not verdict.reasons,
-        "reasons": verdict.reasons,
-        "notes": verdict.notes,
+        "file": str(review.file),
+        "run": review.record.run if review.record else None,
+        "enters": not review.reasons,
+        "reasons": review.reasons,
+        "notes": review.notes,
     }
 
 
-def print_verdicts(found: "list[Verdict]") -> None:
-    for verdict in found:
-        print(f"{verdict.file}: {'may not enter' if verdict.reasons else 'may enter'}")
-        for reason in verdict.reasons:
+def print_reviews(reviews: "list[Review]") -> None:
+    for review in reviews:
+        print(f"{review.file}: {'may not enter' if review.reasons else 'may enter'}")
+        for reason in review.reasons:
             print(f"  {printable(reason)}")
-        for note in verdict.notes:
+        for note in review.notes:
             print(f"  note: {note}")
 
 
@@ -114,29 +114,31 @@ def compare(options: Namespace) -> int:
 def compare_runs(options: Namespace) -> int:
     from lra import comparison
     from lra.leaderboard import store
-    from lra.leaderboard.record import read
+    from lra.leaderboard.reading import read
 
     folders = [options.results, shipped()]
     a, b = (comparison.row([read(store.locate(name, folders))]) for name in (options.a, options.b))
-    found = comparison.compare(a, b)
-    said = comparison.sentence(found)
+    compared = comparison.compare(a, b)
+    said = comparison.sentence(compared)
     if options.json:
-        print_json(comparison_json(found) | {"sentence": said})
-        return int(found.worse)
+        print_json(comparison_json(compared) | {"sentence": said})
+        return int(compared.worse)
     names = ("", "variant", "run", "accuracy %", "95 % interval", "seeds", "parameters", "steps/s", "MB")
     rows = [
-        [side, one.label, one.records[0]["run"], *interval(one.interval), str(len(one.accuracy)), f"{one.parameters:,}",
-         shown(one.steps_per_second, ".4g"), shown(one.memory and one.memory / 1e6, ",.1f")]
+        [side, one.label, one.records[0].run, *interval(one.interval), str(len(one.accuracy)), f"{one.parameters:,}",
+         *costs(one)]
         for side, one in (("A", a), ("B", b))
     ]  # fmt: skip
-    seeds = found.seeds.split()[0] if found.test == "paired" else ""
+    seeds = compared.seeds.split()[0] if compared.test == "paired" else ""
     change = f"{b.parameters - a.parameters:+,}"
-    rows.append(["B - A", "", "", *interval(found.difference, "+"), seeds, change, *ratios(found)])
+    rows.append(["B - A", "", "", *interval(compared.difference, "+"), seeds, change, *ratios(compared)])
     print_table(names, rows, numbers=True)
-    if a.hardware != b.hardware:
-        print(printable(f"steps/s and MB are of different machines: {a.hardware} and {b.hardware}"))
+    if not compared.same_hardware:
+        print(
+            printable(f"steps/s and MB are of different hardware: {'; '.join(a.hardware)} and {'; '.join(b.hardware)}")
+        )
     print(said)
-    return int(found.worse)
+    return int(compared.worse)
 
 
 def compare_folders(options: Namespace) -> int:
@@ -148,13 +150,13 @@ def compare_folders(options: Namespace) -> int:
     (of_a, bad_a), (of_b, bad_b) = (store.load([Path(name)]) for name in (options.a, options.b))
     if bad := [*bad_a, *bad_b]:
         raise UsageError(bad[0] + (f"; and {len(bad) - 1} more" if bad[1:] else ""))
-    found = comparison.pairs(of_a, of_b)
-    if not found:
+    compared = comparison.pairs(of_a, of_b)
+    if not compared:
         raise UsageError(f"{options.a} and {options.b} have records of no task, protocol and variant in common")
-    said = comparison.summary(found)
-    worse = any(one.worse for one in found.values())
+    said = comparison.summary(compared)
+    worse = any(one.worse for one in compared.values())
     if options.json:
-        pairs = [comparison_json(one) | {"sentence": comparison.sentence(one)} for one in found.values()]
+        pairs = [comparison_json(one) | {"sentence": comparison.sentence(one)} for one in compared.values()]
         print_json({"pairs": pairs, "sentence": said, "worse": worse})
         return int(worse)
     names = ("task", "protocol", "variant", "A %", "B %", "B - A", "95 % interval", "p", "seeds", "parameters",
@@ -162,52 +164,62 @@ def compare_folders(options: Namespace) -> int:
     rows = [
         [*key, interval(one.a.interval)[0], interval(one.b.interval)[0], *interval(one.difference, "+"),
          shown(one.p, ".2g"), one.seeds, f"{one.b.parameters - one.a.parameters:+,}", *ratios(one)]
-        for key, one in found.items()
+        for key, one in compared.items()
     ]  # fmt: skip
     print_table(names, rows, numbers=True)
+    if not all(one.same_hardware for one in compared.values()):
+        print("steps/s and MB are not compared where A and B ran on different hardware")
     print(said)
     return int(worse)
 
 
-def interval(found: "Interval | None", sign: str = "") -> tuple[str, str]:
+def interval(of: "Interval | None", sign: str = "") -> tuple[str, str]:
     """A mean and its limits, in per cent."""
-    if found is None:
+    if of is None:
         return "-", "-"
-    limits = "-" if found.low is None or found.high is None else f"{100 * found.low:.2f} to {100 * found.high:.2f}"
-    return f"{100 * found.mean:{sign}.2f}", limits
+    limits = "-" if of.low is None or of.high is None else f"{100 * of.low:.2f} to {100 * of.high:.2f}"
+    return f"{100 * of.mean:{sign}.2f}", limits
 
 
 def shown(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"
 
 
-def ratios(found: "Comparison") -> tuple[str, str]:
-    """Speed and memory of B as multiples of A's."""
-    speeds, memories = ((one(found.a), one(found.b)) for one in (lambda r: r.steps_per_second, lambda r: r.memory))
-    speed, memory = (f"x{b / a:.2f}" if a and b else "-" for a, b in (speeds, memories))
-    return speed, memory
+def costs(of: "Row") -> tuple[str, str]:
+    """Speed and memory on each hardware."""
+    speeds = [shown(cost.steps_per_second, ".4g") for cost in of.costs]
+    return "; ".join(speeds), "; ".join(shown(cost.memory and cost.memory / 1e6, ",.1f") for cost in of.costs)
 
 
-def comparison_json(found: "Comparison") -> dict[str, Any]:
+def ratios(of: "Comparison") -> tuple[str, str]:
+    """Speed and memory of B as multiples of A's, on each hardware; of different hardware there are none."""
+    if not of.same_hardware:
+        return "-", "-"
+    ratio = lambda a, b: f"x{b / a:.2f}" if a and b else "-"
+    both = list(zip(of.a.costs, of.b.costs))
+    speeds = "; ".join(ratio(a.steps_per_second, b.steps_per_second) for a, b in both)
+    return speeds, "; ".join(ratio(a.memory, b.memory) for a, b in both)
+
+
+def comparison_json(of: "Comparison") -> dict[str, Any]:
     def side(one: "Row") -> dict[str, Any]:
         accuracy = {str(seed): share for seed, share in one.accuracy.items()}
         return {
-            "variant": one.label, "runs": [record["run"] for record in one.records], "accuracy": accuracy,
+            "variant": one.label, "runs": [record.run for record in one.records], "accuracy": accuracy,
             "interval": one.interval and one.interval._asdict(), "diverged": one.diverged,
-            "parameters": one.parameters, "steps_per_second": one.steps_per_second, "memory_bytes": one.memory,
-            "hardware": one.hardware,
+            "parameters": one.parameters, "costs": [cost._asdict() for cost in one.costs],
         }  # fmt: skip
 
-    record = found.a.records[0]
+    record = of.a.records[0]
     return {
-        "task": record["task"]["name"],
-        "protocol": record["protocol"]["name"],
-        "a": side(found.a),
-        "b": side(found.b),
-        "difference": found.difference and found.difference._asdict(),
-        "p": found.p,
-        "test": found.test,
-        "worse": found.worse,
+        "task": record.task.name,
+        "protocol": record.protocol.name,
+        "a": side(of.a),
+        "b": side(of.b),
+        "difference": of.difference and of.difference._asdict(),
+        "p": of.p,
+        "test": of.test,
+        "worse": of.worse,
     }
 
 
@@ -231,29 +243,30 @@ def reproduce(options: Namespace) -> int:
     """Makes a run again from its record; exit code 1 if it does not come to the same."""
     from lra.interrupt import interruptible
     from lra.leaderboard import store
-    from lra.leaderboard.record import file_name, read
+    from lra.leaderboard.reading import read
+    from lra.leaderboard.record import file_name
     from lra.progress import Display
-    from lra.reproduction import run_again, verdict
+    from lra.reproduction import compare_with, run_again
 
     path = store.locate(options.record, [options.results, shipped()])
     record = read(path)
-    folder = options.to or options.results / "reproduced" / record["run"]
+    folder = options.to or options.results / "reproduced" / record.run
     if store.folder_of(folder).resolve() == path.resolve().parent:
         raise UsageError(f"--to {folder} is where the record is; name another folder, so that it is not replaced")
     with Display() as display, interruptible() as stop:
         again = run_again(record, folder, options.trust, display, stop)
-    found = verdict(record, again)
+    outcome = compare_with(record, again)
     path = store.folder_of(folder) / file_name(again)
     if options.json:
-        print_json({"run": record["run"], "again": str(path), "outcome": found.outcome, "reasons": found.reasons})
-        return int(not found.same)
-    for reason in found.reasons:
+        print_json({"run": record.run, "again": str(path), "outcome": outcome.outcome, "reasons": outcome.reasons})
+        return int(not outcome.same)
+    for reason in outcome.reasons:
         print(printable(reason))
-    if found.reasons:
+    if outcome.reasons:
         print(f"then: {printable(made_with(record))}")
         print(f"now:  {printable(made_with(again))}")
-    print(f"{record['run']} comes to {SAID[found.outcome]} ({path})")
-    return int(not found.same)
+    print(f"{record.run} comes to {SAID[outcome.outcome]} ({path})")
+    return int(not outcome.same)
 
 
 SAID = {
@@ -264,8 +277,8 @@ SAID = {
 
 
 def made_with(record: "Record") -> str:
-    """The machine and the versions that may be why the last bits of a run differ."""
-    found = record["measured"]
-    hardware = found["hardware"].get("device") or found["hardware"].get("cpu")
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(found["versions"].items()))
+    """The hardware and the versions that may be why the last bits of a run differ."""
+    measured = record.measured
+    hardware = measured.hardware.get("device") or measured.hardware.get("cpu")
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(measured.versions.items()))
     return f"{hardware}; {versions}"

@@ -40,6 +40,7 @@ def add_runs(parser: Parser) -> None:
 )
 def run(options: Namespace) -> int:
     from lra.interrupt import Interrupted, interruptible
+    from lra.leaderboard.record import as_json
     from lra.plan import resolve
     from lra.progress import Display
     from lra.recipe import task_named
@@ -83,7 +84,7 @@ def run(options: Namespace) -> int:
             display.say(f"{plan.variant.name}: {summary(record)}")
             records.append(record)
     if options.json:
-        print_json(records)
+        print_json([as_json(record) for record in records])
     if failures:
         raise UserError(f"{len(failures)} of {len(plans)} runs failed: {', '.join(failures)}")
     return 0
@@ -119,15 +120,15 @@ def where(variant: str) -> str:
 
 def summary(record: "Record") -> str:
     """One line on a record, for the log."""
-    scores = [seed["test"]["accuracy"] for seed in record["seeds"] if seed["test"]]
+    scores = [seed.test.accuracy for seed in record.seeds if seed.test]
     if not scores:
-        steps = [seed["step"] for seed in record["seeds"]]
-        if record["status"] != "diverged" or any(steps):
-            return f"{record['status']} at step {min(steps)}" if steps else record["status"]
-        name = record["variant"]["name"]
+        steps = [seed.step for seed in record.seeds]
+        if record.status != "diverged" or any(steps):
+            return f"{record.status} at step {min(steps)}" if steps else record.status
+        name = record.variant.name
         return f"diverged: the loss is NaN or infinite at the first step; 'lra check {name}' says more ({where(name)})"
-    lost = len(record["seeds"]) - len(scores)
+    lost = len(record.seeds) - len(scores)
     text = ", ".join(f"{100 * score:.2f}" for score in scores)
-    return f"test accuracy {text} % (floor {100 * record['task']['floor']['test']:.2f} %)" + (
+    return f"test accuracy {text} % (floor {100 * record.task.floor.test:.2f} %)" + (
         f", {lost} seeds diverged" if lost else ""
     )

@@ -2,18 +2,21 @@
 
 import copy
 import hashlib
+import json
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lra.leaderboard.predictions import labels_file_sha256, pack
-from lra.leaderboard.record import LABELS, run_of
+from lra.leaderboard.record import LABELS, Record, as_json
+from lra.leaderboard.tracks import Track
 
 Json = Any
 EXAMPLES = 2_000
 LABELS_OF_TEST = np.random.default_rng(0).integers(0, 10, EXAMPLES)
 PATTERN: dict[str, Json] = {
-    "schema": 2,
+    "schema": 3,
     "run": "",
     "status": "ok",
     "error": None,
@@ -23,15 +26,18 @@ PATTERN: dict[str, Json] = {
         "parameters": {"max_length": 48, "seed": 0},
         "data_sha256": "",
         "files": {"test.inputs.npy": "d" * 64, LABELS: labels_file_sha256(LABELS_OF_TEST)},
-        "test_labels": pack(LABELS_OF_TEST),
+        "test_labels": as_json(pack(LABELS_OF_TEST)),
         "examples": {"train": 20_000, "validation": 1_000, "test": EXAMPLES},
         "floor": {"validation": 0.25, "test": 0.125},
+        "unlearnt": None,
+        "stands_in_for": None,
     },
     "variant": {"name": "local", "version": 1, "paper": "2004.05150", "source_sha256": None, "source": None},
     "protocol": {"name": "demo", "overrides": []},
-    "config": "train.select = 'best'\ntrain.steps = 600\n",
+    "config": "train.optimizer = @adamw()\ntrain.select = 'best'\ntrain.steps = 600\n",
     "config_sha256": "",
     "parameters": 67_210,
+    "parameter_tree_sha256": "f" * 64,
     "selection": "best validation accuracy",
     "seeds": [],
     "curve": [],
@@ -48,6 +54,18 @@ PATTERN: dict[str, Json] = {
 }
 
 
+SECTIONS = frozenset({"train", "encoder", "pair", "adamw", "rsqrt", "cosine"})
+TRACKS = {
+    "paper": Track("paper", "At most 10 % more parameters.", SECTIONS, "last", 0.1, lambda task: 100_000),
+    "demo": Track("demo", "To try things.", SECTIONS, "best", None, lambda task: 1 // 0),
+}
+
+
+def raw(record: Record) -> Json:
+    """The JSON of a record: a dict, of which tests can also make what is no record."""
+    return json.loads(json.dumps(as_json(record)))
+
+
 def at(record: Json, path: str) -> tuple[Json, str | int]:
     """The innermost container on a path such as "seeds.0.test.loss", and the last key."""
     *outer, last = [int(key) if key.isdigit() else key for key in path.split(".")]
@@ -57,11 +75,11 @@ def at(record: Json, path: str) -> tuple[Json, str | int]:
 
 
 def changed(record: Json, path: str, value: Json) -> Json:
-    """A copy with another value at a path."""
-    record = copy.deepcopy(record)
-    container, key = at(record, path)
-    container[key] = value
-    return record
+    """A copy with another value at a path, of a record or of its JSON; of the same type."""
+    content = raw(record) if isinstance(record, Record) else copy.deepcopy(record)
+    container, key = at(content, path)
+    container[key] = msgspec.to_builtins(value)
+    return msgspec.convert(content, Record) if isinstance(record, Record) else content
 
 
 def seed_result(seed: int, accuracy: float | None) -> Json:
@@ -72,7 +90,8 @@ def seed_result(seed: int, accuracy: float | None) -> Json:
     answers = np.where(right, LABELS_OF_TEST, (LABELS_OF_TEST + 1) % 10)
     validation, test = {"loss": 1.25, "accuracy": 0.5}, {"loss": 1.5, "accuracy": int(right.sum()) / EXAMPLES}
     return {
-        "seed": seed, "status": "ok", "step": 600, "validation": validation, "test": test, "predictions": pack(answers),
+        "seed": seed, "status": "ok", "step": 600, "validation": validation, "test": test,
+        "predictions": as_json(pack(answers)),
     }  # fmt: skip
 
 
@@ -86,12 +105,18 @@ def curve_of(seeds: list[Json]) -> list[Json]:
 
 
 def sealed(record: Json) -> Json:
-    """The record with the hashes that follow from the rest of it."""
+    """The JSON of a record with the hashes that follow from the rest of it."""
     task, files = record["task"], record["task"]["files"]
     if files and not task["data_sha256"]:
         task["data_sha256"] = sha256("".join(f"{name} {digest}\n" for name, digest in files.items()))
     record["config_sha256"] = record["config_sha256"] or sha256(record["config"])
-    record["run"] = record["run"] or run_of(record, [seed["seed"] for seed in record["seeds"]])
+    variant = record["variant"]
+    identity = [
+        task["name"], task["version"], task["data_sha256"], variant["name"], variant["version"],
+        variant["source_sha256"], record["protocol"]["name"], record["config_sha256"],
+        [seed["seed"] for seed in record["seeds"]],
+    ]  # fmt: skip
+    record["run"] = record["run"] or sha256(json.dumps(identity))[:12]
     return record
 
 
@@ -99,7 +124,7 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def make(variant: str = "local", accuracy: dict[int, float | None] | None = None, **changes: Json) -> Json:
+def make(variant: str = "local", accuracy: dict[int, float | None] | None = None, **changes: Json) -> Record:
     """A record with some test accuracies by seed, to a half thousandth.
 
     In the names of `changes`, "__" stands for the dot of a path. Hashes follow from the rest unless they are changed.
@@ -111,14 +136,16 @@ def make(variant: str = "local", accuracy: dict[int, float | None] | None = None
         record["status"] = "diverged"
     for name, value in changes.items():
         record = changed(record, name.replace("__", "."), value)
-    return sealed(record)
+    return msgspec.convert(sealed(record), Record)
 
 
-def old(record: Json) -> Json:
-    """A record of schema 1 with the same numbers."""
-    record = changed(record, "schema", 1)
-    for part, name in (("task", "files"), ("task", "test_labels"), ("variant", "source")):
-        del record[part][name]
-    for seed in record["seeds"]:
-        del seed["predictions"]
-    return record
+def old(record: Record, schema: int = 1) -> Json:
+    """The JSON of a record with the same numbers in an older schema."""
+    content = changed(raw(record), "schema", schema)
+    del content["parameter_tree_sha256"], content["task"]["unlearnt"], content["task"]["stands_in_for"]
+    if schema == 1:
+        for part, name in (("task", "files"), ("task", "test_labels"), ("variant", "source")):
+            del content[part][name]
+        for seed in content["seeds"]:
+            del seed["predictions"]
+    return content

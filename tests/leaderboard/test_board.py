@@ -1,36 +1,42 @@
 """The board: what stands in a row, what may share one or a table, averages, ranks, comparisons."""
 
+import csv
+import io
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_records import changed, make
+from made_records import TRACKS, changed, make, old
 from scipy import stats
 
 from lra.leaderboard import text
-from lra.leaderboard.board import make_board
+from lra.leaderboard.board import make_board, score
 from lra.leaderboard.predictions import pack, unpack
+from lra.leaderboard.reading import read
+from lra.leaderboard.record import Record
 from lra.leaderboard.sheet import sheets
 from lra.leaderboard.tracks import FIVE, SIX
 
 
 def tables(records: list, reference: str = "transformer") -> tuple:
-    return make_board(records, reference).tables
+    return make_board(records, TRACKS, reference).tables
 
 
-def row(*records: dict):
+def row(*records: Record):
     """The only row of the only table."""
     ((found,),) = (table.rows for table in tables([*records]))
     return found
 
 
-def answering(record: dict, right: dict[int, np.ndarray]) -> dict:
+def answering(record: Record, right: dict[int, np.ndarray]) -> Record:
     """The record with these answers right, by seed, and all others wrong."""
-    labels = unpack(record["task"]["test_labels"], "labels")
-    for seed in record["seeds"]:
-        mine = right[seed["seed"]]
-        seed["predictions"] = pack(np.where(mine, labels, (labels + 1) % 10))
-        seed["test"]["accuracy"] = float(mine.mean())
+    labels = unpack(record.task.test_labels, "labels")
+    for place, seed in enumerate(record.seeds):
+        mine = right[seed.seed]
+        record = changed(record, f"seeds.{place}.predictions", pack(np.where(mine, labels, (labels + 1) % 10)))
+        record = changed(record, f"seeds.{place}.test.accuracy", float(mine.mean()))
     return record
 
 
@@ -56,14 +62,36 @@ def test_steps_per_second_are_those_of_one_seed():
     """Three seeds that make 5 steps a second together make 15 of one seed."""
     slow = make(accuracy={0: 0.5, 1: 0.5, 2: 0.5}, measured__steps_per_second=5)
     fast = make(accuracy={3: 0.5}, measured__steps_per_second=20.0)
-    assert row(slow).steps_per_second == 15
-    assert row(slow, fast).steps_per_second == 17.5
-    assert row(make(measured__steps_per_second=None)).steps_per_second is None
+    assert [cost.steps_per_second for cost in row(slow).costs] == [15]
+    assert [cost.steps_per_second for cost in row(slow, fast).costs] == [17.5]
+    assert [cost.steps_per_second for cost in row(make(measured__steps_per_second=None)).costs] == [None]
 
 
 def test_memory_is_the_most_that_was_seen():
-    assert row(make(measured__memory_bytes={"step": 10, "peak": 30})).memory == 30
-    assert row(make(measured__memory_bytes={})).memory is None
+    most, least = make(measured__memory_bytes={"step": 10, "peak": 30}), make(accuracy={3: 0.5})
+    assert [cost.memory for cost in row(most).costs] == [30]
+    assert [cost.memory for cost in row(most, least).costs] == [1_000_000]
+    assert [cost.memory for cost in row(make(measured__memory_bytes={})).costs] == [None]
+
+
+def test_costs_on_different_hardware_are_never_put_together():
+    """One row, since the configuration is one; each hardware has its own numbers, in the order of its name."""
+    tpu = {"measured__hardware": {"platform": "tpu", "device": "TPU v6"}, "measured__memory_bytes": {"step": 7}}
+    cpu = {"measured__hardware": {"platform": "cpu", "cpu": "AMD", "cores": 2}, "measured__memory_bytes": {"step": 9}}
+    records = [
+        make(accuracy={0: 0.5}, measured__steps_per_second=100.0, **tpu),
+        make(accuracy={1: 0.5}, measured__steps_per_second=1.0, **cpu),
+        make(accuracy={2: 0.5}, measured__steps_per_second=3.0, **cpu),
+    ]
+    assert row(*records).costs == (("AMD, 2 cores", 2.0, 9), ("TPU v6", 100.0, 7))
+    (sheet,) = sheets(make_board(records, TRACKS))
+    cells = {column.name: cell for column, cell in zip(sheet.columns, sheet.entries[0].cells)}
+    assert (cells["hardware"].text, cells["steps/s"].text) == ("AMD, 2 cores; TPU v6", "2; 100")
+    assert cells["steps/s"].value == 2.0  # by which rows are sorted
+    (line,) = csv.DictReader(io.StringIO(text.as_csv(make_board(records, TRACKS))))
+    assert (line["hardware"], line["steps_per_second"], line["memory_bytes"]) == (
+        "AMD, 2 cores; TPU v6", "2.0; 100.0", "9; 7",
+    )  # fmt: skip
 
 
 def test_a_seed_in_two_records_counts_once():
@@ -149,8 +177,22 @@ def test_other_code_or_configuration_is_a_row_of_its_own(change):
     (table,) = tables([make(accuracy={0: 0.5}), make(accuracy={0: 0.7, 1: 0.9}, **change)])
     assert sorted(len(found.accuracy) for found in table.rows) == [1, 2]
     # and no two rows have the same name
-    (sheet,) = sheets(make_board([make(accuracy={0: 0.5}), make(accuracy={0: 0.7, 1: 0.9}, **change)]))
+    (sheet,) = sheets(make_board([make(accuracy={0: 0.5}), make(accuracy={0: 0.7, 1: 0.9}, **change)], TRACKS))
     assert len({entry.cells[0].text for entry in sheet.entries}) == 2
+
+
+def test_an_old_and_a_new_record_of_one_configuration_share_a_row(tmp_path):
+    """Configurations did not name the optimiser before schema 3, and wrote values in another notation."""
+    new = make(accuracy={0: 0.5}, config="train.optimizer = @adamw()\ntrain.rate = 1e-3\ntrain.select = 'best'\n")
+    text = "train.rate = 0.001\ntrain.select = \\\n    'best'\n"
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old(make(accuracy={1: 0.6}, config=text), 2)))
+    assert dict(row(new, read(path)).accuracy) == {0: 0.5, 1: 0.6}
+    # another value, or a new record that does not name it, is another configuration
+    for other in (text.replace("0.001", "0.002"), "train.optimizer = 'lion'\n" + text):
+        path.write_text(json.dumps(old(make(accuracy={1: 0.6}, config=other), 2)))
+        assert len(tables([new, read(path)])[0].rows) == 2
+    assert len(tables([new, make(accuracy={1: 0.6}, config=text)])[0].rows) == 2
 
 
 # --- Comparison ------------------------------------------------------------------------------------------------
@@ -191,8 +233,8 @@ def test_any_row_can_be_the_reference():
 
 
 def test_without_predictions_there_is_no_comparison():
-    old = changed(make("local", {0: 0.5}), "seeds.0.predictions", None)
-    (table,) = tables([make("transformer", {0: 0.5}), old])
+    without = changed(make("local", {0: 0.5}), "seeds.0.predictions", None)
+    (table,) = tables([make("transformer", {0: 0.5}), without])
     assert not any(own.comparison for own in table.rows)
 
 
@@ -201,14 +243,14 @@ def test_without_predictions_there_is_no_comparison():
 LEARNT = {"listops": 0.4, "text": 0.6, "retrieval": 0.7, "image": 0.5, "pathfinder": 0.8, "pathx": 0.9}
 
 
-def on(task: str, variant: str, accuracy: dict, **changes) -> dict:
-    floor = 0.5 if task == "pathx" else 0.125
-    return make(variant, accuracy, task__name=task, task__floor__test=floor, **changes)
+def on(task: str, variant: str, accuracy: dict, **changes) -> Record:
+    floor, unlearnt = (0.5, 0.5) if task == "pathx" else (0.125, None)
+    return make(variant, accuracy, task__name=task, task__floor__test=floor, task__unlearnt=unlearnt, **changes)
 
 
 def test_both_averages_of_the_literature():
     records = [on(task, "local", {0: share, 1: share}) for task, share in LEARNT.items()]
-    (overview,) = make_board(records).overviews
+    (overview,) = make_board(records, TRACKS).overviews
     (line,) = overview.lines
     assert [table.task for table in overview.tables] == [*SIX]
     assert line.five == pytest.approx(np.mean([LEARNT[task] for task in FIVE]))
@@ -218,18 +260,33 @@ def test_both_averages_of_the_literature():
 @pytest.mark.parametrize(("seeds", "counts"), [((0.9, 0.9, 0.5), (0.9 + 0.9 + 0.5) / 3), ((None, 0.498), 0.5)])
 def test_a_seed_that_did_not_learn_pathx_counts_half(seeds, counts):
     records = [on(task, "local", {0: 0.6}) for task in FIVE] + [on("pathx", "local", dict(enumerate(seeds)))]
-    (line,) = make_board(records).overviews[0].lines
+    (line,) = make_board(records, TRACKS).overviews[0].lines
     assert line.six == pytest.approx((5 * 0.6 + counts) / 6)
     assert line.five == pytest.approx(0.6)
     assert line.cells["pathx"].learnt == sum(share == 0.9 for share in seeds)
 
 
+def test_what_an_unlearnt_seed_counts_is_a_matter_of_the_task_not_of_its_name():
+    quarter = {"task__name": "text", "task__unlearnt": 0.25}
+    records = [make("local", {0: 0.9, 1: None, 2: 0.1}, **quarter), make("s5", {0: 0.5}, **quarter)]
+    records += [on("image", name, {0: 0.6}) for name in ("local", "s5")]
+    (overview,) = make_board(records, TRACKS).overviews
+    local = next(line for line in overview.lines if line.label == "local")
+    assert score(local.cells["text"]) == pytest.approx((0.9 + 2 * 0.25) / 3)
+
+
+def test_stand_ins_stand_with_the_task_they_are_for():
+    names = {"text": None, "zoo": "listops", "another": None, "image": None}
+    records = [make(task__name=name, task__stands_in_for=task) for name, task in names.items()]
+    assert [table.task for table in tables(records)] == ["zoo", "text", "image", "another"]
+
+
 def test_no_average_where_a_task_is_missing():
     records = [on(task, "local", {0: 0.6}) for task in FIVE[1:]]
-    (line,) = make_board(records).overviews[0].lines
+    (line,) = make_board(records, TRACKS).overviews[0].lines
     assert (line.five, line.six) == (None, None)
     records += [on("listops", "local", {0: 0.6})]
-    (line,) = make_board(records).overviews[0].lines
+    (line,) = make_board(records, TRACKS).overviews[0].lines
     assert (line.five, line.six) == (pytest.approx(0.6), None)
 
 
@@ -239,7 +296,7 @@ def test_borda_ranks_those_that_have_every_task():
         on(task, name, {0: own[place]}) for name, own in scores.items() for place, task in enumerate(("text", "image"))
     ]
     records.append(on("text", "d", {0: 0.95}))
-    (overview,) = make_board(records).overviews
+    (overview,) = make_board(records, TRACKS).overviews
     assert {line.label: (line.points, line.rank) for line in overview.lines} == {
         "a": (3.0, 1), "b": (3.0, 1), "c": (0.0, 3), "d": (None, None),
     }  # fmt: skip
@@ -248,13 +305,13 @@ def test_borda_ranks_those_that_have_every_task():
 def test_a_row_that_broke_a_rule_is_in_no_overview():
     records = [on(task, name, {0: 0.6}) for task in ("text", "image") for name in ("a", "b")]
     records.append(on("text", "c", {0: 0.9}, selection="last step"))
-    (overview,) = make_board(records).overviews
+    (overview,) = make_board(records, TRACKS).overviews
     assert {line.label for line in overview.lines} == {"a", "b"}
 
 
 def test_protocols_have_overviews_of_their_own():
     records = [on(task, "a", {0: 0.6}, protocol__name=name) for task in ("text", "image") for name in ("demo", "paper")]
-    assert [overview.protocol for overview in make_board(records).overviews] == ["paper", "demo"]
+    assert [overview.protocol for overview in make_board(records, TRACKS).overviews] == ["paper", "demo"]
 
 
 # --- The same bytes --------------------------------------------------------------------------------------------
@@ -270,6 +327,6 @@ MANY = [
 @settings(max_examples=15, deadline=None)
 @given(st.permutations(MANY))
 def test_order_of_the_records_does_not_matter(records):
-    board, expected = make_board(records), make_board(MANY)
+    board, expected = make_board(records, TRACKS), make_board(MANY, TRACKS)
     assert text.as_csv(board) == text.as_csv(expected)
     assert sheets(board) == sheets(expected)

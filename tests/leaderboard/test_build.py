@@ -51,7 +51,7 @@ def test_everything_is_written(built):
         "leaderboard.csv",
         "leaderboard.tex",
         "published.csv",
-    } | {f"runs/{record['run']}.html" for record in RECORDS} == set(files)
+    } | {f"runs/{record.run}.html" for record in RECORDS} == set(files)
 
 
 def test_folders_of_the_records_do_not_matter(built, tmp_path):
@@ -67,7 +67,7 @@ def test_check_finds_every_kind_of_difference(built, tmp_path, capsys):
     out = tmp_path / "out"
     build(built, "--out", out)
     assert build(built, "--out", out, "--check") == 0
-    page = out / "runs" / f"{RECORDS[0]['run']}.html"
+    page = out / "runs" / f"{RECORDS[0].run}.html"
     for change, name in (
         (lambda: (out / "leaderboard.csv").write_text("x"), "leaderboard.csv"),
         (lambda: page.write_bytes(page.read_bytes() + b" "), page.name),
@@ -89,8 +89,8 @@ def test_what_is_no_record_is_named_and_the_rest_is_built(tmp_path, capsys):
     broken = store.folder_of(tmp_path) / "broken.json"
     broken.write_text('{"schema": 2')
     newer = store.folder_of(tmp_path) / "newer.json"
-    newer.write_text('{"schema": 3}')
-    write(old(RECORDS[2]), store.folder_of(tmp_path))
+    newer.write_text('{"schema": 4}')
+    (store.folder_of(tmp_path) / "old.json").write_text(json.dumps(old(RECORDS[2])))
     assert build(tmp_path, "--out", tmp_path / "out") == 1
     said = capsys.readouterr()
     assert "2 files were left out" in said.err
@@ -109,7 +109,7 @@ def test_results_and_the_projects_own_records_without_a_folder(tmp_path, monkeyp
     assert build() == 0
     assert "lra-results/leaderboard/index.html" in capsys.readouterr().out
     pages = {path.stem for path in (tmp_path / "lra-results" / "leaderboard" / "runs").iterdir()}
-    assert mine["run"] in pages
+    assert mine.run in pages
     assert len(pages) > 1
 
 
@@ -138,7 +138,7 @@ def test_time_and_memory_of_a_benchmark_are_shown(built, tmp_path):
         for length in (1024, 2048)
     ]
     rows.append({"variant": "s5", "length": 4096, "error": "out of memory"})
-    content = {"machine": {"device": "TPU <v9>"}, "rows": rows}
+    content = {"hardware": {"device": "TPU <v9>"}, "rows": rows}
     (folder / "bench-variants.json").write_text(json.dumps(content))
     assert build(folder, "--out", tmp_path / "out") == 0
     page = (tmp_path / "out" / "index.html").read_text()

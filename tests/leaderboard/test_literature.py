@@ -8,16 +8,16 @@ from lra.leaderboard import literature
 from lra.leaderboard.tracks import FIVE, SIX
 
 COLLECTIONS = literature.collections()
-SYSTEMS = [(name, system) for name, found in COLLECTIONS.items() for system in found.get("systems", [])]
+SYSTEMS = [(name, system) for name, found in COLLECTIONS.items() for system in found.systems]
 
 
 def test_lras_table_gives_its_own_averages_but_for_one():
     """The paper prints 51.39 for Sinkhorn, its README 51.29; the mean of the cells is 51.48."""
     wrong = {}
-    for system in COLLECTIONS["lra-accuracy"]["systems"]:
-        mean = sum(system["accuracy"][task] for task in FIVE) / 5
-        if abs(mean - system["average"]["five"]) > 0.006:
-            wrong[system["name"]] = round(mean, 2)
+    for system in COLLECTIONS["lra-accuracy"].systems:
+        mean = sum(system.accuracy[task] for task in FIVE) / 5
+        if abs(mean - system.average["five"]) > 0.006:
+            wrong[system.name] = round(mean, 2)
     assert wrong == {"Sinkhorn Transformer": 51.48}
     (sheet,) = (sheet for sheet in literature.sheets() if sheet.name == "published-lra-accuracy")
     (note,) = (text for _, text in sheet.notes if "as printed" in text)
@@ -27,8 +27,8 @@ def test_lras_table_gives_its_own_averages_but_for_one():
 
 def test_task_averages_of_lras_table():
     """Its last row: 29, 61, 55, 41, 72 (Retrieval's and Image's mean is rounded down there)."""
-    systems = COLLECTIONS["lra-accuracy"]["systems"]
-    means = [sum(system["accuracy"][task] for system in systems) / len(systems) for task in FIVE]
+    systems = COLLECTIONS["lra-accuracy"].systems
+    means = [sum(system.accuracy[task] for system in systems) / len(systems) for task in FIVE]
     assert len(systems) == 11
     for mean, printed in zip(means, (29, 61, 55, 41, 72)):
         assert abs(mean - printed) < 1
@@ -36,7 +36,7 @@ def test_task_averages_of_lras_table():
 
 def test_six_tasks_count_a_failed_pathx_as_half():
     """S4's paper prints 53.66 for LRA's Transformer, 54.17 for BigBird (54.177, cut off) and 51.18 for Performer."""
-    found = {system["name"]: literature.averages(system["accuracy"])["six"] for _, system in SYSTEMS}
+    found = {system.name: literature.averages(system.accuracy)["six"] for _, system in SYSTEMS}
     for name, printed in {
         "Transformer": 53.66,
         "BigBird": 54.17,
@@ -62,24 +62,24 @@ def test_rows_at_the_floor_are_marked():
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_every_note_is_used_and_every_one_that_is_used_is_there(name):
     collection = COLLECTIONS[name]
-    rows = [*collection.get("systems", []), *collection.get("speeds", [])]
-    used = {note for row in rows for note in row.get("notes", [])}
-    assert used == set(collection["notes"])
-    assert len({row["name"] for row in rows}) == len(rows)
+    rows = [*collection.systems, *collection.speeds]
+    used = {note for row in rows for note in row.notes}
+    assert used == set(collection.notes)
+    assert len({row.name for row in rows}) == len(rows)
 
 
 @pytest.mark.parametrize(("collection", "system"), SYSTEMS, ids=lambda value: value if isinstance(value, str) else None)
 def test_every_number_is_a_percentage_with_a_source(collection, system):
-    assert len(system["source"]) > 5
-    assert set(system["accuracy"]) == set(SIX)
-    for value in system["accuracy"].values():
+    assert len(system.source) > 5
+    assert set(system.accuracy) == set(SIX)
+    for value in system.accuracy.values():
         assert value in (None, literature.FAIL) or 10 <= value <= 100
 
 
 def test_what_is_not_what_it_seems_says_so():
     """Colour, augmentation, 2-D operators, and the test set as validation set."""
-    notes = COLLECTIONS["later-systems"]["notes"]
-    said = {system["name"]: " ".join(notes[key] for key in system.get("notes", [])) for _, system in SYSTEMS if
+    notes = COLLECTIONS["later-systems"].notes
+    said = {system.name: " ".join(notes[key] for key in system.notes) for _, system in SYSTEMS if
             _ == "later-systems"}  # fmt: skip
     assert "colour" in said["LRU"]
     assert re.search("crops and flips.*2-D", said["HGRN"])
@@ -89,8 +89,8 @@ def test_what_is_not_what_it_seems_says_so():
 
 
 def test_lras_defective_baselines_have_a_footnote():
-    noted = {system["name"] for system in COLLECTIONS["lra-accuracy"]["systems"] if system.get("notes")}
-    assert noted == {system["name"] for system in COLLECTIONS["lra-accuracy"]["systems"]} - {"Transformer"}
+    noted = {system.name for system in COLLECTIONS["lra-accuracy"].systems if system.notes}
+    assert noted == {system.name for system in COLLECTIONS["lra-accuracy"].systems} - {"Transformer"}
 
 
 def test_speed_table_has_the_ratios_that_it_prints():
@@ -98,7 +98,7 @@ def test_speed_table_has_the_ratios_that_it_prints():
 
     Its ratios are of numbers that it does not print in full: 8.1 may be 8.05.
     """
-    speeds = {row["name"]: row["steps_per_second"] for row in COLLECTIONS["lra-speed"]["speeds"]}
+    speeds = {row.name: row.steps_per_second for row in COLLECTIONS["lra-speed"].speeds}
     base = speeds["Transformer"]
     printed = {
         "Local Attention": (1.1, 1.7, 3.2, 5.3), "Linformer": (1.2, 1.9, 3.7, 5.5), "Reformer": (0.5, 0.4, 0.7, 0.8),

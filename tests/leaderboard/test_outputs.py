@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_records import make
+from made_records import TRACKS, make
 
 from lra.leaderboard import literature, text
 from lra.leaderboard.board import make_board
@@ -53,7 +53,7 @@ def odd_records(odd: str) -> list:
 
 
 def test_a_row_in_markdown():
-    page = text.markdown(sheets(make_board([make(accuracy={0: 0.3635, 1: 0.371, 2: 0.352, 5: None})])), [])
+    page = text.markdown(sheets(make_board([make(accuracy={0: 0.3635, 1: 0.371, 2: 0.352, 5: None})], TRACKS)), [])
     ((shown,),) = markdown_tables(page)
     assert shown["variant"] == "local"
     assert shown["accuracy %"] == "36.22"
@@ -66,7 +66,7 @@ def test_a_row_in_markdown():
 
 
 def test_marks_have_their_meaning_below_the_table():
-    page = text.markdown(sheets(make_board([make(accuracy={0: 0.125})])), [])
+    page = text.markdown(sheets(make_board([make(accuracy={0: 0.125})], TRACKS)), [])
     ((shown,),) = markdown_tables(page)
     assert shown["accuracy %"] == "12.50<sup>†</sup>"
     assert shown["seeds"] == "1<sup>‡</sup>"
@@ -76,14 +76,14 @@ def test_marks_have_their_meaning_below_the_table():
 
 def test_pathx_is_a_success_rate():
     page = text.markdown(sheets(make_board([make(accuracy={0: 0.9, 1: 0.5, 2: None}, task__name="pathx",
-                                                 task__floor__test=0.5)])), [])  # fmt: skip
+                                                 task__floor__test=0.5, task__unlearnt=0.5)], TRACKS)), [])  # fmt: skip
     ((shown,),) = markdown_tables(page)
     assert shown["note"].startswith("1 of 3 seeds learnt")
 
 
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_texts_stay_in_their_cells(odd):
-    page = text.markdown(sheets(make_board(odd_records(odd))), [])
+    page = text.markdown(sheets(make_board(odd_records(odd), TRACKS)), [])
     found = markdown_tables(page)
     assert sorted(len(table) for table in found) == [1, 3]
     assert {row["accuracy %"] for table in found for row in table} == {"50.00", "60.00", "70.00", "30.00"}
@@ -93,7 +93,7 @@ def test_odd_texts_stay_in_their_cells(odd):
 
 @pytest.mark.parametrize("odd", ODD)
 def test_csv_has_a_row_for_each(odd):
-    rows = [*csv.DictReader(io.StringIO(text.as_csv(make_board(odd_records(odd))), newline=""))]
+    rows = [*csv.DictReader(io.StringIO(text.as_csv(make_board(odd_records(odd), TRACKS)), newline=""))]
     assert sorted(row["accuracy_mean"] for row in rows) == ["0.3", "0.5", "0.6", "0.7"]
     (own,) = (row for row in rows if row["accuracy_mean"] == "0.5")
     assert own["variant"].replace("\r\n", "\n") == f"local (name = {odd})".replace("\r\n", "\n")
@@ -101,7 +101,7 @@ def test_csv_has_a_row_for_each(odd):
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@sum(1)"])
 def test_a_text_is_no_formula_of_a_spreadsheet(formula):
-    (row,) = csv.DictReader(io.StringIO(text.as_csv(make_board([odd_records(formula)[2]]))))
+    (row,) = csv.DictReader(io.StringIO(text.as_csv(make_board([odd_records(formula)[2]], TRACKS))))
     assert row["hardware"] == f"'{formula}"
 
 
@@ -135,7 +135,7 @@ def typeset(page: str, folder) -> str:
 
 def test_latex_compiles_with_all_the_literature_and_odd_texts(tmp_path, pdflatex):
     records = [record for odd in ODD for record in odd_records(odd)]
-    page = latex([*sheets(make_board(records)), *literature.sheets()])
+    page = latex([*sheets(make_board(records, TRACKS)), *literature.sheets()])
     assert "Output written on page.pdf" in typeset(page, tmp_path)
     if reader := shutil.which("pdftotext"):
         words = subprocess.run(
@@ -147,7 +147,7 @@ def test_latex_compiles_with_all_the_literature_and_odd_texts(tmp_path, pdflatex
 
 def test_latex_has_the_rows_of_the_sheet():
     sheet: Sheet
-    (sheet,) = sheets(make_board([make("local", {0: 0.5}), make("sparse_transformer", {0: 0.25})]))
+    (sheet,) = sheets(make_board([make("local", {0: 0.5}), make("sparse_transformer", {0: 0.25})], TRACKS))
     page = latex([sheet])
     body = page.split(r"\endfoot")[1].split(r"\end{longtable}")[0].strip().splitlines()
     rows = [[cell.strip() for cell in line.removesuffix(r"\\").split("&")] for line in body]
@@ -160,6 +160,8 @@ def test_latex_has_the_rows_of_the_sheet():
 @settings(max_examples=30, deadline=None)
 @given(st.text(min_size=1, max_size=30))
 def test_any_text_makes_a_table(odd):
-    page = text.markdown(sheets(make_board([make(accuracy={0: 0.5}, protocol__overrides=[f"local.name = {odd}"])])), [])
+    page = text.markdown(
+        sheets(make_board([make(accuracy={0: 0.5}, protocol__overrides=[f"local.name = {odd}"])], TRACKS)), []
+    )
     ((shown,),) = markdown_tables(page)
     assert shown["accuracy %"] == "50.00"

@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from made_records import at, changed, make, old, sealed
+from made_records import at, changed, make, old, raw, sealed
+from msgspec.structs import force_setattr
 
 from lra.errors import UserError
 from lra.files import sha256, sha256_text
 from lra.leaderboard import store
-from lra.leaderboard.predictions import labels_file_sha256, pack, unpack
-from lra.leaderboard.record import LABELS, file_name, read, write
+from lra.leaderboard.predictions import Packed, labels_file_sha256, pack, unpack
+from lra.leaderboard.reading import read
+from lra.leaderboard.record import LABELS, Record, as_json, file_name, json_schema, write
 
 RECORD = make()
+RAW = raw(RECORD)
 TEXTS = [
     "run", "status", "task.name", "task.version", "task.data_sha256", "variant.name", "variant.paper", "protocol.name",
     "config", "config_sha256", "selection", "seeds.0.status", "measured.finished_at",
@@ -59,8 +62,9 @@ WRONG = [
 ]
 
 
-def put(folder: Path, content: bytes | str | dict) -> Path:
+def put(folder: Path, content: bytes | str | dict | Record) -> Path:
     path = folder / "some.record.json"
+    content = as_json(content) if isinstance(content, Record) else content
     content = json.dumps(content) if isinstance(content, dict) else content
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
@@ -118,10 +122,23 @@ def test_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch, error):
     assert [*tmp_path.iterdir()] == [path]
 
 
-@pytest.mark.parametrize("path", ["seeds.0.test.loss", "curve.0.loss.0", "measured.train_seconds"])
-def test_what_is_not_json_is_not_written(tmp_path, path):
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        (lambda record: record.seeds[0].test, "loss", NAN),
+        (lambda record: record.curve[0], "loss", (NAN, None)),
+        (lambda record: record.measured, "train_seconds", NAN),
+    ],
+    ids=["seeds.0.test.loss", "curve.0.loss.0", "measured.train_seconds"],
+)
+def test_what_is_not_json_is_not_written(tmp_path, part, field, value):
+    record = make()
+    force_setattr(part(record), field, value)  # what is made by code is not checked
     with pytest.raises(ValueError, match="JSON"):
-        write(changed(RECORD, path, float("nan")), tmp_path)
+        write(record, tmp_path)
     assert [*tmp_path.iterdir()] == []
 
 
@@ -130,7 +147,7 @@ def test_what_is_not_json_is_not_written(tmp_path, path):
 
 @pytest.mark.parametrize("path", REQUIRED)
 def test_missing_key(tmp_path, path):
-    record = copy.deepcopy(RECORD)
+    record = copy.deepcopy(RAW)
     container, key = at(record, path)
     del container[key]
     refused(put(tmp_path, record), "schema version None" if path == "schema" else f"lacks '{key}'")
@@ -140,41 +157,115 @@ def test_missing_key(tmp_path, path):
 def test_wrong_value(tmp_path, path, value):
     finite = value == value and value not in (float("inf"), -float("inf"))
     what = ("schema version" if path == "schema" else f"record.{path}") if finite else "JSON"
-    refused(put(tmp_path, changed(RECORD, path, value)), what)
+    refused(put(tmp_path, changed(RAW, path, value)), what)
 
 
 def test_numbers_without_an_end_in_json(tmp_path):
     """1e999 is JSON, and infinite; so is a whole number of 400 digits, once it is a float."""
     for number in ("1e999", "-1e999", "1" * 400):
-        raw = json.dumps(changed(RECORD, "seeds.0.test.loss", "HERE")).replace('"HERE"', number)
-        refused(put(tmp_path, raw), "record.seeds.0.test.loss")
+        text = json.dumps(changed(RAW, "seeds.0.test.loss", "HERE")).replace('"HERE"', number)
+        refused(put(tmp_path, text), "record.seeds.0.test.loss")
     for path in ("parameters", "measured.memory_bytes.step", "seeds.0.step"):
-        refused(put(tmp_path, changed(RECORD, path, 10**400)), f"record.{path}")
+        refused(put(tmp_path, changed(RAW, path, 10**400)), f"record.{path}")
 
 
 @pytest.mark.parametrize("schema", [0, -1, "1", None, [1]])
 def test_other_schema(tmp_path, schema):
-    refused(put(tmp_path, changed(RECORD, "schema", schema)), f"schema version {schema!r}")
+    refused(put(tmp_path, changed(RAW, "schema", schema)), f"schema version {schema!r}")
 
 
-@pytest.mark.parametrize("schema", [3, 10**9])
+@pytest.mark.parametrize("schema", [4, 10**9])
 def test_newer_schema(tmp_path, schema):
     with pytest.raises(UserError, match=f"schema version {schema}.* take a newer lra"):
-        read(put(tmp_path, changed(RECORD, "schema", schema)))
+        read(put(tmp_path, changed(RAW, "schema", schema)))
 
 
 def test_records_of_schema_1_are_read(tmp_path):
     """As they were written: without predictions, labels, and the source."""
-    before = old(make(accuracy={0: 0.5, 1: None, 2: 0.25}))
+    new = make(accuracy={0: 0.5, 1: None, 2: 0.25})
+    before = old(new)
     assert "predictions" not in json.dumps(before)
     found = read(put(tmp_path, before))
-    assert found["schema"] == 2
-    assert [seed["predictions"] for seed in found["seeds"]] == [None] * 3
-    assert (found["task"]["test_labels"], found["variant"]["source"]) == (None, None)
-    assert [seed["test"] for seed in found["seeds"]] == [seed["test"] for seed in before["seeds"]]
+    assert (found.schema, found.run) == (3, new.run)
+    assert [seed.predictions for seed in found.seeds] == [None] * 3
+    assert (found.task.test_labels, found.variant.source) == (None, None)
+    assert [seed.test for seed in found.seeds] == [seed.test for seed in new.seeds]
     for path in ("task", "variant", "seeds", "seeds.0"):
         for value in (None, 3, "x"):
             refused(put(tmp_path, changed(before, path, value)), "some.record.json")
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize(
+    ("task", "unlearnt", "stands_in_for"),
+    [("listops", None, None), ("pathx", 0.5, None), ("pathx256", None, None), ("synthetic_text", None, "text")],
+)
+def test_what_came_with_schema_3_is_added_to_older_records(tmp_path, schema, task, unlearnt, stands_in_for):
+    found = read(put(tmp_path, old(make(task__name=task), schema)))
+    assert (found.task.unlearnt, found.task.stands_in_for) == (unlearnt, stands_in_for)
+    assert found.parameter_tree_sha256 is None
+    assert read(write(found, tmp_path)) == found
+    assert write(found, tmp_path).name == file_name(make(task__name=task))  # the run has its name still
+    for path in ("task", "task.name"):
+        for value in (None, 3, [], {}):
+            refused(put(tmp_path, changed(old(RECORD, schema), path, value)), "some.record.json")
+
+
+RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
+
+
+def test_the_projects_own_records_are_read_as_they_are_on_the_disk():
+    """Every field of the files is in what is read, with the same value."""
+    paths = sorted(RESULTS.glob("*.json"))
+    assert len(paths) == 24
+    for path in paths:
+        content, found = json.loads(path.read_bytes()), raw(read(path))
+        assert content["schema"] == 2
+        assert {key: found[key] for key in content if key not in ("schema", "task")} == {
+            key: content[key] for key in content if key not in ("schema", "task")
+        }
+        assert content["task"].items() <= found["task"].items()
+        assert path.name.endswith(f".{found['run']}.json")
+
+
+@pytest.mark.parametrize("path", ["", "task.", "task.examples.", "seeds.0.", "seeds.0.predictions.", "curve.0."])
+def test_a_field_too_many_is_refused(tmp_path, path):
+    message = f"record.{path}".rstrip(".") + ": Object contains unknown field `extra`"
+    refused(put(tmp_path, changed(RAW, f"{path}extra", 1)), message)
+
+
+@pytest.mark.parametrize(
+    "key", ["x` - at `$.task", "x` - at `$.task[...]", "x` - at `$[...]", "x` - at `$.seeds[99].y", "\n"]
+)
+def test_a_name_that_looks_like_a_place_is_refused(tmp_path, key):
+    for container in ("task", "seeds.0"):
+        inner, last = at(copied := copy.deepcopy(RAW), container)
+        inner[last][key] = 1
+        refused(put(tmp_path, copied), "unknown field")
+
+
+def test_the_place_of_a_value_among_many_is_named(tmp_path):
+    """msgspec does not name the keys of dicts."""
+    sizes = {f"part {number}": number for number in range(1000)}
+    for number in (0, 1, 499, 998, 999):
+        wrong = changed(RAW, "measured.memory_bytes", sizes | {f"part {number}": "much"})
+        refused(put(tmp_path, wrong), f"record.measured.memory_bytes.part {number}: Expected `int`, got `str`")
+
+
+def test_the_json_schema_in_the_docs_is_that_of_the_code():
+    """`make leaderboard` writes it."""
+    assert (RESULTS.parents[1] / "docs" / "record.schema.json").read_text() == json_schema()
+
+
+def test_a_file_has_its_fields_in_their_order_and_floats_as_python_writes_them(tmp_path):
+    record = make(accuracy={0: 0.5}, seeds__0__test__loss=1e-05, measured__train_seconds=0.1 + 0.2)
+    text = write(record, tmp_path).read_text()
+    assert text.startswith('{\n "schema": 3,\n "run": "')
+    assert '\n    "loss": 1e-05,\n' in text
+    assert '"train_seconds": 0.30000000000000004,' in text
+    assert [*json.loads(text)] == [*RAW]
+    assert "learning_rate" in json.dumps(json.loads(text)["curve"][0])
+    assert "learning_rate" not in json.loads(text)["curve"][1]
 
 
 @pytest.mark.parametrize(
@@ -184,8 +275,8 @@ def test_records_of_schema_1_are_read(tmp_path):
         b"\x00\xff\xfe\x80",
         b"\x89PNG\r\n\x1a\n",
         b"hello",
-        json.dumps(RECORD).encode()[:-1],
-        json.dumps(RECORD).encode() * 2,
+        json.dumps(RAW).encode()[:-1],
+        json.dumps(RAW).encode() * 2,
         b"[" * 100_000,
         b'{"schema": ' + b"1" * 10_000 + b"}",
     ],
@@ -207,7 +298,7 @@ def test_file_that_cannot_be_read(tmp_path):
 
 @pytest.mark.parametrize("where", ["task.floor", "task.examples"])
 def test_what_the_tables_show_of_the_test_split_is_required(tmp_path, where):
-    record = copy.deepcopy(RECORD)
+    record = copy.deepcopy(RAW)
     container, key = at(record, where)
     del container[key]["test"]
     refused(put(tmp_path, record), f"record.{where}")
@@ -233,15 +324,18 @@ def place(tmp_path_factory) -> Path:
 @example("config", "\ud800")
 @example("variant.paper", "\ud83d\ude00")
 def test_any_json_in_any_place_is_read_or_refused(place, path, value):
-    record = changed(RECORD, path, value)
-    raw = json.dumps(record)
+    text = json.dumps(changed(RAW, path, value))
     try:
-        found = read(put(place, raw))
+        found = read(put(place, text))
     except UserError as error:
         message = str(error)
     else:
         message = None
-        assert found == json.loads(raw)
+        expected = json.loads(text)
+        container, key = at(expected, path)
+        if path in NUMBERS and type(container[key]) is int:  # whole numbers become floats
+            container[key] = float(container[key])
+        assert raw(found) == expected
     assert message is None or str(place / "some.record.json") in message
 
 
@@ -255,10 +349,10 @@ def test_anything_else_is_refused(place, content):
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_flipped_byte_is_read_or_refused(place, where, mask):
-    raw = bytearray(json.dumps(RECORD).encode())
-    raw[where % len(raw)] ^= mask
+    text = bytearray(json.dumps(RAW).encode())
+    text[where % len(text)] ^= mask
     try:
-        read(put(place, bytes(raw)))
+        read(put(place, bytes(text)))
     except UserError as error:
         message = str(error)
     else:
@@ -275,10 +369,10 @@ def test_find_returns_what_is_finished(tmp_path):
     assert store.find(tmp_path, "0123456789ab") is None
     for record in records.values():
         write(record, store.folder_of(tmp_path))
-    assert store.find(tmp_path, records["ok"]["run"]) == records["ok"]
-    assert store.find(tmp_path, records["diverged"]["run"]) == records["diverged"]
+    assert store.find(tmp_path, records["ok"].run) == records["ok"]
+    assert store.find(tmp_path, records["diverged"].run) == records["diverged"]
     for status in ("failed", "out of memory"):
-        assert store.find(tmp_path, records[status]["run"]) is None
+        assert store.find(tmp_path, records[status].run) is None
     assert store.find(tmp_path, "ffffffffffff") is None
 
 
@@ -289,7 +383,7 @@ def test_load_reads_all_folders_and_each_run_once(tmp_path):
             write(record, store.folder_of(tmp_path / folder))
     found, left_out = store.load([tmp_path / "one", tmp_path / "two", tmp_path / "nowhere"])
     assert left_out == []
-    assert sorted(found, key=lambda r: r["run"]) == sorted([a, b, c], key=lambda r: r["run"])
+    assert sorted(found, key=lambda r: r.run) == sorted([a, b, c], key=lambda r: r.run)
 
 
 def test_load_leaves_out_and_names_what_is_no_record(tmp_path):
@@ -303,7 +397,8 @@ def test_load_leaves_out_and_names_what_is_no_record(tmp_path):
 
 
 def test_of_two_records_of_one_run_the_one_with_predictions_counts(tmp_path):
-    write(old(RECORD), store.folder_of(tmp_path / "old"))
+    store.folder_of(tmp_path / "old").mkdir(parents=True)
+    put(store.folder_of(tmp_path / "old"), old(RECORD))
     write(RECORD, store.folder_of(tmp_path / "new"))
     for order in (("old", "new"), ("new", "old")):
         assert store.load(tmp_path / name for name in order)[0] == [RECORD]
@@ -353,19 +448,20 @@ CONTRADICTIONS = [
     ("path", "value", "what"), CONTRADICTIONS, ids=[f"{path}-{what}" for path, _, what in CONTRADICTIONS]
 )
 def test_what_contradicts_itself_is_refused(tmp_path, path, value, what):
-    refused(put(tmp_path, changed(WITH_SOURCE, path, value)), what)
+    refused(put(tmp_path, changed(raw(WITH_SOURCE), path, value)), what)
 
 
 def test_labels_of_other_data_are_refused_even_if_all_hashes_are_made_anew(tmp_path):
     """Whoever changes labels changes the data's hash, and so leaves the table."""
-    record = changed(WITH_SOURCE, "task.test_labels", OTHER)
+    record = changed(raw(WITH_SOURCE), "task.test_labels", OTHER)
     record["task"]["files"][LABELS] = labels_file_sha256(np.arange(2000) % 7)
     for seed in record["seeds"]:
-        seed["test"]["accuracy"] = float((unpack(seed["predictions"], "p") == np.arange(2000) % 7).mean())
+        packed = Packed(**seed["predictions"])
+        seed["test"]["accuracy"] = float((unpack(packed, "p") == np.arange(2000) % 7).mean())
     refused(put(tmp_path, record), "data_sha256")
     record["task"]["data_sha256"], record["run"] = "", ""
     found = read(put(tmp_path, sealed(record)))
-    assert found["task"]["data_sha256"] != WITH_SOURCE["task"]["data_sha256"]
+    assert found.task.data_sha256 != WITH_SOURCE.task.data_sha256
 
 
 def test_a_few_bytes_that_unpack_to_many_are_refused(tmp_path):
@@ -401,11 +497,11 @@ def test_only_classes_are_packed(classes):
 
 
 def test_a_million_seeds_are_refused(tmp_path):
-    one = json.dumps(RECORD["seeds"][1])
-    raw = json.dumps(changed(RECORD, "seeds", "HERE"))
-    refused(put(tmp_path, raw.replace('"HERE"', "[" + ",".join([one] * 300_000) + "]")), "some.record.json")
-    seeds = [changed(RECORD["seeds"][1], "seed", number) for number in range(1001)]
-    record = changed(changed(RECORD, "seeds", seeds), "curve", [])
+    one = json.dumps(RAW["seeds"][1])
+    text = json.dumps(changed(RAW, "seeds", "HERE"))
+    refused(put(tmp_path, text.replace('"HERE"', "[" + ",".join([one] * 300_000) + "]")), "some.record.json")
+    seeds = [changed(RAW["seeds"][1], "seed", number) for number in range(1001)]
+    record = changed(changed(RAW, "seeds", seeds), "curve", [])
     refused(put(tmp_path, sealed(changed(changed(record, "run", ""), "status", "diverged"))), "1,001 seeds")
 
 
@@ -418,7 +514,7 @@ TRICKS = [
 @pytest.mark.parametrize("trick", TRICKS)
 @pytest.mark.parametrize("path", ["task.name", "variant.name", "protocol.name", "run"])
 def test_names_that_are_none_are_refused(tmp_path, path, trick):
-    refused(put(tmp_path, changed(RECORD, path, trick)), f"record.{path}")
+    refused(put(tmp_path, changed(RAW, path, trick)), f"record.{path}")
 
 
 def write_many(folder: Path, writer: int, started: Any) -> None:
@@ -439,7 +535,7 @@ def test_eight_processes_that_write_at_once_lose_nothing(tmp_path):
     assert [writer.exitcode for writer in writers] == [0] * 8
     found, left_out = store.load([tmp_path])
     assert left_out == []
-    seeds = sorted(seed["seed"] for record in found if record != RECORD for seed in record["seeds"])
+    seeds = sorted(seed.seed for record in found if record != RECORD for seed in record.seeds)
     assert seeds == sorted(writer * 100 + number for writer in range(8) for number in range(25))
     assert RECORD in found
     assert len([*store.folder_of(tmp_path).iterdir()]) == 201  # and nothing half-written beside them

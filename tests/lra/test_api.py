@@ -84,7 +84,7 @@ def test_a_variant_without_a_text_is_not_trained(home, tmp_path):
     try:
         spec = lra.RunSpec("listops", "typed_at_a_prompt", "demo", overrides=tuple(SMALL))
         assert lra.build_model(spec)
-        with pytest.raises(UserError, match="'typed_at_a_prompt' has no text .* put it into a file"):
+        with pytest.raises(UserError, match=r"'typed_at_a_prompt' has no text .* put it into a file"):
             lra.run(spec, tmp_path)
         assert not list(tmp_path.rglob("*.json"))
     finally:

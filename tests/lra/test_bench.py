@@ -58,12 +58,12 @@ def test_a_report_goes_on_where_it_was_stopped(tmp_path):
     assert not Report(tmp_path / "new", ("variant",), 0, again=False).wants(variant="a"), "no time is left"
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"rows": [{}], "machine": {}}', "machine"])
+@pytest.mark.parametrize("damage", ["{", "[]", '{"rows": [{}], "hardware": {}}', "hardware"])
 def test_a_report_of_something_else_is_refused(tmp_path, damage):
     path = tmp_path / "bench.json"
     Report(path, ("variant", "length"), None, again=False).add(ROW)
-    if damage == "machine":
-        damage = json.dumps(json.loads(path.read_text()) | {"machine": {"device": "abacus"}})
+    if damage == "hardware":
+        damage = json.dumps(json.loads(path.read_text()) | {"hardware": {"device": "abacus"}})
     path.write_text(damage)
     with pytest.raises(UserError, match="--again"):
         Report(path, ("variant", "length"), None, again=False)

@@ -29,7 +29,7 @@ def answered(record: Any, seed: int, right: np.ndarray) -> Any:
 
 
 def right_of(record: Any, seed: int) -> np.ndarray:
-    return unpack(record["seeds"][seed]["predictions"], "p") == LABELS_OF_TEST
+    return unpack(record.seeds[seed].predictions, "p") == LABELS_OF_TEST
 
 
 def compared(a: Any, b: Any) -> Comparison:
@@ -75,8 +75,8 @@ def test_the_interval_is_students_over_the_seeds_that_both_have(both):
 @given(st.lists(shares, min_size=2, max_size=6), st.lists(shares, min_size=2, max_size=6))
 def test_without_predictions_it_is_welchs_test(first, second):
     a, b = (make(accuracy=dict(enumerate(values))) for values in (first, second))
-    for seed in a["seeds"]:  # one side without is enough
-        seed["predictions"] = None
+    for place in range(len(first)):  # one side without is enough
+        a = changed(a, f"seeds.{place}.predictions", None)
     found = compared(a, b)
     assert found.test == "Welch"
     assert "Welch's t-test" in sentence(found)
@@ -119,18 +119,31 @@ def test_one_sentence_and_an_exit_code(a, b, code, says, tmp_path, capsys):
 
 def test_the_table_has_what_a_choice_needs(tmp_path, capsys):
     a = write(make("local", {0: 0.5, 1: 0.52}), tmp_path)
-    faster = {
-        "steps_per_second": 25.0,
-        "memory_bytes": {"step": 500_000},
-        "hardware": {"platform": "tpu", "device": "v6"},
-    }
-    b = make("linear", {0: 0.6, 1: 0.62}, parameters=70_000)
-    b["measured"] |= faster
-    assert main(["compare", str(a), str(write(b, tmp_path))]) == 0
+    cheaper = {"measured__steps_per_second": 25.0, "measured__memory_bytes": {"step": 500_000}}
+    b = write(make("linear", {0: 0.6, 1: 0.62}, parameters=70_000, **cheaper), tmp_path)
+    assert main(["compare", str(a), str(b)]) == 0
     said = capsys.readouterr().out
     line = next(line for line in said.splitlines() if "B - A" in line).split()
     assert line[3:] == ["+10.00", "10.00", "to", "10.00", "2", "+2,790", "x2.00", "x0.50"]
-    assert "different machines: NVIDIA H200 and v6" in said
+    assert "different hardware" not in said
+
+
+def test_speed_and_memory_of_different_hardware_have_no_ratio(tmp_path, capsys):
+    tpu = {"measured__hardware": {"platform": "tpu", "device": "v6"}, "measured__steps_per_second": 25.0}
+    a, b = make("local", {0: 0.5, 1: 0.52}), make("local", {0: 0.6, 1: 0.62}, variant__version=2, **tpu)
+    paths = [str(write(record, tmp_path / name)) for name, record in (("a", a), ("b", b))]
+    assert main(["compare", *paths]) == 0
+    said = capsys.readouterr().out
+    line = next(line for line in said.splitlines() if "B - A" in line).split()
+    assert line[3:] == ["+10.00", "10.00", "to", "10.00", "2", "+0", "-", "-"]
+    assert "steps/s and MB are of different hardware: NVIDIA H200 and v6" in said
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    said = capsys.readouterr().out
+    assert next(line for line in said.splitlines() if "listops" in line).split()[-3:] == ["+0", "-", "-"]
+    assert "not compared where A and B ran on different hardware" in said
+    assert main(["compare", "--json", *paths]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [cost["hardware"] for side in "ab" for cost in found[side]["costs"]] == ["NVIDIA H200", "v6"]
 
 
 REFUSED = {

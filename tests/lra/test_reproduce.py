@@ -1,24 +1,23 @@
 """A run made again from nothing but its record comes to the same bits, and what differs is found out."""
 
-import copy
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from conftest import SMALL, bindings, lra
-from made_records import changed, make
+from conftest import SMALL, bindings, lra, resolved
+from made_records import changed, make, raw, sha256
 
 from lra import reproduction
 from lra.cli import main
 from lra.errors import UserError
-from lra.files import sha256_text
 from lra.leaderboard.predictions import pack, unpack
-from lra.leaderboard.record import read, run_of, write
-from lra.plan import make_plan
-from lra.reproduction import plan_of, provide_variant, verdict
+from lra.leaderboard.reading import read
+from lra.leaderboard.record import Record, run_of, write
+from lra.reproduction import compare_with, plan_of_record, provide_variant
 from lra.tasks.task import fields_of
 
 MINE = """
@@ -54,7 +53,7 @@ def record(made) -> Any:
 
 
 def resealed(record: Any) -> Any:
-    return record | {"run": run_of(record, [seed["seed"] for seed in record["seeds"]])}
+    return changed(record, "run", run_of(record))
 
 
 def test_from_the_record_alone_to_the_same_bits(made, record, tmp_path):
@@ -76,64 +75,60 @@ def test_from_the_record_alone_to_the_same_bits(made, record, tmp_path):
     assert (tmp_path / "was_executed").exists()
     assert path.read_bytes() == before
     again = read(tmp_path / found["again"])
-    assert Path(found["again"]).is_relative_to(Path("lra-results/reproduced") / record["run"])
-    for part in record:
-        if part not in ("measured", "protocol"):
-            assert again[part] == record[part], part
-    assert again["protocol"] == record["protocol"]
+    assert Path(found["again"]).is_relative_to(Path("lra-results/reproduced") / record.run)
+    for part in raw(record):
+        if part != "measured":
+            assert getattr(again, part) == getattr(record, part), part
 
 
 def with_answers(record: Any, wrong: int, seed: int = 0) -> Any:
     """The record with so many more (or, below zero, fewer) right answers of a seed, and the losses of that."""
-    record = copy.deepcopy(record)
-    labels = unpack(record["task"]["test_labels"], "l")
-    one = record["seeds"][seed]
-    answers = unpack(one["predictions"], "p").copy()
+    labels = unpack(record.task.test_labels, "l")
+    answers = unpack(record.seeds[seed].predictions, "p").copy()
     places = np.flatnonzero(answers == labels) if wrong < 0 else np.flatnonzero(answers != labels)
     places = places[: abs(wrong)]
     answers[places] = (labels[places] + (wrong < 0)) % 10
-    one["predictions"] = pack(answers)
-    one["test"] = {"loss": 1.25, "accuracy": float((answers == labels).mean())}
-    return record
+    record = changed(record, f"seeds.{seed}.predictions", pack(answers))
+    return changed(record, f"seeds.{seed}.test", {"loss": 1.25, "accuracy": float((answers == labels).mean())})
 
 
 def test_what_differs_is_told_from_noise(record):
-    assert verdict(record, record).outcome == "to the bit"
-    near = verdict(record, with_answers(record, 1))
+    assert compare_with(record, record).outcome == "to the bit"
+    near = compare_with(record, with_answers(record, 1))
     assert near.outcome == "within noise"
     assert near.same
     assert near.reasons[0] == "seed 0: 1 of 101 predictions differ"
-    far = verdict(record, with_answers(record, 60))
+    far = compare_with(record, with_answers(record, 60))
     assert far.outcome == "not"
     assert not far.same
     assert "B is better than A" in far.reasons[-1]
 
 
 def test_every_part_of_an_outcome_counts(record):
-    loss = changed(record, "seeds.1.test.loss", record["seeds"][1]["test"]["loss"] + 1e-12)
-    assert verdict(record, loss).reasons[0] == "seed 1: other losses with the same predictions"
-    assert verdict(record, loss).outcome == "within noise"
+    loss = changed(record, "seeds.1.test.loss", record.seeds[1].test.loss + 1e-12)
+    assert compare_with(record, loss).reasons[0] == "seed 1: other losses with the same predictions"
+    assert compare_with(record, loss).outcome == "within noise"
     curve = changed(record, "curve.1.loss.0", 0.5)
-    assert verdict(record, curve).reasons[0] == f"the curves differ from step {record['curve'][1]['step']} on"
-    parameters = changed(record, "parameters", record["parameters"] + 1)
-    assert verdict(record, parameters).outcome == "not"
+    assert compare_with(record, curve).reasons[0] == f"the curves differ from step {record.curve[1].step} on"
+    parameters = changed(record, "parameters", record.parameters + 1)
+    assert compare_with(record, parameters).outcome == "not"
     step = changed(record, "seeds.0.step", 1)
-    assert "at step 1" in verdict(record, step).reasons[0]
-    assert verdict(record, step).outcome == "within noise"
+    assert "at step 1" in compare_with(record, step).reasons[0]
+    assert compare_with(record, step).outcome == "within noise"
     diverged = changed(record, "seeds.0", {"seed": 0, "status": "diverged", "step": 3, "validation": None, "test": None,
                                            "predictions": None})  # fmt: skip
-    assert verdict(record, diverged).outcome == "not"
-    assert verdict(diverged, record).outcome == "not"
-    config = {"config": record["config"] + "encoder.new = 1\n", "config_sha256": "0" * 64}
-    assert "encoder.new = 1" in " ".join(verdict(record, loss | config).reasons)
+    assert compare_with(record, diverged).outcome == "not"
+    assert compare_with(diverged, record).outcome == "not"
+    config = changed(changed(loss, "config", record.config + "encoder.new = 1\n"), "config_sha256", "0" * 64)
+    assert "encoder.new = 1" in " ".join(compare_with(record, config).reasons)
 
 
 def test_a_record_of_schema_1_is_held_to_its_losses(record):
-    before = copy.deepcopy(record)
-    for seed in before["seeds"]:
-        seed["predictions"] = None
-    assert verdict(before, record).outcome == "to the bit"
-    assert verdict(before, with_answers(with_answers(record, 90), 90, seed=1)).outcome == "not"
+    before = record
+    for place in range(len(SEEDS)):
+        before = changed(before, f"seeds.{place}.predictions", None)
+    assert compare_with(before, record).outcome == "to the bit"
+    assert compare_with(before, with_answers(with_answers(record, 90), 90, seed=1)).outcome == "not"
 
 
 @pytest.mark.parametrize(
@@ -148,18 +143,17 @@ def test_a_record_of_schema_1_is_held_to_its_losses(record):
 )
 def test_the_configuration_is_the_whole_plan(record, task, variant, protocol, overrides):
     """Nothing is taken from the protocol of today: the record's own lines give the same plan."""
-    plan = make_plan(task, variant, protocol, [3, 1], overrides)
+    plan = resolved(task, variant, protocol, [3, 1], overrides)
     task_info = {"name": task, "version": plan.task.version, "parameters": fields_of(plan.source), "data_sha256": "x"}
-    own = record | {
-        "task": record["task"] | task_info,
-        "variant": {"name": variant, "version": plan.variant.version, "source_sha256": None, "source": None},
-        "config": plan.config,
-        "config_sha256": plan.config_sha256,
-        "seeds": [{"seed": 3}, {"seed": 1}],
-        "protocol": {"name": protocol, "overrides": overrides},
-    }
-    again = plan_of(own)
-    assert again.run_id("x") == plan.run_id("x") == run_of(own, [3, 1])
+    content = raw(record)
+    content["task"] |= task_info
+    content["variant"] |= {"name": variant, "version": plan.variant.version, "source_sha256": None, "source": None}
+    content |= {"config": plan.config, "config_sha256": plan.config_sha256}
+    content["seeds"] = [content["seeds"][0] | {"seed": seed} for seed in (3, 1)]
+    content["protocol"] = {"name": protocol, "overrides": overrides}
+    own = msgspec.convert(content, Record)
+    again = plan_of_record(own)
+    assert again.run_id("x") == plan.run_id("x") == run_of(own)
     assert (again.encoder, again.train, again.pair) == (plan.encoder, plan.train, plan.pair)
     assert (again.parameters, again.seeds, again.protocol) == (plan.parameters, (3, 1), protocol)
 
@@ -167,9 +161,9 @@ def test_the_configuration_is_the_whole_plan(record, task, variant, protocol, ov
 @pytest.fixture
 def own(record) -> Any:
     """The same of a variant of the project."""
-    config = "".join(line for line in record["config"].splitlines(True) if not line.startswith("mine_again."))
+    config = "".join(line for line in record.config.splitlines(True) if not line.startswith("mine_again."))
     variant = {"name": "transformer", "version": 1, "paper": "", "source": None, "source_sha256": None}
-    return record | {"variant": variant, "config": config, "config_sha256": sha256_text(config)}
+    return changed(changed(changed(record, "variant", variant), "config", config), "config_sha256", sha256(config))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +175,7 @@ def test_only_plain_values_are_taken_from_a_record(own, tmp_path, monkeypatch, l
     for name in ("evil.py", "evil.gin"):
         Path(name).write_text("open('was_executed', 'w').close()\n" if name == "evil.py" else "import evil\n")
     with pytest.raises(UserError, match="plain"):
-        plan_of(changed(own, "config", f"{line}\n" + own["config"]))
+        plan_of_record(changed(own, "config", f"{line}\n" + own.config))
     assert not Path("was_executed").exists()
 
 
@@ -196,18 +190,18 @@ def test_what_a_record_needs_and_is_not_there_is_named(own, record, tmp_path, mo
     with pytest.raises(UserError, match="the record has not its source"):
         provide_variant(changed(record, "variant.source", None), tmp_path, True)
     with pytest.raises(UserError, match=r"listops 0\.9\.0, here it is 1\.0\.0"):
-        plan_of(changed(own, "task.version", "0.9.0"))
+        plan_of_record(changed(own, "task.version", "0.9.0"))
     with pytest.raises(UserError, match="no task is called 'listpos'"):
-        plan_of(changed(own, "task.name", "listpos"))
+        plan_of_record(changed(own, "task.name", "listpos"))
     with pytest.raises(UserError, match=r"does not fit this lra .*no parameter of train is called 'stepz'"):
-        plan_of(changed(own, "config", own["config"].replace("train.steps", "train.stepz")))
+        plan_of_record(changed(own, "config", own.config.replace("train.steps", "train.stepz")))
     with pytest.raises(UserError, match=r"task\.parameters are not those"):
-        plan_of(changed(own, "task.parameters.seed", 5))
+        plan_of_record(changed(own, "task.parameters.seed", 5))
 
 
 def test_data_that_cannot_be_generated_is_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
-    plan = make_plan("text", "local", "paper", [0])
+    plan = resolved("text", "local", "paper", [0])
     parts = {"task__name": "text", "task__version": plan.task.version, "task__parameters": fields_of(plan.source)}
     path = write(make("local", {0: 0.5}, config=plan.config, protocol__name="paper", **parts), tmp_path)
     assert main(["reproduce", str(path), "--results", str(tmp_path / "results")]) == 1
@@ -218,8 +212,8 @@ def test_data_that_cannot_be_generated_is_asked_for(tmp_path, monkeypatch, capsy
 
 def test_other_data_than_the_records_is_no_reproduction(own, home, tmp_path, capsys):
     other = changed(changed(own, "task.files", None), "task.test_labels", None)
-    for seed in other["seeds"]:
-        seed["predictions"] = None
+    for place in range(len(SEEDS)):
+        other = changed(other, f"seeds.{place}.predictions", None)
     path = write(resealed(changed(other, "task.data_sha256", "f" * 64)), tmp_path)
     assert main(["reproduce", str(path), "--results", str(tmp_path / "results")]) == 1
     assert "the record's listops is ffffffffffff, what is prepared here is " in capsys.readouterr().err
@@ -227,7 +221,7 @@ def test_other_data_than_the_records_is_no_reproduction(own, home, tmp_path, cap
 
 def test_a_record_is_never_replaced(made, record, capsys, monkeypatch):
     monkeypatch.chdir(made)
-    assert main(["reproduce", record["run"][:6], "--to", "lra-results", "--trust"]) == 2
+    assert main(["reproduce", record.run[:6], "--to", "lra-results", "--trust"]) == 2
     assert "is where the record is" in capsys.readouterr().err
     assert not os.path.exists("was_executed")
 

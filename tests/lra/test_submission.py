@@ -12,19 +12,19 @@ from typing import Any
 
 import gin
 import pytest
-from conftest import lra
+from conftest import lra, resolved
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from made_records import LABELS_OF_TEST, changed, make, old, seed_result
+from made_records import LABELS_OF_TEST, changed, make, old, raw, seed_result
 
-from lra.bindings import bindings_of, plain
 from lra.cli import main
 from lra.commands import submissions
 from lra.errors import UserError
+from lra.leaderboard.config import bindings_of, plain
 from lra.leaderboard.predictions import labels_file_sha256
-from lra.leaderboard.record import LABELS, file_name, read, write
-from lra.plan import make_plan
-from lra.submission import Verdict, registers, verdicts
+from lra.leaderboard.reading import read
+from lra.leaderboard.record import LABELS, Record, file_name, write
+from lra.submission import Review, registers, reviews
 from lra.tasks.task import fields_of
 
 OUTSIDE = '@register_attention("mine")\ndef mine(q, k, v, mask, radius=3):\n    return q\n'
@@ -33,16 +33,16 @@ FLOOR = Counter(LABELS_OF_TEST.tolist())[0] / len(LABELS_OF_TEST)
 
 @cache
 def planned(variant: str, *overrides: str) -> Any:
-    plan = make_plan("listops", variant, "demo", [0], overrides)
-    return plan.config, plan.parameters, fields_of(plan.source)
+    plan = resolved("listops", variant, "demo", [0], overrides)
+    return plan.config, plan.parameters, fields_of(plan.source), plan.tree.sha256
 
 
 def fair(variant: str = "local", seeds: tuple[int, ...] = (0,), overrides: tuple[str, ...] = (), **changes: Any) -> Any:
     """A record that may enter, but for the changes; hashes follow."""
-    config, parameters, data = planned(variant, *overrides)
+    config, parameters, data, tree = planned(variant, *overrides)
     values = {
         "config": config, "parameters": parameters, "task__parameters": data, "task__floor__test": FLOOR,
-        "protocol__overrides": [*overrides],
+        "protocol__overrides": [*overrides], "parameter_tree_sha256": tree,
     }  # fmt: skip
     return make(variant, dict.fromkeys(seeds, 0.5), **(values | changes))
 
@@ -69,11 +69,11 @@ def published(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def judged(published: Path, *records: Any) -> list[Verdict]:
+def reviewed(published: Path, *records: Any) -> list[Review]:
     files = [published.parent / f"{place}.json" for place in range(len(records))]
     for file, record in zip(files, records):
-        file.write_text(json.dumps(record))
-    return verdicts(files, published)
+        file.write_text(json.dumps(raw(record) if isinstance(record, Record) else record))
+    return reviews(files, published)
 
 
 FAIR = {
@@ -88,9 +88,22 @@ FAIR = {
 
 @pytest.mark.parametrize("name", FAIR)
 def test_what_is_as_the_protocol_has_it_may_enter(published, name):
-    (verdict,) = judged(published, FAIR[name]())
-    assert verdict.reasons == ()
-    assert any("nothing of it was run" in note for note in verdict.notes) == name.startswith("outside")
+    (review,) = reviewed(published, FAIR[name]())
+    assert review.reasons == ()
+    assert any("nothing of it was run" in note for note in review.notes) == name.startswith("outside")
+
+
+def test_records_of_before_schema_3_may_still_enter(published):
+    """Their configuration does not name the optimiser, where that of a plan does."""
+    line = "train.optimizer = @adamw()\n"
+    config = planned("local")[0].replace(line, "")
+
+    (review,) = reviewed(published, old(fair(config=config), 2))
+    assert review.reasons == ()
+    (review,) = reviewed(published, old(fair(config=config.replace("0.003", "3e-3")), 2))
+    assert "is not written as lra writes it" in review.reasons[0]
+    (review,) = reviewed(published, fair(config=config))  # one of schema 3 has to name it
+    assert "train.optimizer is not set, protocol demo has @adamw()" in review.reasons[0]
 
 
 def edited(old: str, new: str) -> Any:
@@ -103,11 +116,14 @@ def edited(old: str, new: str) -> Any:
 NEWER_DATA = {"test.inputs.npy": "e" * 64, LABELS: labels_file_sha256(LABELS_OF_TEST)}
 TAMPERED = {
     "no such task": (lambda: fair(task__name="listpos"), "there is no task 'listpos'"),
+    "unlearnt": (lambda: fair(task__unlearnt=1.0), "task.unlearnt and task.stands_in_for are not those of listops"),
+    "stand-in": (lambda: fair(task__stands_in_for="text"), "task.unlearnt and task.stands_in_for are not those"),
     "old examples": (lambda: fair(task__version="0.9.0"), "listops 0.9.0, whose version is 1.0.0"),
     "floor": (lambda: fair(task__floor__test=0.5), "the floor 0.5 is not the share"),
     "easier data": (lambda: fair(task__parameters={"max_depth": 1}), "task.parameters are not those"),
     "other data": (lambda: fair(task__files=NEWER_DATA), "is not known here, only "),
     "parameters": (lambda: fair(parameters=77_257), "it has 77,258 parameters, the record says 77,257"),
+    "other tree": (lambda: fair(parameter_tree_sha256="0" * 64), "with other names, shapes or types"),
     "more steps": (lambda: edited("steps = 240", "steps = 999"), "train.steps is 999, protocol demo has 240"),
     "line less": (lambda: edited("adamw.clip = 1.0\n", ""), "adamw.clip is not set, protocol demo has 1.0"),
     "line more": (lambda: edited("adamw.clip", "x.y = 9\nadamw.clip"), "x.y is 9, protocol demo has it not set"),
@@ -130,45 +146,44 @@ TAMPERED = {
         "not sorted",
     ),
     "score": (lambda: changed(fair(), "seeds.0.test.accuracy", 0.9), "test accuracy of seed 0"),
-    "newer": (lambda: changed(fair(), "schema", 3), "take a newer lra"),
+    "newer": (lambda: changed(raw(fair()), "schema", 4), "take a newer lra"),
 }
 
 
 @pytest.mark.parametrize(("record", "reason"), TAMPERED.values(), ids=TAMPERED)
 def test_what_is_not_may_not_enter(published, record, reason):
-    (verdict,) = judged(published, record())
-    assert any(reason in found for found in verdict.reasons), verdict.reasons
-    assert all("\n" not in found for found in verdict.reasons)
+    (review,) = reviewed(published, record())
+    assert any(reason in found for found in review.reasons), review.reasons
+    assert all("\n" not in found for found in review.reasons)
 
 
 def test_all_reasons_are_named(published):
     config = planned("local")[0].replace("= 240", "= 999")
     record = fair(parameters=5, task__floor__test=0.5, selection="last step", config=config)
-    (verdict,) = judged(published, record)
+    (review,) = reviewed(published, record)
     for reason in ("5", "the floor", "scores by last step", "train.steps is 999"):
-        assert any(reason in found for found in verdict.reasons), reason
+        assert any(reason in found for found in review.reasons), reason
     torn = changed(changed(fair(seeds=(0, 1)), "seeds.0.test.accuracy", 0.9), "seeds.1.test.accuracy", 0.8)
-    assert len(judged(published, torn)[0].reasons) == 2
+    assert len(reviewed(published, torn)[0].reasons) == 2
 
 
 def test_data_is_known_by_a_published_record_by_what_is_prepared_or_by_the_task_itself(published, tmp_path, home):
     (record,) = published.glob("*.json")
     record.unlink()
     write(fair("transformer", (5,), task__parameters={"max_depth": 1}), published)
-    (verdict,) = judged(published, fair())
-    assert "none with these parameters is" in verdict.reasons[0]
-    assert "lra prepare listops --protocol demo" in verdict.reasons[0]
+    (review,) = reviewed(published, fair())
+    assert "none with these parameters is" in review.reasons[0]
+    assert "lra prepare listops --protocol demo" in review.reasons[0]
     # a record that may not enter makes no data known, nor does one that is submitted beside it
-    assert all(verdict.reasons for verdict in judged(published, fair(seeds=(1,)), fair()))
-    from lra.plan import draft_plan
+    assert all(review.reasons for review in reviewed(published, fair(seeds=(1,)), fair()))
     from lra.submission import known_data
     from lra.tasks import TASKS
 
-    paper = draft_plan("listops", "local", "paper", [0])
+    paper = resolved("listops", "local", "paper")
     assert known_data(paper, {}) == {TASKS["listops"].data_sha256}
     from conftest import SMALL_DATA
 
-    small = draft_plan("listops", "local", "demo", [0], SMALL_DATA)
+    small = resolved("listops", "local", "demo", overrides=SMALL_DATA)
     (manifest,) = (home / "tasks").glob("*/manifest.json")
     assert known_data(small, {}) == {json.loads(manifest.read_text())["data_sha256"]}
 
@@ -177,26 +192,34 @@ def test_data_is_known_by_a_published_record_by_what_is_prepared_or_by_the_task_
 
 
 def test_what_is_there_already_may_not_enter_again(published):
-    first, second = judged(published, fair("transformer", (0, 1, 2)), fair("transformer", (2, 3)))
+    first, second = reviewed(published, fair("transformer", (0, 1, 2)), fair("transformer", (2, 3)))
     assert "the same run is there already" in first.reasons[0]
     assert "seed 2 of the same configuration is there already" in second.reasons[0]
-    fresh = judged(published, fair("transformer", (3, 4)), fair("transformer", (0,), ("encoder.dim = 32",)))
+    fresh = reviewed(published, fair("transformer", (3, 4)), fair("transformer", (0,), ("encoder.dim = 32",)))
     assert fresh[0].reasons == ()
     assert not any("there already" in reason for reason in fresh[1].reasons)  # another configuration
 
 
+def test_an_old_and_a_new_record_of_one_seed_are_doubles(published):
+    """Under different names of the run: since schema 3 the optimiser is in the configuration."""
+    new = fair("local", (4, 5), config="train.optimizer = @adamw()\n" + planned("local")[0])
+    first, second = reviewed(published, old(fair("local", (5, 6)), 2), new)
+    assert first.reasons == ()
+    assert any("seed 5 of the same configuration is there already" in reason for reason in second.reasons)
+
+
 def test_of_two_files_with_one_run_the_first_may_enter(published):
-    first, second = judged(published, fair(), fair())
+    first, second = reviewed(published, fair(), fair())
     assert first.reasons == ()
     assert str(first.file) in second.reasons[0]
-    refused, third = judged(published, fair(parameters=1), fair())
+    refused, third = reviewed(published, fair(parameters=1), fair())
     assert refused.reasons
     assert third.reasons == ()
 
 
 def test_a_published_record_is_no_double_of_itself(published):
     write(fair(), published)
-    assert [verdict.reasons for verdict in verdicts(sorted(published.glob("*.json")), published)] == [(), ()]
+    assert [review.reasons for review in reviews(sorted(published.glob("*.json")), published)] == [(), ()]
 
 
 # --- A record is data ------------------------------------------------------------------------------------------
@@ -222,8 +245,9 @@ def test_nothing_in_a_file_is_executed(published, tmp_path):
         records.append(fair(protocol__overrides=[trick if own else f"local.radius = {trick}"]))
     files = [tmp_path / f"{place}.json" for place in range(len(records))]
     for file, record in zip(files, records):
-        file.write_text(json.dumps(record))
-    here = dict(cwd=tmp_path, PYTHONPATH=str(tmp_path), LRA_HOME=str(tmp_path / "home"))
+        file.write_text(json.dumps(raw(record)))
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    here = dict(cwd=tmp_path, PYTHONPATH=path, LRA_HOME=str(tmp_path / "home"))
     done = lra("leaderboard", "validate", "--json", *files, **here)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -272,12 +296,13 @@ def configured_in_a_test(first: Any, second: Any) -> None:
 @given(values, values)
 @example("x" * 300, tuple(range(100)))
 def test_what_gin_writes_of_plain_values_is_read_back(first, second):
-    """Also where gin breaks it into lines."""
+    """As in records of before schema 3, also where gin breaks it into lines."""
     gin.clear_config()
     gin.bind_parameter("configured_in_a_test.first", first)
     gin.bind_parameter("configured_in_a_test.second", second)
     configured_in_a_test()
     text = "\n".join(line for line in gin.operative_config_str().splitlines() if line and line[0] != "#")
+    gin.clear_config()
     found = bindings_of(text)
     assert {name.rpartition(".")[2]: ast.literal_eval(value) for name, value in found.items()} == {
         "first": first, "second": second,
@@ -309,7 +334,7 @@ def test_submit_writes_the_record_as_it_is(published, tmp_path, capsys):
     record = fair()
     write(record, tmp_path / "results" / "records")
     words = ["--results", str(tmp_path / "results"), "--to", str(tmp_path / "out")]
-    assert main(["leaderboard", "submit", record["run"][:7], *words]) == 0
+    assert main(["leaderboard", "submit", record.run[:7], *words]) == 0
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == file_name(record)
     assert read(path) == record
@@ -322,7 +347,7 @@ def test_submit_refuses_what_may_not_enter(published, tmp_path, capsys):
     write(fair(parameters=1), tmp_path / "results" / "records")
     bad, good = fair(parameters=1), fair(seeds=(3,))
     words = ["--results", str(tmp_path / "results"), "--to", str(tmp_path / "out")]
-    assert main(["leaderboard", "submit", bad["run"], *words]) == 1
+    assert main(["leaderboard", "submit", bad.run, *words]) == 1
     assert "the record says 1" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     path = write(good, tmp_path)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from made_records import Json, make
+from made_records import TRACKS, Json, make
 
 from lra.leaderboard import literature, site
 from lra.leaderboard.board import make_board
@@ -24,8 +24,8 @@ SCALING = Scaling(
 
 
 def view(records: Iterable[Json], left_out: Sequence[str] = (), scalings: Sequence[Scaling] = ()) -> View:
-    records = sorted(records, key=lambda record: record["run"])
-    board = make_board(records)
+    records = sorted(records, key=lambda record: record.run)
+    board = make_board(records, TRACKS)
     return View(
         board, tuple(sheets(board)), literature.sheets(), (*scalings, *literature.scalings()), tuple(records),
         tuple(left_out),

@@ -218,7 +218,7 @@ def test_of_many_rows_the_first_are_laid_out_before_a_click_is_answered(tmp_path
     )
     assert 20 < drawn <= 150
     page.wait_for_selector(f"{TABLE} .later", state="detached")
-    assert shown(page) == sorted(record["variant"]["name"] for record in many)
+    assert shown(page) == sorted(record.variant.name for record in many)
     assert page.evaluate(COVERED) == []  # in a picture with 400 circles
     middle = made.sheets[0].entries[300].runs[0]
     page.click("nav >> text=Later systems")
@@ -248,8 +248,8 @@ def test_the_theme_follows_the_system_until_it_is_chosen(built, visit, browser):
 
 
 def test_the_command_is_copied_as_it_is(built, visit, context):
-    record = next(r for r in records() if r["protocol"]["overrides"])
-    page = visit(built.parent / "runs" / f"{record['run']}.html")
+    record = next(r for r in records() if r.protocol.overrides)
+    page = visit(built.parent / "runs" / f"{record.run}.html")
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.click("text=Copy")
     page.wait_for_selector("text=Copied")
@@ -275,7 +275,7 @@ def test_only_frames_scroll_sideways(built, visit, browser, width):
         page.evaluate("(name) => { location.hash = name; }", name)
         page.wait_for_selector(f"#{name}")
         assert fits(page), name
-    assert fits(visit(built.parent / "runs" / f"{records()[7]['run']}.html", context))
+    assert fits(visit(built.parent / "runs" / f"{records()[7].run}.html", context))
     page.evaluate("() => { location.hash = 'demo-listops'; }")
     page.wait_for_selector(TABLE)
     before = page.locator(f"{TABLE} tbody th").first.bounding_box()
@@ -288,7 +288,7 @@ def test_only_frames_scroll_sideways(built, visit, browser, width):
 def test_labels_of_pictures_cover_each_other_nowhere(built, visit):
     page = visit(built)
     pages = [(page, name) for name in ("demo-overview", "demo-listops", "published-lra-speed", "bench-variants")]
-    pages.append((visit(built.parent / "runs" / f"{records()[0]['run']}.html"), None))
+    pages.append((visit(built.parent / "runs" / f"{records()[0].run}.html"), None))
     for page, name in pages:
         if name:
             page.evaluate("(name) => { location.hash = name; }", name)
@@ -355,7 +355,7 @@ def test_texts_of_records_are_never_executed_and_break_no_page(tmp_path, visit):
         assert page.evaluate(tallest) < 600  # a text of 10,000 letters is cut
     assert page.locator("footer").count() == 1
     for record, text in zip(evil, EVIL):
-        page = visit(tmp_path / "runs" / f"{record['run']}.html")
+        page = visit(tmp_path / "runs" / f"{record.run}.html")
         assert page.locator("main h2").all_inner_texts()[-2:] == ["Configuration", "Source of the variant"]
         said = "".join("\ufffd" if c in "\x00\x07\x1b\u202e" else c for c in text)
         assert page.locator("pre").last.inner_text() == said

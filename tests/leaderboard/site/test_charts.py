@@ -71,8 +71,8 @@ def test_a_variant_has_one_colour_everywhere(pages):
         for kind, title in re.findall(r'<g class="(hue\d)[^"]*"[^>]*><title>([a-z0-9_]+):', text):
             found.setdefault(title, set()).add(kind)
     for record in records():
-        page = pages[f"runs/{record['run']}.html"]
-        found.setdefault(record["variant"]["name"], set()).update(re.findall(r'class="(hue\d)', page))
+        page = pages[f"runs/{record.run}.html"]
+        found.setdefault(record.variant.name, set()).update(re.findall(r'class="(hue\d)', page))
     assert found["local"]
     assert {len(kinds) for name, kinds in found.items() if name != "synthesizer"} == {1}
 

@@ -66,7 +66,7 @@ def parsed(pages) -> dict[str, Page]:
 
 
 def test_one_page_a_run_and_every_reference_leads_somewhere(pages, parsed):
-    assert {name for name in pages if name.startswith("runs/")} == {f"runs/{r['run']}.html" for r in records()}
+    assert {name for name in pages if name.startswith("runs/")} == {f"runs/{r.run}.html" for r in records()}
     for name, page in parsed.items():
         ids = page.values("id")
         assert len(set(ids)) == len(ids)
@@ -90,10 +90,10 @@ def test_one_page_a_run_and_every_reference_leads_somewhere(pages, parsed):
 
 def test_the_row_of_a_run_links_to_it_and_its_page_back(parsed):
     for record in records():
-        (back,) = [a for a in parsed[f"runs/{record['run']}.html"].all("a") if a["href"].startswith("../index.html#")]
+        (back,) = [a for a in parsed[f"runs/{record.run}.html"].all("a") if a["href"].startswith("../index.html#")]
         anchor = back["href"].partition("#")[2]
         assert [a["href"] for a in parsed["index.html"].all("a") if a.get("id") == anchor] == [
-            f"runs/{record['run']}.html"
+            f"runs/{record.run}.html"
         ]
 
 
@@ -201,9 +201,9 @@ def test_the_shell_reads_bindings_as_they_are(binding):
 
 
 def test_a_variant_from_outside_is_reproduced_from_its_record_and_shows_its_source(pages):
-    (record,) = [record for record in records() if record["variant"]["name"] == "own"]
-    assert shlex.split(command(record)) == ["lra", "reproduce", f"listops.demo.own.{record['run']}.json", "--trust"]
-    page = Page(pages[f"runs/{record['run']}.html"])
+    (record,) = [record for record in records() if record.variant.name == "own"]
+    assert shlex.split(command(record)) == ["lra", "reproduce", f"listops.demo.own.{record.run}.json", "--trust"]
+    page = Page(pages[f"runs/{record.run}.html"])
     assert SOURCE in page.text
 
 
@@ -247,7 +247,7 @@ def test_no_text_of_a_record_changes_a_page(texts):
             assert len(page.all("script")) == 1
             assert not CONTROLS.search(pages[name])
             assert skeleton(page) == skeleton(Page(plain[other]))
-    shown = Page(pages[f"runs/{odd['run']}.html"]).text
+    shown = Page(pages[f"runs/{odd.run}.html"]).text
     assert CONTROLS.sub("\ufffd", d) in shown
 
 

@@ -21,8 +21,8 @@ import numpy as np
 from flax import nnx
 
 from lra.ci import speed
-from lra.ci.baseline import BUDGET
-from lra.ci.compare import slower
+from lra.ci.baseline import WORKLOAD
+from lra.ci.changes import slower
 from lra.models.attention import VARIANTS, register_attention
 
 
@@ -58,8 +58,8 @@ plant()  # in each process: this file is run by all of them
 
 def processes(name: str, rounds: int) -> Iterator[dict[str, float]]:
     if not rounds:
-        return speed.in_fresh_processes([name], BUDGET, [], [])
-    return speed.in_fresh_processes([name, f"slow_{name}"], BUDGET, [f"slow_{name}.rounds = {rounds}"], [])
+        return speed.in_fresh_processes([name], WORKLOAD, [], [])
+    return speed.in_fresh_processes([name, f"slow_{name}"], WORKLOAD, [f"slow_{name}.rounds = {rounds}"], [])
 
 
 def rounds_for(name: str, share: float) -> int:
@@ -75,7 +75,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--slower", type=float, default=0.1, metavar="SHARE")
     options = parser.parse_args(words)
-    name, count = options.variant, BUDGET["processes"]
+    name, count = options.variant, WORKLOAD.processes
     rounds = rounds_for(name, options.slower) if options.slower else 0
     samples = processes(name, rounds)
     old = [sample[name] for sample in itertools.islice(samples, 2 * count)]

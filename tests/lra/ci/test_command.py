@@ -5,6 +5,7 @@ import os
 import xml.etree.ElementTree as ET
 
 import pytest
+from msgspec.structs import replace
 
 from lra import extension
 from lra.ci import baseline, measure
@@ -16,17 +17,17 @@ from .test_regressions import SMALL
 
 @pytest.fixture
 def made(tmp_path, monkeypatch, registered):
-    """A folder with a baseline of the planted variants, made by the command with a small budget."""
+    """A folder with a baseline of the planted variants, made by the command with a small workload."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
-    bindings, kept = SMALL["bindings"], {**SMALL, "bindings": []}
-    monkeypatch.setattr(baseline, "BUDGET", kept)
+    bindings, kept = SMALL.bindings, replace(SMALL, bindings=())
+    monkeypatch.setattr(baseline, "WORKLOAD", kept)
     # what takes long has its own tests
     monkeypatch.setattr(measure, "time", lambda work, names, advance: {name: [0.5, 0.6] for name in names})
     monkeypatch.setitem(
         QUANTITIES, "checks", lambda *_: {"shape": ("holds", ""), "reach": ("fails", "a token too far")}
     )
-    scores = [{"seed": seed, "accuracy": 0.4, "loss": 1.5} for seed in SMALL["seeds"]]
+    scores = tuple(baseline.Trained(seed=seed, accuracy=0.4, loss=1.5) for seed in SMALL.seeds)
     monkeypatch.setitem(QUANTITIES, "training", lambda *_: scores)
     monkeypatch.setattr(extension, "load_all", lambda paths: None)  # they are there
     words = [word for binding in bindings for word in ("--gin", binding)]
@@ -36,12 +37,12 @@ def made(tmp_path, monkeypatch, registered):
 
 def test_a_baseline_and_runs_against_it(made, capsys):
     found = baseline.read(made)
-    assert list(found["variants"]) == ["gated"]
-    assert found["budget"]["bindings"] == SMALL["bindings"]
-    assert len(found["variants"]["gated"]["step_time"]) == 2
+    assert list(found.variants) == ["gated"]
+    assert found.workload.bindings == SMALL.bindings
+    assert len(found.variants["gated"].step_time) == 2
 
     # elsewhere: time is left out, all else holds
-    made.write_text(json.dumps(found | {"hardware": {"cpu": "abacus"}}))
+    baseline.write(replace(found, hardware={"cpu": "abacus"}), made)
     capsys.readouterr()
     assert main(["ci", "run", "--workers", "1", "--junit", "out/junit.xml", "--markdown", "out/summary.md"]) == 0
     printed = capsys.readouterr().out
@@ -55,8 +56,8 @@ def test_a_baseline_and_runs_against_it(made, capsys):
     words = ["--workers", "1", "--gin", "encoder.layers = 1", "--json", "--junit", "out/junit.xml"]
     assert main(["ci", "run", "gated", *words]) == 1
     done = capsys.readouterr()
-    rows = {row["quantity"]: row for row in json.loads(done.out)["rows"]}
-    assert rows["parameters: listops, demo"]["verdict"] == "worse"
+    changes = {change["quantity"]: change for change in json.loads(done.out)["changes"]}
+    assert changes["parameters: listops, demo"]["outcome"] == "worse"
     error = done.err.splitlines()[-1]  # those before it, on a slow machine, are of the progress
     assert error.startswith("lra: gated parameters")
     assert "gated parameters" in done.err
@@ -82,11 +83,11 @@ def test_a_baseline_and_runs_against_it(made, capsys):
     ],
 )
 def test_a_wrong_call_is_one_line(words, code, says, tmp_path, monkeypatch, capsys):
-    from .test_compare import OLD, THEN
+    from .test_changes import OLD, THEN
 
     monkeypatch.chdir(tmp_path)
-    baseline.write(THEN | {"variants": {"mine": OLD}}, tmp_path / "good.json")
-    (tmp_path / "half.json").write_text('{"schema": 1, ')
+    baseline.write(replace(THEN, variants={"mine": OLD}), tmp_path / "good.json")
+    (tmp_path / "half.json").write_text('{"schema": 2, ')
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
     assert main(words) == code
     done = capsys.readouterr()

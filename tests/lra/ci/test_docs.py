@@ -32,4 +32,4 @@ def test_the_commands_of_the_page_exist():
 def test_the_projects_own_gate_has_its_baseline():
     (call,) = re.findall(r"lra (ci run .*)", (ROOT / ".ci" / "run").read_text())
     options = cli.parse(shlex.split(call))
-    assert baseline.read(ROOT / options.file)["variants"]
+    assert baseline.read(ROOT / options.file).variants

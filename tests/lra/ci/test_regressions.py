@@ -4,32 +4,33 @@ import contextlib
 import itertools
 
 import pytest
+from msgspec.structs import replace
 
 from lra import environment
 from lra.ci import measure, speed
-from lra.ci.baseline import BUDGET
-from lra.ci.compare import Now, compare
+from lra.ci.baseline import WORKLOAD, Baseline, VariantBaseline
+from lra.ci.changes import Now, changes
 from lra.ci.measure import Work
 from lra.ci.quantities import QUANTITIES, compilers
 
 from .conftest import PLANTED
 
-SMALL = {
-    **BUDGET,
-    "bindings": [
+SMALL = replace(
+    WORKLOAD,
+    bindings=(
         "listops.min_length = 4", "listops.max_length = 20", "listops.max_depth = 2", "listops.max_args = 3",
         "listops.train = 1000", "listops.validation = 20", "listops.test = 300", "encoder.layers = 2",
         "encoder.dim = 16", "encoder.qkv_dim = 16", "encoder.heads = 2", "encoder.mlp_dim = 16",
-    ],
-    "training": [
+    ),
+    training=(
         "train.steps = 60", "train.batch_size = 16", "train.log_every = 20", "train.eval_every = 60",
         "train.eval_batch_size = 100", "train.select = 'last'", "cosine.base = 1e-2", "cosine.cycle = 60",
-    ],
-    "seeds": list(range(6)),
-    "step": ["listops.max_length = 64", "train.batch_size = 2"],
-    "pairs": 1,
-    "processes": 1,
-}  # fmt: skip
+    ),
+    seeds=tuple(range(6)),
+    step=("listops.max_length = 64", "train.batch_size = 2"),
+    pairs=1,
+    processes=1,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,51 +48,52 @@ def failing(planted, name="gated", overrides=(), parts=tuple(QUANTITIES)):
     """Measures some parts of a variant, takes the others from the sound one, and compares with that.
 
     Returns:
-      the quantities that fail, and all rows by their quantities.
+      the quantities that fail, and all changes by their quantities.
     """
     data, sound = planted
-    old = sound | {"checks": {check: status for check, (status, _) in sound["checks"].items()}}
+    statuses = {check: status for check, (status, _) in sound["checks"].items()}
+    old = VariantBaseline(**sound | {"checks": statuses, "step_time": ((1.0,),)})
     around = dict(hardware={}, versions=environment.versions(), compilers=compilers(), data_sha256=data)
-    then = around | {"hardware": {"cpu": "another"}, "budget": SMALL, "variants": {name: old | {"step_time": [[1.0]]}}}
+    then = Baseline(schema=2, workload=SMALL, variants={name: old}, **around | {"hardware": {"cpu": "another"}})
     new = sound | {part: QUANTITIES[part](name, SMALL, overrides) for part in parts}
-    rows = {row.quantity: row for row in compare(then, Now(**around, variants={name: new}))}
-    return {quantity for quantity, row in rows.items() if row.fails}, rows
+    found = {change.quantity: change for change in changes(then, Now(**around, variants={name: new}))}
+    return {quantity for quantity, change in found.items() if change.fails}, found
 
 
 def test_the_same_again_is_the_same_to_the_bit(planted):
-    found, rows = failing(planted, parts=("training", "programs"))
-    assert found == set()
-    assert rows["accuracy"].why.startswith("the same bits")
-    assert {row.verdict for row in rows.values()} == {"same", "left out"}
+    failed, found = failing(planted, parts=("training", "programs"))
+    assert failed == set()
+    assert found["accuracy"].why.startswith("the same bits")
+    assert {change.outcome for change in found.values()} == {"same", "left out"}
 
 
 def test_a_leak_through_padding(planted):
-    found, rows = failing(planted, "gated_leaking", parts=("checks",))
-    assert {"check: padding content", "check: padding amount"} <= found
-    assert all(quantity.startswith("check: ") for quantity in found)
-    assert "padding" in rows["check: padding content"].why
+    failed, found = failing(planted, "gated_leaking", parts=("checks",))
+    assert {"check: padding content", "check: padding amount"} <= failed
+    assert all(quantity.startswith("check: ") for quantity in failed)
+    assert "padding" in found["check: padding content"].why
 
 
 def test_a_fifth_more_memory(planted):
-    found, rows = failing(planted, "gated_hoarding", parts=("programs",))
-    assert "memory: cpu" in found
-    assert 15 < float(rows["memory: cpu"].change.strip("+%")) < 30
-    assert all(quantity.startswith(("memory: ", "operations: ")) for quantity in found)
+    failed, found = failing(planted, "gated_hoarding", parts=("programs",))
+    assert "memory: cpu" in failed
+    assert 15 < float(found["memory: cpu"].difference.strip("+%")) < 30
+    assert all(quantity.startswith(("memory: ", "operations: ")) for quantity in failed)
 
 
 def test_a_learning_rate_too_high(planted):
-    found, rows = failing(planted, overrides=("cosine.base = 3.0",), parts=("training", "programs"))
-    assert found == {"accuracy"}, rows["accuracy"]
+    failed, found = failing(planted, overrides=("cosine.base = 3.0",), parts=("training", "programs"))
+    assert failed == {"accuracy"}, found["accuracy"]
 
 
 def test_one_layer_less(planted):
-    found, rows = failing(planted, overrides=("encoder.layers = 1",), parts=("parameters", "programs"))
-    assert found == {quantity for quantity in rows if quantity.startswith("parameters: ")}
-    assert rows["operations: cpu"].verdict == rows["memory: cpu"].verdict == "better"
+    failed, found = failing(planted, overrides=("encoder.layers = 1",), parts=("parameters", "programs"))
+    assert failed == {quantity for quantity in found if quantity.startswith("parameters: ")}
+    assert found["operations: cpu"].outcome == found["memory: cpu"].outcome == "better"
 
 
 def test_ten_per_cent_slower():
-    """By the fake clock of runs that take known times and disturb each other; test_compare.py has the decision."""
+    """By the fake clock of runs that take known times and disturb each other; test_changes.py has the decision."""
     now, calls = [0.0], [0]
 
     def run(seconds):

@@ -2,17 +2,21 @@
 
 import xml.etree.ElementTree as ET
 
+from msgspec.structs import replace
+
 from lra.ci import report
-from lra.ci.compare import Now, Row
+from lra.ci.changes import Change, Now
+
+from .test_changes import THEN
 
 EVIL = "a | b <script>&\"'\x1b[31m\x00\n# c `d` ]]>\ud800"
-ROWS = [
-    Row("local", "parameters: listops, demo", "same", "1,000", "1,000"),
-    Row("local", "memory: cpu", "worse", "1,000", "1,200", "+20.00%"),
-    Row("local", "check: shape", "worse", "holds", "fails", why=EVIL),
-    Row("local", "step time", "left out", why="the baseline is of another machine: cpu a, here b"),
-    Row("linear", "operations: cpu", "better", "10", "9", "-10.00%"),
-    Row("linear", "accuracy", "same", "37.00 %", "37.00 %", "+0.00 points", "the same bits, 8 seeds"),
+CHANGES = [
+    Change("local", "parameters: listops, demo", "same", "1,000", "1,000"),
+    Change("local", "memory: cpu", "worse", "1,000", "1,200", "+20.00%"),
+    Change("local", "check: shape", "worse", "holds", "fails", why=EVIL),
+    Change("local", "step time", "left out", why="the baseline is of other hardware: cpu a, here b"),
+    Change("linear", "operations: cpu", "better", "10", "9", "-10.00%"),
+    Change("linear", "accuracy", "same", "37.00 %", "37.00 %", "+0.00 points", "the same bits, 8 seeds"),
 ]
 # https://github.com/windyroad/JUnit-Schema: what an element must have, in this order of its children
 SUITE = {"name", "package", "id", "timestamp", "hostname", "tests", "failures", "errors", "time"}
@@ -20,7 +24,7 @@ CASE = {"name", "classname", "time"}
 
 
 def test_junit_has_a_case_for_each_quantity_and_is_valid():
-    suites = ET.fromstring(report.junit(ROWS, [EVIL]).encode())
+    suites = ET.fromstring(report.junit(CHANGES, [EVIL]).encode())
     assert suites.tag == "testsuites"
     assert [suite.get("name") for suite in suites] == ["lra.ci.local", "lra.ci.linear"]
     for suite in suites:
@@ -40,7 +44,7 @@ def test_junit_has_a_case_for_each_quantity_and_is_valid():
 
 
 def test_markdown_shows_what_moved_and_by_how_much():
-    text = report.markdown(ROWS, ["a note"])
+    text = report.markdown(CHANGES, ["a note"])
     assert text.startswith("## lra ci: 2 of 6 quantities fail\n")
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert table[2] == "| local | memory: cpu | 1,000 | 1,200 | +20.00% | **worse** |  |"
@@ -52,12 +56,12 @@ def test_markdown_shows_what_moved_and_by_how_much():
 
 
 def test_markdown_of_nothing_says_so():
-    assert "nothing got worse" in report.markdown(ROWS[:1], [])
+    assert "nothing got worse" in report.markdown(CHANGES[:1], [])
 
 
 def test_notes_name_what_else_changed_and_the_way_to_keep_what_is_better():
     now = Now({}, {"jax": "1", "flax": "3"}, {}, "", {})
-    said = report.notes({"versions": {"jax": "1", "flax": "2"}}, now, ROWS)
+    said = report.notes(replace(THEN, versions={"jax": "1", "flax": "2"}), now, CHANGES)
     assert "flax 2, here 3" in said[0]
     assert "'lra ci baseline'" in said[1]
-    assert report.notes({"versions": {"jax": "1"}}, now, ROWS[:2]) == []
+    assert report.notes(replace(THEN, versions={"jax": "1"}), now, CHANGES[:2]) == []

@@ -1,4 +1,4 @@
-"""What a measurement says against a baseline: one row for each variant and quantity, with a verdict."""
+"""What a measurement says against a baseline: a change of each variant's quantities, each with an outcome."""
 
 import dataclasses
 import math
@@ -11,32 +11,32 @@ from lra.bench.variants import BASE
 from lra.ci.baseline import ANEW, Baseline, Program, Trained
 
 # worse and missing fail; same, better, known (it failed before, too) and left out do not
-Verdict = Literal["same", "better", "worse", "known", "left out", "missing"]
+Outcome = Literal["same", "better", "worse", "known", "left out", "missing"]
 ALPHA = 0.01  # of the rank tests
 SLOWER = 1.05  # least effect on the ratio of step times
 LESS_ACCURATE = 0.02  # least effect on accuracy
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """A quantity of a variant.
+class Change:
+    """A quantity of a variant, then and now.
 
     Attributes:
-      old, new, change: as they are printed.
-      why: what the verdict rests on; why it could not be compared.
+      old, new, difference: as they are printed.
+      why: what the outcome rests on; why it could not be compared.
     """
 
     variant: str
     quantity: str
-    verdict: Verdict
+    outcome: Outcome
     old: str = ""
     new: str = ""
-    change: str = ""
+    difference: str = ""
     why: str = ""
 
     @property
     def fails(self) -> bool:
-        return self.verdict in ("worse", "missing")
+        return self.outcome in ("worse", "missing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Now:
     """What was measured to be compared.
 
     Attributes:
-      variants: for each the parts of `baseline.Measured`, or a Failure in place of one; no "step_time" where it
+      variants: for each the parts of `baseline.VariantBaseline`, or a Failure in place of one; no "step_time" where it
         was not measured.
     """
 
@@ -68,100 +68,100 @@ PARTS = {
 }  # fmt: skip
 
 
-def compare(then: Baseline, now: Now) -> list[Row]:
-    """All rows, by variant in the order given and by quantity."""
-    rows: list[Row] = []
-    for name, found in now.variants.items():
-        old = then["variants"][name]
+def changes(then: Baseline, now: Now) -> list[Change]:
+    """All changes, by variant in the order given and by quantity."""
+    made: list[Change] = []
+    for name, parts in now.variants.items():
+        old = then.variants[name]
         for part, quantity in PARTS.items():
-            new: Any = found.get(part)
+            new: Any = parts.get(part)
             if isinstance(new, Failure):
-                rows.append(Row(name, quantity, "missing", why=new.reason))
+                made.append(Change(name, quantity, "missing", why=new.reason))
             elif part == "parameters":
-                rows += parameters(name, old["parameters"], new)
+                made += parameters(name, old.parameters, new)
             elif part == "programs":
-                rows += programs(name, then, now)
+                made += programs(name, then, now)
             elif part == "checks":
-                rows += checks(name, old["checks"], new)
+                made += checks(name, old.checks, new)
             elif part == "step_time":
-                rows.append(step_time(name, then, now))
+                made.append(step_time(name, then, now))
             else:
-                rows.append(accuracy(name, then, now))
-    return rows
+                made.append(accuracy(name, then, now))
+    return made
 
 
-def parameters(name: str, old: dict[str, int], new: dict[str, int]) -> Iterator[Row]:
+def parameters(name: str, old: dict[str, int], new: dict[str, int]) -> Iterator[Change]:
     """Another number is another model, so fewer are no improvement."""
     for model in old | new:
         quantity = f"parameters: {model}"
         if model not in old or model not in new:
             side = "now" if model in new else "in the baseline"
-            yield Row(name, quantity, "missing", why=f"counted only {side}; {ANEW}")
+            yield Change(name, quantity, "missing", why=f"counted only {side}; {ANEW}")
         else:
-            verdict: Verdict = "same" if old[model] == new[model] else "worse"
-            why = "" if verdict == "same" else "another number of parameters is another model"
-            yield Row(name, quantity, verdict, *moved(old[model], new[model]), why)
+            outcome: Outcome = "same" if old[model] == new[model] else "worse"
+            why = "" if outcome == "same" else "another number of parameters is another model"
+            yield Change(name, quantity, outcome, *moved(old[model], new[model]), why)
 
 
-def programs(name: str, then: Baseline, now: Now) -> Iterator[Row]:
+def programs(name: str, then: Baseline, now: Now) -> Iterator[Change]:
     """Operations and memory on each target, exactly, if the same compiler says both."""
-    old, new = then["variants"][name]["programs"], now.variants[name]["programs"]
+    old, new = then.variants[name].programs, now.variants[name]["programs"]
     for target in old | new:
         quantity = f"operations and memory: {target}"
         if target not in old:
-            yield Row(name, quantity, "left out", why=f"the baseline was made without this compiler; {ANEW}")
+            yield Change(name, quantity, "left out", why=f"the baseline was made without this compiler; {ANEW}")
         elif target not in new:
-            yield Row(
+            yield Change(
                 name, quantity, "missing", why=f"no compiler for {target} is installed here; install it, or {ANEW}"
             )
-        elif other := differing(then["compilers"].get(target, {}), now.compilers[target]):
-            yield Row(name, quantity, "missing", why=f"not comparable, the baseline has {other}; {ANEW}")
+        elif other := differing(then.compilers.get(target, {}), now.compilers[target]):
+            yield Change(name, quantity, "missing", why=f"not comparable, the baseline has {other}; {ANEW}")
         else:
             yield from program(name, target, old[target], new[target])
 
 
-def program(name: str, target: str, old: Program, new: Program) -> Iterator[Row]:
+def program(name: str, target: str, old: Program, new: Program) -> Iterator[Change]:
     for quantity, before, after in (
-        ("operations", old["operations"], new["operations"]), ("memory", old["bytes"], new["bytes"]),
+        ("operations", old.operations, new.operations), ("memory", old.bytes, new.bytes),
     ):  # fmt: skip
         if before is None and after is None:
             continue
         if before is None or after is None:
-            yield Row(name, f"{quantity}: {target}", "missing", why=f"the compiler says it on one side only; {ANEW}")
+            yield Change(name, f"{quantity}: {target}", "missing", why=f"the compiler says it on one side only; {ANEW}")
             continue
-        verdict: Verdict = "same" if after == before else "worse" if after > before else "better"
-        yield Row(name, f"{quantity}: {target}", verdict, *moved(before, after))
+        outcome: Outcome = "same" if after == before else "worse" if after > before else "better"
+        yield Change(name, f"{quantity}: {target}", outcome, *moved(before, after))
 
 
-def checks(name: str, old: dict[str, str], new: dict[str, tuple[str, str]]) -> Iterator[Row]:
+def checks(name: str, old: dict[str, str], new: dict[str, tuple[str, str]]) -> Iterator[Change]:
     """A check that failed before may fail; a new one must not fail."""
     for check in old | new:
         if check not in new:
-            yield Row(name, f"check: {check}", "missing", old[check], why=f"there is no such check any more; {ANEW}")
+            yield Change(name, f"check: {check}", "missing", old[check], why=f"there is no such check any more; {ANEW}")
             continue
         before, (after, details) = old.get(check, "new"), new[check]
         failed, fails = (status in ("fails", "not run") for status in (before, after))
-        verdict: Verdict = "known" if failed and fails else "worse" if fails else "better" if failed else "same"
-        yield Row(name, f"check: {check}", verdict, before, after, why=details if fails else "")
+        outcome: Outcome = "known" if failed and fails else "worse" if fails else "better" if failed else "same"
+        yield Change(name, f"check: {check}", outcome, before, after, why=details if fails else "")
 
 
-def step_time(name: str, then: Baseline, now: Now) -> Row:
+def step_time(name: str, then: Baseline, now: Now) -> Change:
     if name == BASE:
-        return Row(name, "step time", "left out", why=f"the {BASE}'s is what the others' are compared with")
-    if other := differing(then["hardware"], now.hardware):
-        return Row(name, "step time", "left out", why=f"the baseline is of another machine: {other}")
-    changed = differing({"jax": then["versions"]["jax"], "jaxlib": then["versions"]["jaxlib"]}, now.versions)
+        return Change(name, "step time", "left out", why=f"the {BASE}'s is what the others' are compared with")
+    if other := differing(then.hardware, now.hardware):
+        return Change(name, "step time", "left out", why=f"the baseline is of other hardware: {other}")
+    changed = differing({package: then.versions.get(package) for package in ("jax", "jaxlib")}, now.versions)
     if changed:
-        return Row(name, "step time", "missing", why=f"not comparable, the baseline has {changed}; {ANEW}")
-    old, rounds = flat(then["variants"][name]["step_time"]), now.variants[name]["step_time"]
+        return Change(name, "step time", "missing", why=f"not comparable, the baseline has {changed}; {ANEW}")
+    old, rounds = flat(then.variants[name].step_time), now.variants[name]["step_time"]
     before, after = float(np.median(old)), float(np.median(flat(rounds)))
     why = f"p = {max(greater(samples, old) for samples in rounds):.2g}, {len(flat(rounds))} processes"
-    verdict: Verdict = "same"
+    outcome: Outcome = "same"
     if all(slower(old, samples) for samples in rounds):
-        verdict = "worse"
+        outcome = "worse"
     elif all(slower(samples, old) for samples in rounds):
-        verdict, why = "better", f"p = {max(greater(old, samples) for samples in rounds):.2g}"
-    return Row(name, "step time", verdict, f"{before:.3f}", f"{after:.3f}", f"{after / before - 1:+.1%}", why)
+        outcome, why = "better", f"p = {max(greater(old, samples) for samples in rounds):.2g}"
+    return Change(name, "step time", outcome, f"{before:.3f}", f"{after:.3f}", f"{after / before - 1:+.1%}", why)
 
 
 def slower(old: Sequence[float], new: Sequence[float]) -> bool:
@@ -176,30 +176,30 @@ def greater(a: Sequence[float], b: Sequence[float]) -> float:
     return float(mannwhitneyu(a, b, alternative="greater").pvalue)
 
 
-def accuracy(name: str, then: Baseline, now: Now) -> Row:
+def accuracy(name: str, then: Baseline, now: Now) -> Change:
     """The same bits pass. Else the seeds are two samples: elsewhere a sum may be rounded otherwise, and after
     some hundred steps that is another draw."""
-    if then["data_sha256"] != now.data_sha256:
-        return Row(name, "accuracy", "missing", why=f"the prepared data are not the baseline's; {ANEW}")
-    old, new = then["variants"][name]["training"], now.variants[name]["training"]
+    if then.data_sha256 != now.data_sha256:
+        return Change(name, "accuracy", "missing", why=f"the prepared data are not the baseline's; {ANEW}")
+    old, new = then.variants[name].training, now.variants[name]["training"]
     before, after = scores(old), scores(new)
     middle = float(np.median(before)), float(np.median(after))
     points = "" if -math.inf in middle else f"{100 * (middle[1] - middle[0]):+.2f} points"
     numbers = percent(middle[0]), percent(middle[1]), points
-    if old == new:
-        return Row(name, "accuracy", "same", *numbers, f"the same bits, {len(new)} seeds")
+    if tuple(old) == tuple(new):
+        return Change(name, "accuracy", "same", *numbers, f"the same bits, {len(new)} seeds")
     chance = greater(before, after)
     lost = sum(score == -math.inf for score in after)
     why = f"p = {chance:.2g}, {len(after)} seeds" + (f", {lost} diverged" if lost else "")
     if middle[0] > middle[1] + LESS_ACCURATE and (chance < ALPHA or middle[1] == -math.inf):
-        return Row(name, "accuracy", "worse", *numbers, why)
+        return Change(name, "accuracy", "worse", *numbers, why)
     better = middle[1] > middle[0] + LESS_ACCURATE and greater(after, before) < ALPHA
-    return Row(name, "accuracy", "better" if better else "same", *numbers, why)
+    return Change(name, "accuracy", "better" if better else "same", *numbers, why)
 
 
 def scores(training: Sequence[Trained]) -> list[float]:
     """Accuracies; a seed that diverged is worse than any that did not."""
-    return [-math.inf if seed["accuracy"] is None else seed["accuracy"] for seed in training]
+    return [-math.inf if seed.accuracy is None else seed.accuracy for seed in training]
 
 
 def percent(score: float) -> str:

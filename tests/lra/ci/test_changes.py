@@ -1,22 +1,21 @@
 """The decisions: exact numbers, ranks with a least effect, and what cannot be compared. No clock is read."""
 
-import copy
 import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 
-from lra.ci import compare as comparing
-from lra.ci.baseline import BUDGET
-from lra.ci.compare import Failure, Now, compare, greater, slower
+from lra.ci.baseline import WORKLOAD, Baseline, Program, Trained, VariantBaseline
+from lra.ci.changes import Failure, Now, changes, greater, percent, slower
 
-SEEDS = BUDGET["seeds"]
+SEEDS = WORKLOAD.seeds
 
 
 def cpu(operations, size):
-    return {"traced": {"operations": 100.0, "bytes": None}, "cpu": {"operations": operations, "bytes": size}}
+    return {"traced": Program(operations=100.0, bytes=None), "cpu": Program(operations=operations, bytes=size)}
 
 
 # ratios of 12 fresh processes on two cores that eight other processes wanted too
@@ -24,51 +23,57 @@ RATIOS = [0.515, 0.527, 0.507, 0.516, 0.522, 0.511, 0.519, 0.509, 0.514, 0.524, 
 
 
 def trained(accuracies, loss=1.5):
-    return [{"seed": seed, "accuracy": x, "loss": None if x is None else loss} for seed, x in zip(SEEDS, accuracies)]
+    scores = zip(SEEDS, accuracies)
+    return tuple(Trained(seed=seed, accuracy=x, loss=None if x is None else loss) for seed, x in scores)
 
 
 ACCURACIES = [0.354, 0.371, 0.376, 0.3475, 0.3665, 0.377, 0.3805, 0.362]  # of eight seeds of local
-OLD = {
-    "parameters": {"listops, demo": 1000},
-    "programs": cpu(90.0, 50),
-    "checks": {"shape": "holds", "reach": "fails"},
-    "step_time": [RATIOS[:4], RATIOS[4:8]],
-    "training": trained(ACCURACIES),
-}
-THEN = {
-    "schema": 1,
-    "hardware": {"cpu": "abacus", "cores": 2},
-    "versions": {"jax": "0.10.2", "jaxlib": "0.10.2", "flax": "0.12.8"},
-    "compilers": {"traced": {"jax": "0.10.2"}, "cpu": {"jax": "0.10.2", "jaxlib": "0.10.2"}},
-    "budget": BUDGET,
-    "data_sha256": "data",
-    "variants": {"local": OLD},
-}
+OLD = VariantBaseline(
+    parameters={"listops, demo": 1000},
+    programs=cpu(90.0, 50),
+    checks={"shape": "holds", "reach": "fails"},
+    step_time=(tuple(RATIOS[:4]), tuple(RATIOS[4:8])),
+    training=trained(ACCURACIES),
+)
+THEN = Baseline(
+    schema=2,
+    hardware={"cpu": "abacus", "cores": 2},
+    versions={"jax": "0.10.2", "jaxlib": "0.10.2", "flax": "0.12.8"},
+    compilers={"traced": {"jax": "0.10.2"}, "cpu": {"jax": "0.10.2", "jaxlib": "0.10.2"}},
+    workload=WORKLOAD,
+    data_sha256="data",
+    variants={"local": OLD},
+)
 
 
-def rows(then=THEN, **changes):
-    """The rows by quantity, of a measurement that found the same but for some changes of parts or surroundings."""
-    found = copy.deepcopy(OLD) | {"checks": {"shape": ("holds", ""), "reach": ("fails", "sees itself only")}}
-    found["step_time"] = [RATIOS[8:]]
-    around = {key: THEN[key] for key in ("hardware", "versions", "compilers", "data_sha256")}
-    around |= {key: changes.pop(key) for key in list(changes) if key in around}
-    return {row.quantity: row for row in compare(then, Now(**around, variants={"local": found | changes}))}
+def then_with(**parts):
+    """The baseline with other parts of its variant."""
+    return replace(THEN, variants={"local": replace(OLD, **parts)})
+
+
+def by_quantity(then=THEN, **other):
+    """The changes by quantity, of a measurement that gave the same but for some parts or surroundings."""
+    parts = asdict(OLD) | {"checks": {"shape": ("holds", ""), "reach": ("fails", "sees itself only")}}
+    parts["step_time"] = [RATIOS[8:]]
+    around = {key: getattr(THEN, key) for key in ("hardware", "versions", "compilers", "data_sha256")}
+    around |= {key: other.pop(key) for key in list(other) if key in around}
+    return {change.quantity: change for change in changes(then, Now(**around, variants={"local": parts | other}))}
 
 
 def failing(found):
-    return {quantity for quantity, row in found.items() if row.fails}
+    return {quantity for quantity, change in found.items() if change.fails}
 
 
 def test_nothing_changed_and_nothing_fails():
-    found = rows()
+    found = by_quantity()
     assert failing(found) == set()
     assert found["accuracy"].why.startswith("the same bits")
-    assert found["check: reach"].verdict == "known"
-    assert {row.verdict for row in found.values()} == {"same", "known"}
+    assert found["check: reach"].outcome == "known"
+    assert {change.outcome for change in found.values()} == {"same", "known"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "quantity", "verdict", "change"),
+    ("other", "quantity", "outcome", "difference"),
     [
         ({"parameters": {"listops, demo": 1001}}, "parameters: listops, demo", "worse", "+0.10%"),
         ({"parameters": {"listops, demo": 900}}, "parameters: listops, demo", "worse", "-10.00%"),
@@ -86,49 +91,50 @@ def test_nothing_changed_and_nothing_fails():
         ({"step_time": [[0.9 * x for x in RATIOS[8:]]]}, "step time", "better", "-9.9%"),
     ],
 )  # fmt: skip
-def test_what_moved_has_its_verdict(changes, quantity, verdict, change):
-    found = rows(**changes)
-    assert found[quantity].verdict == verdict
-    assert found[quantity].change == change
-    others = {row.verdict for name, row in found.items() if name != quantity}
+def test_what_moved_has_its_outcome(other, quantity, outcome, difference):
+    found = by_quantity(**other)
+    assert found[quantity].outcome == outcome
+    assert found[quantity].difference == difference
+    others = {change.outcome for name, change in found.items() if name != quantity}
     assert others <= {"same", "known", "better"}, "nothing else may fail"
-    assert failing(found) == ({quantity} if verdict in ("worse", "missing") else set())
+    assert failing(found) == ({quantity} if outcome in ("worse", "missing") else set())
 
 
 @pytest.mark.parametrize(
-    ("changes", "quantities", "verdict", "says"),
+    ("other", "quantities", "outcome", "says"),
     [
         ({"hardware": {"cpu": "slide rule", "cores": 2}}, {"step time"}, "left out", "cpu abacus, here slide rule"),
         ({"compilers": {"traced": {"jax": "0.10.2"}, "cpu": {"jax": "0.10.2", "jaxlib": "0.11"}}},
          {"operations and memory: cpu"}, "missing", "jaxlib 0.10.2, here 0.11; 'lra ci baseline'"),
-        ({"programs": {"traced": OLD["programs"]["traced"]}},
+        ({"programs": {"traced": OLD.programs["traced"]}},
          {"operations and memory: cpu"}, "missing", "no compiler for cpu"),
-        ({"programs": OLD["programs"] | {"v5e": {"operations": 1.0, "bytes": 1}}},
+        ({"programs": OLD.programs | {"v5e": Program(operations=1.0, bytes=1)}},
          {"operations and memory: v5e"}, "left out", "without this compiler"),
         ({"data_sha256": "other"}, {"accuracy"}, "missing", "not the baseline's"),
         ({"versions": {"jax": "0.12.0", "jaxlib": "0.12.0"}}, {"step time"}, "missing", "jax 0.10.2, here 0.12.0"),
         ({"training": Failure("it raised")}, {"accuracy"}, "missing", "it raised"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_compared_says_why(changes, quantities, verdict, says):
-    found = rows(**changes)
-    told = {quantity for quantity, row in found.items() if row.verdict in ("left out", "missing")}
+def test_what_cannot_be_compared_says_why(other, quantities, outcome, says):
+    found = by_quantity(**other)
+    told = {quantity for quantity, change in found.items() if change.outcome in ("left out", "missing")}
     assert told == quantities
     for quantity in quantities:
-        assert found[quantity].verdict == verdict
+        assert found[quantity].outcome == outcome
         assert says in found[quantity].why
 
 
 def test_the_transformer_is_not_compared_with_itself():
-    found = Now(THEN["hardware"], THEN["versions"], THEN["compilers"], "data", {"transformer": dict(OLD, checks={})})
-    row = next(row for row in compare(THEN | {"variants": {"transformer": OLD}}, found) if row.quantity == "step time")
-    assert row.verdict == "left out"
+    now = Now(THEN.hardware, THEN.versions, THEN.compilers, "data", {"transformer": asdict(OLD) | {"checks": {}}})
+    then = replace(THEN, variants={"transformer": OLD})
+    (change,) = (change for change in changes(then, now) if change.quantity == "step time")
+    assert change.outcome == "left out"
 
 
 def test_an_alarm_on_time_needs_two_rounds():
     slow = [1.1 * x for x in RATIOS[8:]]
-    assert rows(step_time=[slow, RATIOS[8:]])["step time"].verdict == "same"
-    assert rows(step_time=[slow, slow])["step time"].verdict == "worse"
+    assert by_quantity(step_time=[slow, RATIOS[8:]])["step time"].outcome == "same"
+    assert by_quantity(step_time=[slow, slow])["step time"].outcome == "worse"
 
 
 def test_the_rank_test_counts_orders():
@@ -160,9 +166,9 @@ def test_samples_that_overlap_raise_no_alarm():
     assert not slower(wide, [1.02, 1.25, 1.35, 1.45])
     assert slower(wide, [1.41, 1.42, 1.43, 1.44])
     spread = [0.30, 0.32, 0.34, 0.36, 0.38, 0.40, 0.42, 0.44]
-    then = THEN | {"variants": {"local": OLD | {"training": trained(spread)}}}
-    assert rows(then, training=trained(x - 0.04 for x in spread))["accuracy"].verdict == "same"
-    assert rows(then, training=trained(x - 0.15 for x in spread))["accuracy"].verdict == "worse"
+    then = then_with(training=trained(spread))
+    assert by_quantity(then, training=trained(x - 0.04 for x in spread))["accuracy"].outcome == "same"
+    assert by_quantity(then, training=trained(x - 0.15 for x in spread))["accuracy"].outcome == "worse"
 
 
 def simulated(rng, slowdown, noise):
@@ -189,12 +195,12 @@ def test_seeds_drawn_again_raise_no_alarm():
     spread, alarms = np.std(ACCURACIES), 0
     for _ in range(300):
         draw = lambda: trained(rng.normal(0.37, spread, 8))
-        then = THEN | {"variants": {"local": OLD | {"training": draw()}}}
-        alarms += failing(rows(then, training=draw())) == {"accuracy"}
+        then = then_with(training=draw())
+        alarms += failing(by_quantity(then, training=draw())) == {"accuracy"}
     assert alarms <= 2
 
 
 def test_one_lost_seed_is_no_alarm_and_half_of_them_are():
-    assert rows(training=trained([None, *ACCURACIES[1:]]))["accuracy"].verdict == "same"
-    assert rows(training=trained([None] * 5 + ACCURACIES[5:]))["accuracy"].verdict == "worse"
-    assert comparing.percent(-np.inf) == "diverged"
+    assert by_quantity(training=trained([None, *ACCURACIES[1:]]))["accuracy"].outcome == "same"
+    assert by_quantity(training=trained([None] * 5 + ACCURACIES[5:]))["accuracy"].outcome == "worse"
+    assert percent(-np.inf) == "diverged"

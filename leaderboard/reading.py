@@ -1,0 +1,73 @@
+"""Records from files that anyone may have written, checked for their shape and for what contradicts itself in them."""
+
+from pathlib import Path
+from typing import Any
+
+from lra.errors import UserError
+from lra.leaderboard.integrity import contradiction
+from lra.leaderboard.record import SCHEMA, Record
+from lra.leaderboard.strict import decode, shaped
+
+MOST_BYTES = 32 << 20  # of a file
+AWAY = "move it out of the folder, or run it again"
+
+
+def read(path: Path) -> Record:
+    """Reads and checks a record; one of an older schema becomes one of this.
+
+    Raises:
+      UserError: it is no record, one of a newer schema, or one that contradicts itself; names the file and what
+        is wrong.
+    """
+    record = parse(path)
+    if problem := contradiction(record):
+        raise UserError(f"{path}: {problem}; {AWAY}")
+    return record
+
+
+def parse(path: Path) -> Record:
+    """Reads a record of which only the shape is checked; what it says may contradict itself.
+
+    Raises:
+      UserError: it is no record, or one of a newer schema.
+    """
+    try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise UserError(f"{path} has {size >> 20} MiB, a record has at most {MOST_BYTES >> 20}; {AWAY}")
+        content = decode(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as a record ({error}); {AWAY}") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise UserError(f"{path} has schema version {schema}, this lra reads up to {SCHEMA}; take a newer lra")
+    if type(schema) is not int or schema < 1:
+        raise UserError(f"{path} has schema version {schema!r}, this version of lra reads {SCHEMA}; {AWAY}")
+    try:
+        migrate(content, schema)
+        return shaped(content, Record, "record")
+    except UserError as error:
+        raise UserError(f"{path}: {error}; {AWAY}") from error
+
+
+def migrate(content: dict[str, Any], schema: int) -> None:
+    """Adds to a record of an older schema the fields that came later, in place.
+
+    Raises:
+      UserError: it lacks the parts that they belong to.
+    """
+    try:
+        if schema < 2:
+            content["task"] |= {"files": None, "test_labels": None}
+            content["variant"] |= {"source": None}
+            for seed in content["seeds"]:
+                seed["predictions"] = None
+        if schema < 3:
+            name = content["task"]["name"]
+            original = name.removeprefix("synthetic_")
+            content["task"] |= {
+                "unlearnt": 0.5 if name == "pathx" else None,
+                "stands_in_for": None if original == name else original,
+            }
+            content |= {"schema": SCHEMA, "parameter_tree_sha256": None}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"record of schema {schema} without its parts ({error})") from error
