@@ -18,9 +18,9 @@ import numpy as np
 from jaxtyping import Int
 
 from lra.errors import UsageError, UserError
-from lra.tasks.parallel import parallel
 from lra.tasks.publisher import find
 from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
+from lra.workers import in_order
 
 PAD = 0
 VOCABULARY = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
@@ -72,7 +72,7 @@ class ListOps(Sized):
         seen: set[bytes] = set()
         sizes = self.sizes
         barren = 0
-        chunks: Iterator[Split] = parallel(functools.partial(draw_chunk, self), itertools.count(), workers)
+        chunks: Iterator[Split] = in_order(functools.partial(draw_chunk, self), itertools.count(), workers)
         for rows in chunks:
             new = []
             for row, digest in enumerate(map(digest_of, rows.inputs)):
@@ -98,7 +98,7 @@ class ListOps(Sized):
         """LRA's `basic_{train,val,test}.tsv`; every expression is evaluated and compared with its label."""
         for split, stem in zip(SPLITS, ("basic_train", "basic_val", "basic_test")):
             path = find(folder, f"listops-1000/{stem}.tsv", PUBLISHED)
-            blocks: Iterator[Split] = parallel(functools.partial(read_lines, self, path), numbered_lines(path), workers)
+            blocks: Iterator[Split] = in_order(functools.partial(read_lines, self, path), numbered_lines(path), workers)
             count = 0
             for block in blocks:
                 count += len(block)

@@ -13,10 +13,10 @@ import gin
 import numpy as np
 
 from lra.errors import UserError
-from lra.tasks.parallel import parallel
 from lra.tasks.publisher import find
 from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
 from lra.tasks.text import BYTES, pad, show
+from lra.workers import in_order
 
 PUBLISHED = "storage.googleapis.com/long-range-arena/lra_release.gz, folder lra_release/lra_release/tsv_data"
 FILES = dict(zip(SPLITS, ("train", "eval", "test")))
@@ -51,7 +51,7 @@ class Retrieval(Sized):
         for split, stem in FILES.items():
             path = find(folder, f"tsv_data/new_aan_pairs.{stem}.tsv", PUBLISHED)
             count = 0
-            blocks: Iterator[Split] = parallel(
+            blocks: Iterator[Split] = in_order(
                 partial(parse_lines, self.max_length, path), numbered_lines(path), workers
             )
             for block in blocks:

@@ -150,7 +150,7 @@ def documents(split: Split, row: int) -> list[tuple[Any, int]]:
 
 def export(options: Namespace) -> int:
     from lra.tasks.pathfinder import Pathfinder
-    from lra.tasks.pathfinder_files import write_lra_folder
+    from lra.tasks.pathfinder.files import write_lra_folder
 
     task, source = configured(options)
     if not isinstance(source, Pathfinder):

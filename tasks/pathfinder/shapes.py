@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lra.errors import UsageError
-
-if TYPE_CHECKING:
-    from lra.tasks.pathfinder import Pathfinder
+from lra.tasks.pathfinder.law import Law
 
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
@@ -151,12 +149,12 @@ class Paddles:
     which is its place, the head, and is drawn from there backwards.
     """
 
-    def __init__(self, spec: Pathfinder, margin: int):
-        size, length, fine = spec.resolution, spec.paddle_length, spec.antialias
-        step, reach = length + margin, length + math.ceil(spec.paddle_thickness) + margin
-        self.border = border = max(2 * step + margin + 2, reach + margin, math.ceil(spec.marker_radius) + 3)
+    def __init__(self, law: Law, margin: int):
+        size, length, fine = law.resolution, law.paddle_length, law.antialias
+        step, reach = length + margin, length + math.ceil(law.paddle_thickness) + margin
+        self.border = border = max(2 * step + margin + 2, reach + margin, math.ceil(law.marker_radius) + 3)
         self.width = width = size + 2 * border
-        frame = np.pad(np.zeros((size - 2 * spec.padding,) * 2, np.uint8), spec.padding, constant_values=255)
+        frame = np.pad(np.zeros((size - 2 * law.padding,) * 2, np.uint8), law.padding, constant_values=255)
         self.inside = np.pad(np.ones((size, size), bool), border).ravel()
         self.mask = np.pad(frame, border).ravel()
         self.room = np.pad(255 - dilate(frame, margin), border).ravel()  # see Canvases
@@ -167,7 +165,7 @@ class Paddles:
         self.circle = np.array([y * width + x for y, x in circle])
         angles = [d * math.pi / 180 for d in range(-180, 180)] + [math.atan2(y, x) for y, x in circle]
         bends = np.abs(np.subtract.outer(angles, angles[DEGREES:]))
-        bends = np.minimum(spec.continuity * np.minimum(bends, 2 * math.pi - bends), math.pi / 2)
+        bends = np.minimum(law.continuity * np.minimum(bends, 2 * math.pi - bends), math.pi / 2)
         self.weights = np.rint(UNIT * np.cos(bends) ** 2).astype(np.int64)  # [kinds, heads]
         self.least_weight = math.ceil(1e-4 * UNIT * 255)
 
@@ -181,7 +179,7 @@ class Paddles:
 
         strokes = np.concatenate([ways[:, :DEGREES], backs[:, DEGREES:]], axis=1)[:, :, 0]
         ends = (np.ceil(reach * fine + length * fine * strokes).astype(int) - reach * fine).T.tolist()
-        stroke = round(spec.paddle_thickness * fine)
+        stroke = round(law.paddle_thickness * fine)
         lines = {(y, x): draw_line(2 * reach * fine + 1, y, x, stroke) for y, x in ends}
         inks = {end: shrink(line, 2 * reach + 1) for end, line in lines.items()}
         fields = {end: shrink(dilate(line, margin * fine), 2 * reach + 1) for end, line in lines.items()}
@@ -192,7 +190,7 @@ class Paddles:
         core = stamps(masks[DEGREES:], width, least=CLASH - 255)
         most = np.minimum(CLASH - 1 - core.values.astype(int), 255)  # of other masks, without a clash
         self.cores = Stamps(core.offsets, most.astype(np.uint8))
-        if (1 + spec.crowd) * (masks > TAKEN).sum((1, 2)).max() > (frame == 0).sum() - 0.01 * size**2:
+        if (1 + law.crowd) * (masks > TAKEN).sum((1, 2)).max() > (frame == 0).sum() - 0.01 * size**2:
             raise UsageError("so many paddles could fill 99 % of the image, where the law of Pathfinder would end")
 
         # A first paddle takes the pixels that its mask fills; the original moves them by one pixel both ways.
@@ -205,12 +203,12 @@ class Paddles:
             y, x = pixels = pixels[(abs(pixels) <= step).all(1)].T
             self.footprints.append((y * width + x).tolist())
             self.usable[degree] = all(((a * y >= 0) & (b * x >= 0)).any() for a in (1, -1) for b in (1, -1))
-            self.box_start[:, degree] = 2 * spec.seed_distance - pixels.min(1)
-            self.box_size[:, degree] = size - 4 * spec.seed_distance - np.ptp(pixels, axis=1)
+            self.box_start[:, degree] = 2 * law.seed_distance - pixels.min(1)
+            self.box_size[:, degree] = size - 4 * law.seed_distance - np.ptp(pixels, axis=1)
         self.starts = np.flatnonzero(self.usable & (self.box_size > 0).all(0))
         if not len(self.starts):
             raise UsageError("no first paddle lies in the middle of the image; lower seed_distance or raise resolution")
-        self.around = spec.seed_distance * ways[:, :DEGREES, 0]
+        self.around = law.seed_distance * ways[:, :DEGREES, 0]
 
     def moves(self, targets: Floats) -> Moves:
         rows, columns = np.clip(targets + self.border, 0, self.width - 1).astype(np.int64)
@@ -236,18 +234,18 @@ class Paddles:
 class Greys:
     """The values of pixels, and the markers. Images are composed by maxima, so of the ranks of values."""
 
-    def __init__(self, spec: Pathfinder):
+    def __init__(self, law: Law):
         byte = np.arange(256) / 255
         # The original keeps paddles, not markers, in single precision, which decides ties of the rounding.
-        contour = np.float32(byte * (spec.paddle_contrast * spec.snake_contrast)).astype(float)
-        distractor = np.float32(byte * spec.snake_contrast).astype(float)
+        contour = np.float32(byte * (law.paddle_contrast * law.snake_contrast)).astype(float)
+        distractor = np.float32(byte * law.snake_contrast).astype(float)
         values = byte, contour, distractor
         self.levels = np.unique(np.concatenate(values))
         self.marker, self.contour, self.distractor = (np.searchsorted(self.levels, v).astype(np.uint16) for v in values)
         # Resampling treats the border in its own way, so the disc is drawn at every place of a small image.
-        self.resolution, self.reach, fine = spec.resolution, math.ceil(spec.marker_radius) + 3, spec.antialias
+        self.resolution, self.reach, fine = law.resolution, math.ceil(law.marker_radius) + 3, law.antialias
         self.size, side = 4 * self.reach + 1, 2 * self.reach + 1
-        shape = 255 * disc(spec.marker_radius * fine).astype(np.uint8)
+        shape = 255 * disc(law.marker_radius * fine).astype(np.uint8)
         half, extent = len(shape) // 2, fine * self.size
         self.discs = np.zeros((self.size, self.size, side, side), np.uint8)
         for y, x in np.ndindex(self.size, self.size):

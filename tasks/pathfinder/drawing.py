@@ -2,24 +2,22 @@
 
 Images come in chunks, each a pure function of the parameters and of its index, so the number of processes
 does not matter. The same bits on every machine: raw words of Philox decide everything, and between them and
-the pixels there are only integers, and tables that are the same everywhere (see pathfinder_shapes).
+the pixels there are only integers, and tables that are the same everywhere (see shapes.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lra.tasks.parallel import parallel
-from lra.tasks.pathfinder_shapes import DEGREES, TAKEN, Bools, Bytes, Greys, Ints, Paddles
+from lra.tasks.pathfinder.law import Law
+from lra.tasks.pathfinder.shapes import DEGREES, TAKEN, Bools, Bytes, Greys, Ints, Paddles
 from lra.tasks.words import Words
-
-if TYPE_CHECKING:
-    from lra.tasks.pathfinder import Pathfinder
+from lra.workers import in_order
 
 PADDLE_TRIES, DISTRACTOR_TRIES = 3, 5
 
@@ -154,13 +152,13 @@ def short_contours(canvases: Canvases, number: int, length: int, words: Words) -
 
 
 @lru_cache(maxsize=8)
-def tables(spec: Pathfinder, margin: int) -> tuple[Paddles, Greys]:
-    return Paddles(spec, margin), Greys(spec)
+def tables(law: Law, margin: int) -> tuple[Paddles, Greys]:
+    return Paddles(law, margin), Greys(law)
 
 
-def draw_images(spec: Pathfinder, margin: int, labels: Bytes, words: Words) -> Bytes:
+def draw_images(law: Law, margin: int, labels: Bytes, words: Words) -> Bytes:
     """[n, resolution, resolution]: images with these labels, and paddles of this margin."""
-    (paddles, greys), n, length = tables(spec, margin), len(labels), spec.contour_length
+    (paddles, greys), n, length = tables(law, margin), len(labels), law.contour_length
     images, border, width = np.arange(n), paddles.border, paddles.width
     canvas = np.zeros((n, width, width), np.uint16)
 
@@ -174,7 +172,7 @@ def draw_images(spec: Pathfinder, margin: int, labels: Bytes, words: Words) -> B
         paint(images, place, paddles.inks.offsets[kind], greys.contour[paddles.inks.values[kind]])
         if j != 2 * length - 2:  # the original forgets to block the last paddle of the first contour
             canvases.add(images, place, kind)
-    short = short_contours(canvases, spec.distractors, spec.distractor_length, words)
+    short = short_contours(canvases, law.distractors, law.distractor_length, words)
     for place, kind in zip(*(s.reshape(n, -1).T for s in short), strict=True):
         there = np.flatnonzero(kind >= 0)
         inks = paddles.inks.offsets[kind[there]], greys.distractor[paddles.inks.values[kind[there]]]
@@ -189,17 +187,17 @@ def draw_images(spec: Pathfinder, margin: int, labels: Bytes, words: Words) -> B
     return greys.shades(canvas[:, border:-border, border:-border])
 
 
-def draw_chunk(spec: Pathfinder, index: int) -> Chunk:
+def draw_chunk(law: Law, index: int) -> Chunk:
     """The images at positions index * chunk to (index + 1) * chunk - 1 of the data set."""
-    words = Words(spec.seed, index)
-    labels = words.below(2, spec.chunk).astype(np.uint8)
-    margins = np.array(spec.paddle_margins, np.uint8)[words.below(len(spec.paddle_margins), spec.chunk)]
-    images = np.zeros((spec.chunk, spec.resolution, spec.resolution), np.uint8)
+    words = Words(law.seed, index)
+    labels = words.below(2, law.chunk).astype(np.uint8)
+    margins = np.array(law.paddle_margins, np.uint8)[words.below(len(law.paddle_margins), law.chunk)]
+    images = np.zeros((law.chunk, law.resolution, law.resolution), np.uint8)
     for margin in np.unique(margins).tolist():
-        images[margins == margin] = draw_images(spec, margin, labels[margins == margin], words)
+        images[margins == margin] = draw_images(law, margin, labels[margins == margin], words)
     return Chunk(images, labels, margins)
 
 
-def draw_chunks(spec: Pathfinder, indices: Iterable[int], processes: int = 1) -> Iterator[Chunk]:
+def draw_chunks(law: Law, indices: Iterable[int], processes: int = 1) -> Iterator[Chunk]:
     """The chunks of these indices, in their order."""
-    return parallel(partial(draw_chunk, spec), indices, processes)
+    return in_order(partial(draw_chunk, law), indices, processes)
