@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lra.models.kernels.blocks import pad_to_multiple
+from lra.models.kernels.linear_attention.operands import Operands, Static
 
 CHUNK = 64
 
@@ -15,20 +16,12 @@ CHUNK = 64
 LEAST = -104.0
 
 
-def admits(q: Array, v: Array) -> None:
-    """Everything."""
+def admits(static: Static, x: Operands) -> None:
+    """XLA admits all operands."""
 
 
-def forward(
-    q: Float[Array, "batch length heads key_dim"],
-    k: Float[Array, "batch length heads key_dim"],
-    v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
-    *,
-    reverse: bool = False,
-    chunk: int = CHUNK,
-) -> Float[Array, "batch length heads value_dim"]:
-    """y_i = S_i^T q_i with S_i = diag(exp(log_decay_i)) S_{i-1} + k_i v_i^T, or S_{i+1} if `reverse`; in float32.
+def forward(static: Static, x: Operands, chunk: int = CHUNK) -> Float[Array, "batch length heads value_dim"]:
+    """y_i = S_i^T q_i with S_i = diag(exp(log_decay_i)) S_{i-1} + k_i v_i^T, in float32; S_{i+1} if `static.reverse`.
 
     The sequence is cut into chunks of `chunk` tokens, a power of two; the state S is kept for each chunk, not for
     each token, and the rest is computed again in the backward pass.
@@ -36,6 +29,8 @@ def forward(
     Every exponent is a sum of log-decays between two tokens. No difference of longer sums is taken, which would
     lose them, and none is above 0, so that nothing overflows or is masked after exp.
     """
+    q, k, v, log_decay = x
+    reverse = static.reverse
     batch, length, heads = q.shape[:3]
     chunk = min(chunk, 1 << (length - 1).bit_length())
     if log_decay is None:

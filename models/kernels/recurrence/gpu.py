@@ -18,8 +18,8 @@ from jaxtyping import Array
 
 from lra.models.kernels.blocks import pad_to_multiple
 from lra.models.kernels.mosaic_gpu import LANE, Registers, interpreted
+from lra.models.kernels.recurrence.operands import Kept, Operands, Static
 from lra.models.kernels.recurrence.parts import Parts, joined, parts, plus, times
-from lra.models.kernels.recurrence.static import Static
 from lra.models.kernels.recurrence.xla import before, each_way
 
 CHANNELS = 128  # of a block of threads
@@ -31,19 +31,21 @@ TOKENS = 64  # of a slot, at most
 SMEM = 100 * 1024  # bytes, so that a multiprocessor has room for two blocks of threads
 
 
-def admits() -> None:
-    """All there is."""
+def admits(static: Static, x: Operands) -> None:
+    """The kernel admits all operands."""
 
 
-def forward(static: Static, log_a: Array, x: Array) -> Array:
+def forward(static: Static, operands: Operands) -> Array:
     """As in xla.py."""
+    log_a, x = operands
     kernel = Kernel(states, static.reverses, log_a.ndim == 1, x.shape, static.interpret)
     (h,), _ = kernel(log_a, [parts(x)], [jnp.float32])
     return joined(h)
 
 
-def backward(static: Static, log_a: Array, h: Array, dh: Array) -> tuple[Array, Array]:
+def backward(static: Static, kept: Kept, dh: Array) -> tuple[Array, Array]:
     """As in xla.py."""
+    log_a, h = kept
     back = tuple(not reverse for reverse in static.reverses)
     kernel = Kernel(gradients, back, log_a.ndim == 1, dh[:, 0].shape, static.interpret)
     real = jnp.float32 if jnp.iscomplexobj(h) else static.dtype

@@ -1,16 +1,17 @@
 """The diagonal linear recurrence: one function, whatever computes it."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lra.models.kernels.backends import choose
+from lra.models.kernels.backends import Differentiable, choose
 from lra.models.kernels.recurrence import gpu, tpu, xla
-from lra.models.kernels.recurrence.static import DIRECTIONS, Static
+from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static
 
-BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+BACKENDS: Mapping[str, Differentiable] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def diagonal_recurrence(
@@ -45,29 +46,25 @@ def diagonal_recurrence(
     complex_ = jnp.iscomplexobj(log_a) or jnp.iscomplexobj(x)
     wide = jnp.complex64 if complex_ else jnp.float32
     narrow = jnp.bfloat16 if x.dtype == jnp.bfloat16 and not complex_ else wide
-    chosen = choose("diagonal recurrence", backend, {name: module.admits for name, module in BACKENDS.items()})
-    static = Static(DIRECTIONS[direction], narrow, chosen.interpret)
-    h = recurrence(chosen.name, static, log_a.astype(wide).reshape(flat), x.astype(narrow).reshape(batch, length, -1))
+    operands = Operands(log_a.astype(wide).reshape(flat), x.astype(narrow).reshape(batch, length, -1))
+    static = Static(DIRECTIONS[direction], narrow)
+    name, static = choose("diagonal recurrence", backend, BACKENDS, static, operands)
+    h = recurrence(name, static, operands)
     return h.reshape(batch, *[2] * (direction == "both"), length, *state)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def recurrence(
-    name: str,
-    static: Static,
-    log_a: Inexact[Array, " channels"] | Inexact[Array, "batch length channels"],
-    x: Inexact[Array, "batch length channels"],
-) -> Inexact[Array, "batch ways length channels"]:
-    return BACKENDS[name].forward(static, log_a, x)
+def recurrence(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
+    return BACKENDS[name].forward(static, x)
 
 
-def _forward(name: str, static: Static, log_a: Array, x: Array) -> tuple[Array, tuple[Array, Array]]:
-    h = recurrence(name, static, log_a, x)
-    return h, (log_a, h)
+def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Kept]:
+    h = recurrence(name, static, x)
+    return h, Kept(x.log_a, h)
 
 
-def _backward(name: str, static: Static, kept: tuple[Array, Array], dh: Array) -> tuple[Array, Array]:
-    return BACKENDS[name].backward(static, *kept, dh)
+def _backward(name: str, static: Static, kept: Kept, dh: Array) -> tuple[Operands]:
+    return (Operands(*BACKENDS[name].backward(static, kept, dh)),)
 
 
 recurrence.defvjp(_forward, _backward)

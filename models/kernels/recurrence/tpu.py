@@ -17,8 +17,8 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array
 
 from lra.models.kernels.mosaic_tpu import interpreted
+from lra.models.kernels.recurrence.operands import Kept, Operands, Static
 from lra.models.kernels.recurrence.parts import Parts, joined, parts, plus, times
-from lra.models.kernels.recurrence.static import Static
 from lra.models.kernels.recurrence.xla import before, each_way, powers
 
 TILE = 16  # the sublanes of bfloat16; of float32 they are two registers
@@ -26,19 +26,21 @@ DOUBLINGS = (1, 2, 4, 8)
 BLOCK, LANES = 512, 256  # tokens and channels that are copied at once: ten arrays, at most, take 10 of 16 MiB
 
 
-def admits() -> None:
-    """All there is."""
+def admits(static: Static, x: Operands) -> None:
+    """The kernel admits all operands."""
 
 
-def forward(static: Static, log_a: Array, x: Array) -> Array:
+def forward(static: Static, operands: Operands) -> Array:
     """As in xla.py."""
+    log_a, x = operands
     kernel = Kernel(states, static.reverses, log_a.ndim == 1, x.shape, static.interpret)
     gates = kernel.gates(log_a)
     return joined(kernel([gates, Operand("token", parts(x))], [("way", jnp.float32)])[0])
 
 
-def backward(static: Static, log_a: Array, h: Array, dh: Array) -> tuple[Array, Array]:
+def backward(static: Static, kept: Kept, dh: Array) -> tuple[Array, Array]:
     """As in xla.py."""
+    log_a, h = kept
     back = tuple(not reverse for reverse in static.reverses)
     kernel = Kernel(gradients, back, log_a.ndim == 1, dh[:, 0].shape, static.interpret)
     operands = [kernel.gates(log_a), Operand("way", parts(h)), Operand("way", parts(dh))]

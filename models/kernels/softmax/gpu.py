@@ -5,10 +5,6 @@ that of another warpgroup's copies into shared memory. Logits and probabilities 
 for the gradients of keys, transposed. Tiles past an example's last real key are not visited.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -17,16 +13,14 @@ from lra.models.kernels.softmax.gpu_backward import Given, gradient_of_queries, 
 from lra.models.kernels.softmax.gpu_block import HIDDEN, Inputs, Setting
 from lra.models.kernels.softmax.gpu_forward import attend
 from lra.models.kernels.softmax.gpu_walk import WIDTHS, size, walk, width
-from lra.models.kernels.softmax.pattern import Pattern, tiles
-
-if TYPE_CHECKING:
-    from lra.models.kernels.softmax.op import Operands, Static
+from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
+from lra.models.kernels.softmax.pattern import tiles
 
 MAX_BATCH = 65_535  # of blocks, along any axis of a CUDA grid but the first
 
 
-def admits(x: Operands, pattern: Pattern) -> None:
-    """Raises NotImplementedError, with the reason, if the kernels cannot."""
+def admits(static: Static, x: Operands) -> None:
+    """Raises NotImplementedError for types but bfloat16 and float16, wide heads, many examples and a bias."""
     types = {y.dtype.name for y in (x.q, x.k, x.v)}
     if len(types) > 1 or not types <= {"bfloat16", "float16"}:
         raise NotImplementedError(
@@ -53,22 +47,17 @@ def forward(
     return out[:, :queries, :, :value_dim], lse[:, :, :queries].swapaxes(1, 2)
 
 
-def backward(
-    static: Static,
-    x: Operands,
-    lse: Float[Array, "batch queries heads"],
-    delta: Float[Array, "batch queries heads"],
-    d_out: Float[Array, "batch queries heads value_dim"],
-) -> tuple[Array, Array, Array, None]:
-    """The gradients of q, k, v; lse must be finite, for a query without a key whatever it is."""
+def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, None]:
+    """The gradients of q, k and v."""
+    x = kept.x
     queries, keys, head_dim, value_dim = x.q.shape[1], x.k.shape[1], x.q.shape[-1], x.v.shape[-1]
     s = setting(static, x, backward=True)
     rows, across = s.size.rows, s.size.across
     padded = inputs(x, rows, rows)  # `across` divides `rows`
     given = Given(
-        pad(lse.swapaxes(1, 2) / np.log(2), {2: rows}),
-        pad(delta.swapaxes(1, 2), {2: rows}),
-        pad(d_out, {1: rows}, {3: padded.v.shape[-1]}),
+        pad(kept.lse.swapaxes(1, 2) / np.log(2), {2: rows}),
+        pad(dy.delta.swapaxes(1, 2), {2: rows}),
+        pad(dy.d_out, {1: rows}, {3: padded.v.shape[-1]}),
     )
     lines = tiles(static.pattern, queries, keys, rows, across)
     real_keys = ends(x)

@@ -1,39 +1,21 @@
 """Softmax attention with a pattern: one function, whatever computes it."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import choose, folds_vmap
+from lra.models.kernels.backends import Differentiable, choose, folds_vmap
 from lra.models.kernels.softmax import gpu, tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
+from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.pattern import FULL, Pattern
 
-BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
-
-
-class Operands(NamedTuple):
-    """What is attended, with one batch axis."""
-
-    q: Float[Array, "batch queries heads head_dim"]
-    k: Float[Array, "batch keys heads head_dim"]
-    v: Float[Array, "batch keys heads value_dim"]
-    mask: Bool[Array, "batch keys #heads"] | None
-    allowed: Bool[Array, "#batch #heads queries keys"] | None
-    bias: Float[Array, "#batch #heads queries keys"] | None
-    seeds: Int[Array, "batch heads"] | None  # of dropout
-
-
-class Static(NamedTuple):
-    """What is known when a program is traced."""
-
-    pattern: Pattern
-    rate: float  # of dropout
-    interpret: bool
+BACKENDS: Mapping[str, Differentiable] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def attend(
@@ -85,10 +67,9 @@ def attend(
     operands = Operands(
         fold(q), fold(k), fold(v), mask, fold_pairs(allowed), fold_pairs(bias), dropout.seeds(size, heads)
     )
-    admits = {name: partial(module.admits, operands, pattern) for name, module in BACKENDS.items()}
-    chosen = choose("softmax attention", backend, admits)
     rate = 0.0 if operands.seeds is None else dropout.rate
-    out, lse = _attend(chosen.name, Static(pattern, rate, chosen.interpret), operands)
+    name, static = choose("softmax attention", backend, BACKENDS, Static(pattern, rate), operands)
+    out, lse = _attend(name, static, operands)
     return out.reshape(*batch, *out.shape[1:]), lse.reshape(*batch, *lse.shape[1:])
 
 
@@ -116,7 +97,7 @@ def _backward(name: str, static: Static, kept: Any, cotangents: tuple[Array, Arr
     delta = (out.astype(jnp.float32) * d_out.astype(jnp.float32)).sum(-1) - jnp.where(alone, 0, d_lse)
     backward = partial(BACKENDS[name].backward, static)
     run, x = (backward, x) if name == "xla" else (folds_vmap(backward), each(x))
-    d_q, d_k, d_v, d_bias = run(x, jnp.where(alone, 0, lse), delta, d_out)
+    d_q, d_k, d_v, d_bias = run(Kept(x, jnp.where(alone, 0, lse)), Gradient(delta, d_out))
     return (Operands(d_q, d_k, d_v, None, None, d_bias, None),)
 
 

@@ -48,7 +48,7 @@ def schedule(lines: Tiles, repeats: int = 1) -> Schedule:
     )
 
 
-class Plan(NamedTuple):
+class Tiling(NamedTuple):
     """`by_queries`: row after row of tiles, for what is summed over keys; `by_keys`: column after column."""
 
     block_q: int
@@ -59,7 +59,7 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def plan(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> Plan:
+def tiling_of(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> Tiling:
     """The tiles with the least work; `width`: bytes of a head's token, of keys or of values, whichever has more.
 
     Raises NotImplementedError: no tables fit.
@@ -87,7 +87,7 @@ def plan(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> P
         by_queries, by_keys = schedule(by_row), schedule(by_row.transposed(columns))
     if by_queries.masks.nbytes > MAX_MASKS:
         raise NotImplementedError(f"{len(by_queries.masks)} different masks of {block_q} by {block_k} are too many")
-    return Plan(block_q, block_k, together, by_queries, by_keys)
+    return Tiling(block_q, block_k, together, by_queries, by_keys)
 
 
 def block(length: int, side: int) -> int:
