@@ -1,4 +1,4 @@
-"""Tasks: one file each, with its generator or loader and its metadata."""
+"""The tasks. Each has a file, or a folder for a family, with its generator or loader and its metadata."""
 
 from lra.tasks.image import IMAGE
 from lra.tasks.listops import LISTOPS

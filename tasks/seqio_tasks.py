@@ -59,7 +59,7 @@ def names_of(task: Task) -> list[str]:
 
 
 def register(task: Task) -> None:
-    """Makes the builder's class, under whose name TFDS finds it, and the seqio Task."""
+    """Registers the task: makes the class of its builder, which TFDS finds by its name, and its seqio Task."""
     name = f"lra_{task.name}"
     members = {"VERSION": tfds.core.Version(task.version), "task": task, "__module__": __name__}
     globals()[name] = type("".join(part.title() for part in name.split("_")), (TaskBuilder,), members)

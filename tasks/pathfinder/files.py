@@ -1,4 +1,4 @@
-"""LRA's own files of Pathfinder: its folder of PNGs, read and written, and its TFDS build, read."""
+"""LRA's own files of Pathfinder: its folder of PNGs, which is read and written, and its TFDS build, which is read."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def pattern(law: Law) -> str:
 
 
 def read(law: Law, folder: Path, workers: int, warn: Warn) -> Iterator[tuple[Bytes, Labels]]:
-    """Blocks of images and labels, in the order of the TFDS build or of batch and line in the folder's metadata.
+    """Blocks of images and labels, in the order of the TFDS build, or of batch and line in the folder's metadata.
 
     Args:
-      folder: holds `pathfinder32` (or another resolution) as LRA's archive does, or is that folder, its level
-        or a version of its TFDS build.
+      folder: the folder that holds `pathfinder32` (or another resolution), as LRA's archive does. It may also be that
+        folder, its level, or a version of its TFDS build.
     """
     name = f"pathfinder{law.resolution}"
     records = f"{name}-{TFDS_SPLITS.get(law.contour_length)}.tfrecord-*"
@@ -76,7 +76,7 @@ def check_count(law: Law, place: Path, blocks: Iterator[tuple[Bytes, Labels]]) -
 
 
 class Line(NamedTuple):
-    """What a line of metadata says."""
+    """The content of a line of metadata."""
 
     where: str  # file and line, for errors
     image: Path
@@ -96,8 +96,8 @@ def read_folder(law: Law, root: Path, workers: int, warn: Warn) -> Iterator[tupl
         for start in range(0, len(lines), BLOCK)
     )
     empty = 0
-    found: Iterator[tuple[Bytes, Labels]] = in_order(partial(read_images, law.resolution), blocks, workers)
-    for images, labels in found:
+    batches: Iterator[tuple[Bytes, Labels]] = in_order(partial(read_images, law.resolution), blocks, workers)
+    for images, labels in batches:
         empty += int((labels < 0).sum())
         yield images, labels
     if empty:
@@ -105,13 +105,14 @@ def read_folder(law: Law, root: Path, workers: int, warn: Warn) -> Iterator[tupl
 
 
 def metadata_of(root: Path, path: Path, length: int) -> list[Line]:
-    """The lines of a metadata file: plain text as in LRA's release, or a NumPy array of texts as upstream writes it.
+    """The lines of a metadata file. It is plain text, as in LRA's release, or a NumPy array of texts, as the original
+    generator writes it.
 
     Args:
       length: paddles of the long contours.
 
     Raises:
-      UserError: a line is malformed; names it.
+      UserError: a line is malformed. The message names it.
     """
     again = "fetch the file again"
     try:
@@ -151,7 +152,7 @@ def metadata_of(root: Path, path: Path, length: int) -> list[Line]:
 
 
 def read_images(resolution: int, lines: list[Line]) -> tuple[Bytes, Labels]:
-    """The images of some lines; an empty file, of which LRA's own data has one, has the label -1."""
+    """The images of some lines. An empty file, of which LRA's own data has one, has the label -1."""
     images = np.zeros((len(lines), resolution, resolution), np.uint8)
     labels = np.array([line.label for line in lines])
     for index, line in enumerate(lines):
@@ -170,7 +171,7 @@ def decode_png(raw: bytes, resolution: int, name: str) -> Bytes:
     """The grey levels of a PNG.
 
     Raises:
-      UserError: it is damaged or of another size.
+      UserError: the PNG is damaged or of another size.
     """
     try:
         with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
@@ -188,7 +189,7 @@ def decode_png(raw: bytes, resolution: int, name: str) -> Bytes:
 
 
 def read_records(law: Law, shards: list[Path]) -> Iterator[tuple[Bytes, Labels]]:
-    """The examples of a TFDS build, in its order: LRA's own splits are the first 80 %, the next 10 %, the rest."""
+    """The examples of a TFDS build, in its order. LRA's own splits are the first 80 %, the next 10 % and the rest."""
     tensorflow = import_tensorflow("LRA's TFDS build")
     features = {
         "image": tensorflow.io.FixedLenFeature((), tensorflow.string),
@@ -234,7 +235,7 @@ def metadata(law: Law, index: int, chunk: Chunk) -> list[str]:
 
 
 def write_batch(law: Law, root: Path, count: int, index: int) -> int:
-    """Writes a chunk as LRA does, up to position `count` of the data set; returns the number of its images."""
+    """Writes a chunk as LRA does, up to position `count` of the data set. Returns the number of its images."""
     chunk = draw_chunk(law, index)
     lines = metadata(law, index, chunk)[: count - index * law.chunk]
     folder = root / "imgs" / str(index)
@@ -253,10 +254,11 @@ def write_lra_folder(
     workers: int = 1,
     advance: Callable[[int], None] = lambda images: None,
 ) -> Path:
-    """Writes the first `count` images as LRA does, a batch a chunk, all or nothing; returns where they are.
+    """Writes the first `count` images as LRA does, a batch for each chunk, all or nothing. Returns the folder that
+    holds them.
 
-    That is <folder>/pathfinder<resolution>/<level>. It holds the images, imgs/<batch>/sample_<i>.png, and
-    what is to be known of them, metadata/<batch>.npy, which, like LRA's, is plain text in spite of its name.
+    That is <folder>/pathfinder<resolution>/<level>. It holds the images, imgs/<batch>/sample_<i>.png, and a line about
+    each, metadata/<batch>.npy, which, like LRA's, is plain text in spite of its name.
     """
     root = Path(folder) / f"pathfinder{law.resolution}" / level(law)
     if root.exists():

@@ -1,7 +1,7 @@
-"""What Pathfinder's images are made of: paddles and markers, as tables that the generator looks up.
+"""The paddles and markers of Pathfinder's images, as tables that the generator looks up.
 
-The tables are the same on every machine. They are filled by sums, products and correctly rounded sines, or
-rounded to steps far coarser than the differences between mathematics libraries.
+The tables are the same on every computer. They are filled by sums, products and correctly rounded sines, or rounded to
+steps far coarser than the differences between mathematics libraries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ CLASH = 459  # two masks that add up to 1.8 of 255 clash
 
 
 def sine(angle: float, cosine: bool = False) -> float:
-    """sin or cos of a double, correctly rounded: ceilings make pixels of its last bit; libraries differ."""
+    """sin or cos of a double, correctly rounded. A ceiling can turn its last bit into a pixel, and libraries differ in
+    that bit.
+    """
     one = 1 << 200
     x = int(Fraction(angle) * one)
     term, total, n = (one, 0, 0) if cosine else (x, 0, 1)
@@ -59,7 +61,7 @@ def half_down(value: float) -> int:
 
 
 def draw_line(size: int, dy: int, dx: int, width: int) -> Bytes:
-    """[size, size]: a line from the centre to (dy, dx) off it, the pixels of Pillow's `ImageDraw.line`."""
+    """[size, size]: a line from the centre to (dy, dx) off it. Its pixels are those of Pillow's `ImageDraw.line`."""
     image = np.zeros((size, size), np.uint8)
     start, steps = size // 2, max(abs(dy), abs(dx))
     if width == 1:
@@ -107,21 +109,23 @@ def lanczos(old: int, new: int) -> Ints:
 
 
 def shrink(image: Bytes, size: int) -> Bytes:
-    """[size, size]: a square image resampled as by Pillow: along the rows to bytes, then the columns."""
+    """[size, size]: a square image resampled as Pillow does it, first along the rows, with rounding to bytes, then
+    along the columns.
+    """
     weights = lanczos(len(image), size)
     rows = np.clip(image @ weights.T + 2**21 >> 22, 0, 255)
     return np.clip(weights @ rows + 2**21 >> 22, 0, 255).astype(np.uint8)
 
 
 class Stamps(NamedTuple):
-    """The pixels of a stack of small images that matter, in lists of one length."""
+    """The pixels that matter in a stack of small images, in lists of one length."""
 
     offsets: Ints  # [stamps, pixels], in a flat canvas
     values: Bytes  # [stamps, pixels]
 
 
 def stamps(images: Bytes, width: int, least: int = 1) -> Stamps:
-    """The pixels of [k, s, s] images that reach `least`; other pixels, each once, fill up shorter lists."""
+    """The pixels of [k, s, s] images that reach `least`. Other pixels, each once, fill up the shorter lists."""
     half = images.shape[1] // 2
     y, x = np.mgrid[-half : half + 1, -half : half + 1].reshape(2, -1)
     flat = images.reshape(len(images), -1)
@@ -130,7 +134,7 @@ def stamps(images: Bytes, width: int, least: int = 1) -> Stamps:
 
 
 class Moves(NamedTuple):
-    """Where displacements lead: the law's ceilings of y + d sin(a), which feel how the sum is rounded."""
+    """The targets of displacements: the law's ceilings of y + d sin(a), which depend on the rounding of the sum."""
 
     rows: Ints  # [kinds, width], times the width
     columns: Ints  # [kinds, width]
@@ -143,10 +147,10 @@ class Moves(NamedTuple):
 class Paddles:
     """The tables for paddles of one margin.
 
-    A place is a flat index into a canvas: the image, within a border wide enough for all that is looked up
-    around it. The kind of a paddle tells its orientation: 0..359 is the first paddle of a contour, drawn from
-    its place, the tail, at kind - 180 degrees. 360 + k leads to the k-th pixel of a circle around its pivot,
-    which is its place, the head, and is drawn from there backwards.
+    A place is a flat index into a canvas: the image, within a border wide enough for all that is looked up around it.
+    The kind of a paddle gives its orientation. Kinds 0..359 are first paddles of a contour: they are drawn from their
+    place, the tail, at kind - 180 degrees. Kind 360 + k leads to the k-th pixel of a circle around its pivot. That
+    pixel is its place, the head, from which it is drawn backwards.
     """
 
     def __init__(self, law: Law, margin: int):
@@ -220,8 +224,8 @@ class Paddles:
         return self.fit[0, degrees, y] & self.fit[1, degrees, x]
 
     def free_tails(self, taken: Bools, degree: int) -> Ints:
-        """The places in the image where a first paddle at this angle meets nothing taken, [area]."""
-        # The canvas is one long integer here, so that a shift moves all of it; its border takes what leaves.
+        """The places in the image where a first paddle at this angle meets nothing that is taken, of `taken` [area]."""
+        # The canvas is one long integer here: a shift moves all of it, and its border takes what leaves the image.
         board = int.from_bytes(np.packbits(taken, bitorder="little").tobytes(), "little")
         blocked = 0
         for offset in self.footprints[degree]:
@@ -232,7 +236,9 @@ class Paddles:
 
 
 class Greys:
-    """The values of pixels, and the markers. Images are composed by maxima, so of the ranks of values."""
+    """The grey levels of pixels, and the markers. An image is a maximum of shapes, and so of the ranks of
+    their levels.
+    """
 
     def __init__(self, law: Law):
         byte = np.arange(256) / 255
@@ -242,7 +248,7 @@ class Greys:
         values = byte, contour, distractor
         self.levels = np.unique(np.concatenate(values))
         self.marker, self.contour, self.distractor = (np.searchsorted(self.levels, v).astype(np.uint16) for v in values)
-        # Resampling treats the border in its own way, so the disc is drawn at every place of a small image.
+        # Resampling treats the border of an image differently, so the disc is drawn at every place of a small image.
         self.resolution, self.reach, fine = law.resolution, math.ceil(law.marker_radius) + 3, law.antialias
         self.size, side = 4 * self.reach + 1, 2 * self.reach + 1
         shape = 255 * disc(law.marker_radius * fine).astype(np.uint8)

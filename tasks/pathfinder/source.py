@@ -18,26 +18,26 @@ from lra.tasks.task import SPLITS, Blocks, Split, Warn
 @gin.configurable("pathfinder")
 @dataclass(frozen=True)
 class Pathfinder(Law):
-    """LRA's pathfinder32; `Law` has the parameters."""
+    """LRA's pathfinder32, "hard". `Law` has the parameters."""
 
     @property
     def files(self) -> str:
         return files.pattern(self)
 
     def generate(self, workers: int = 1) -> Blocks:
-        """The chunks in their order, dealt to train, then validation, then test."""
+        """The chunks in their order, dealt to the training split, then to the validation and the test split."""
         chunks = -(-sum(self.sizes.values()) // self.chunk)
         return deal(self, ((c.images, c.labels) for c in draw_chunks(self, range(chunks), workers)))
 
     def read(self, folder: Path, workers: int, warn: Warn) -> Blocks:
-        """LRA's images, from its folder or its TFDS build, dealt like those that are generated."""
+        """LRA's images, from its folder or its TFDS build. They are dealt like generated ones."""
         return deal(self, files.read(self, folder, workers, warn))
 
 
 @gin.configurable("pathfinder64")
 @dataclass(frozen=True)
 class Pathfinder64(Pathfinder):
-    """LRA's pathfinder64: the law of pathfinder32 with larger, fainter and straighter contours."""
+    """LRA's pathfinder64, "hard". `Law` has the parameters; these are the other defaults."""
 
     resolution: int = 64
     paddle_length: int = 5
@@ -53,7 +53,7 @@ class Pathfinder64(Pathfinder):
 @gin.configurable("pathx")
 @dataclass(frozen=True)
 class PathX(Pathfinder64):
-    """LRA's pathfinder128."""
+    """LRA's pathfinder128, "hard". `Law` has the parameters; these are the defaults that differ from Pathfinder64's."""
 
     resolution: int = 128
     paddle_thickness: float = 1.5
@@ -67,7 +67,7 @@ class PathX(Pathfinder64):
 @gin.configurable("pathx256")
 @dataclass(frozen=True)
 class PathX256(Pathfinder64):
-    """LRA's pathfinder256."""
+    """LRA's pathfinder256, "hard". `Law` has the parameters; these are the defaults that differ from Pathfinder64's."""
 
     resolution: int = 256
     paddle_thickness: float = 2
@@ -81,9 +81,9 @@ class PathX256(Pathfinder64):
 
 
 def deal(law: Law, blocks: Iterable[tuple[Bytes, files.Labels]]) -> Blocks:
-    """Blocks of (images [n, resolution, resolution], labels [n]) as examples of the splits, by position.
+    """Blocks of images [n, resolution, resolution] and labels [n] as examples of the splits, by position.
 
-    An image whose label is negative counts as a position and is left out.
+    An image with a negative label counts as a position and is left out.
     """
     ends = dict(zip(SPLITS, itertools.accumulate(law.sizes.values())))
     position = 0

@@ -1,4 +1,6 @@
-"""Linear attention: softmax's kernel replaced by an inner product, so that keys are summed once; also with decay."""
+"""Linear attention: an inner product in place of softmax's exponential, so that keys are summed once; also
+with decay.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -39,17 +41,17 @@ def linear_attention(
     memory are linear in the length.
 
     Args:
-      mask: the keys that there are. With a decay for each token, that of padding is 1: it passes the state on as it is.
+      mask: which keys are real tokens. If each token has a decay, padding passes the state on as it is.
       log_decay: at most 0; one for all positions, one a token, or one a channel of each token. None is no decay.
-      own_twice: a token's own k and v, which with decay reach it by both ways, are counted twice, not once.
-      normaliser: of the sums of weights, sum_j w_ij q_i . k_j, to what the outputs are divided by; it must be other
-        than 0 also for a query without a key, whose sum and output are 0. None does not divide.
-      backend: one of `backends.NAMES`; None is the best known on the device at hand.
+      own_twice: counts a token's own k and v twice, not once. With decay they reach it from both directions.
+      normaliser: takes the sums of weights, sum_j w_ij q_i . k_j, to the numbers by which the outputs are divided. It
+        must not give 0, not even for a query without a key, whose sum and output are 0. None does not divide.
+      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
 
     Raises:
-      ValueError: `own_twice` where a token reaches itself but once, or queries of another length than keys where
-        positions count.
-      NotImplementedError: `backend` cannot do it.
+      ValueError: `own_twice` is set where a token reaches itself only once, or queries and keys differ in length where
+        positions count, or there is no such backend.
+      NotImplementedError: the backend does not admit these operands.
     """
     by_position = causal or log_decay is not None
     if own_twice and (causal or log_decay is None):
@@ -98,7 +100,9 @@ def of_all_keys(
     v: Float[Array, "batch keys heads value_dim"],
     normaliser: Callable | None,
 ) -> Float[Array, "batch queries heads value_dim"]:
-    """Two matrix products, in which XLA reads and writes little more than it must; sums in float32, rounded after."""
+    """Two matrix products, in which XLA reads and writes little more than it must. Sums are in float32 and rounded
+    afterwards.
+    """
     state = jnp.einsum("bkhd,bkhe->bhde", k, v)
     above = jnp.einsum("bqhd,bhde->bqhe", q, state).astype(jnp.float32)
     if normaliser is None:

@@ -65,7 +65,7 @@ def backward(
 
 
 class Grid(NamedTuple):
-    """The grid is batch by groups of heads by chunks, one chunk after another. Heads lie side by side in the lanes."""
+    """The grid: batch by groups of heads by chunks, one chunk after another. Heads lie side by side in the lanes."""
 
     batch: int
     chunks: int
@@ -89,7 +89,7 @@ class Grid(NamedTuple):
         )  # fmt: skip
 
     def inputs(self, *arrays: Array) -> list[Array]:
-        """[batch, length, heads, dim] to [batch, chunks chunk, heads dim], with zeros for what is not there."""
+        """[batch, length, heads, dim] to [batch, chunks chunk, heads dim], filled up with zeros."""
 
         def flat(x: Array) -> Array:
             x = pad_to_multiple(pad_to_multiple(x, CHUNK), padded(x.shape[-1]), axis=-1)
@@ -98,12 +98,14 @@ class Grid(NamedTuple):
         return [flat(x) for x in arrays]
 
     def cut(self, x: Array, shape: tuple[int, ...]) -> Array:
-        """The reverse, to an array of this shape."""
+        """The reverse of `inputs`, to an array of this shape."""
         x = x.reshape(self.batch, -1, self.heads, x.shape[-1] // self.heads)
         return x[:, : shape[1], :, : shape[3]]
 
     def decay_input(self, log_decay: Array) -> Array:
-        """As `inputs`; one a token to [batch, groups, chunks chunk, heads together]."""
+        """Log-decays as `inputs` has them. If a token has one decay, they are [batch, groups, chunks chunk, heads
+        together].
+        """
         length = self.length if log_decay.shape[1] == 1 else log_decay.shape[1]
         x = jnp.broadcast_to(log_decay, (len(log_decay), length, *log_decay.shape[2:]))
         if self.decay is ChannelDecay:
@@ -112,7 +114,7 @@ class Grid(NamedTuple):
         return x.reshape(*x.shape[:2], -1, self.together).swapaxes(1, 2)
 
     def cut_decay(self, x: Array, shape: tuple[int, ...]) -> Array:
-        """The reverse, for a gradient."""
+        """The reverse of `decay_input`, for a gradient."""
         length = shape[1] if shape[1] > 1 else self.length
         if self.decay is TokenDecay:
             x = x.swapaxes(1, 2).reshape(len(x), -1, self.heads, 1)[:, :length]
@@ -141,7 +143,7 @@ class Grid(NamedTuple):
         return jax.ShapeDtypeStruct(shape, jnp.float32)
 
     def spec(self, x: Any, at: Callable) -> pl.BlockSpec:
-        """The block of a step of an array of one of these shapes; `at` gives the chunk."""
+        """The block that a step has of an array of one of these shapes. `at` gives the chunk."""
         if len(x.shape) == 3:
             width = x.shape[2] // self.heads * self.together
             return pl.BlockSpec((None, CHUNK, width), lambda b, h, c: (b, at(c), h))
@@ -182,8 +184,8 @@ class Grid(NamedTuple):
         )(*inputs)
 
     def each_head(self, head: Callable[[int], None]) -> None:
-        """With a decay a channel, each in a branch, though always taken: else the compiler mixes the heads, and vector
-        memory has no room for what all of them compute.
+        """Runs `head` for each head of a step. With a decay a channel, each head is in a branch, though it is always
+        taken: else the compiler mixes the heads, and vector memory has no room for what all of them compute.
         """
         always = pl.program_id(2) >= 0
         for h in range(self.together):
@@ -194,7 +196,7 @@ class Grid(NamedTuple):
                 one()
 
     def columns(self, h: int, *refs: Any) -> list[Any]:
-        """Those of head h."""
+        """The columns of head h."""
         widths = [ref.shape[1] // self.together for ref in refs]
         return [ref.at[:, h * width : (h + 1) * width] for ref, width in zip(refs, widths)]
 

@@ -55,9 +55,10 @@ def forward(static: Static, x: Operands, chunk: int = CHUNK) -> Float[Array, "ba
 
 
 def sums(x: Array, reverse: bool, after: bool = False) -> Array:
-    """At each place of the axis before the last, the sum up to and with it, or of what comes after it.
+    """At each place of the axis before the last, the sum up to and including it or, if `after`, of what comes after it.
 
-    One product with a matrix of ones and zeros, exact in float32: a scan of logarithmic depth takes longer to compile.
+    It is one product with a matrix of ones and zeros, exact in float32. A scan of logarithmic depth would take longer
+    to compile.
     """
     i, t = np.ogrid[: x.shape[-2], : x.shape[-2]]
     up_to = t >= i if reverse else t <= i

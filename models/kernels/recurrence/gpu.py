@@ -23,9 +23,9 @@ from lra.models.kernels.recurrence.parts import Parts, joined, parts, plus, time
 from lra.models.kernels.recurrence.xla import before, each_way
 
 CHANNELS = 128  # of a block of threads
-LAYOUT = plgpu.Layout.WG_STRIDED((CHANNELS,), 1)  # one a thread
+LAYOUT = plgpu.Layout.WG_STRIDED((CHANNELS,), 1)  # one channel a thread
 ALIGNED = 8  # channels: copies take rows of whole 16 bytes
-AHEAD, BEHIND = 4, 2  # slots in shared memory of what comes and of what goes
+AHEAD, BEHIND = 4, 2  # slots in shared memory for tokens that come and for those that go
 READ = 8  # tokens that are read before the first of them is used
 TOKENS = 64  # of a slot, at most
 SMEM = 100 * 1024  # bytes, so that a multiprocessor has room for two blocks of threads
@@ -54,7 +54,7 @@ def backward(static: Static, kept: Kept, dh: Array) -> tuple[Array, Array]:
         d_log_a = joined(sums).sum((0, 1))
     else:
         (dx, slopes), _ = kernel(log_a, [parts(h), parts(dh)], [real, jnp.float32])
-        d_log_a = each_way(before, joined(slopes), static.reverses).sum(1)  # the kernel has them where they came from
+        d_log_a = each_way(before, joined(slopes), static.reverses).sum(1)  # each belongs to the token before
     return d_log_a, joined(tuple(y.astype(jnp.float32).sum(1) for y in dx)).astype(static.dtype)
 
 
@@ -70,10 +70,10 @@ class Kernel(NamedTuple):
     def __call__(
         self, log_a: Array, inputs: Sequence[Parts], dtypes: Sequence[Any], sums: bool = False
     ) -> tuple[list[Parts], Parts]:
-        """Outputs of `dtypes`, [batch, ways, length, channels]; and [batch, ways, channels] of what steps add up."""
+        """Outputs of `dtypes`, [batch, ways, length, channels]; and sums over the steps, [batch, ways, channels]."""
         (batch, length, channels), ways, n = self.shape, len(self.reverses), len(inputs[0])
         gates: Parts = ()
-        if self.constant:  # a - 1, since next to 1 it has digits that a has not
+        if self.constant:  # a - 1: near a = 1 it has digits that a has lost
             gates = tuple(pad_to_multiple(y, CHANNELS, -1) for y in parts(jnp.expm1(log_a)))
         else:
             inputs = [parts(jnp.exp(log_a)), *inputs]

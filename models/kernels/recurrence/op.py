@@ -1,4 +1,4 @@
-"""The diagonal linear recurrence: one function, whatever computes it."""
+"""The diagonal linear recurrence: the function that layers call, for all backends."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -24,18 +24,18 @@ def diagonal_recurrence(
     """h_i = a_i h_{i-1} + x_i with a = exp(log_a) and h_{-1} = 0, elementwise, in float32 or complex64.
 
     It is the recurrence of S5 (Smith et al. 2022, 2208.04933, section 2.2) and, with an `a` for each token, that of
-    gated ones (HGRN, Qin et al. 2023, 2311.04823). The work and the memory are linear in the length, of
-    the gradient too: it is a recurrence in the other direction.
+    gated ones (HGRN, Qin et al. 2023, 2311.04823). Work and memory are linear in the length. So
+    are those of the gradient, which is a recurrence in the other direction.
 
     Args:
       log_a: real parts at most 0, or the states grow; without batch and length, it is the same for all tokens.
-      x: bfloat16 is read as it is, and gets its gradient in it.
+      x: the inputs. If they are bfloat16 they are read as they are, and their gradient is bfloat16 too.
       direction: "forward"; "backward", where h_i = a_i h_{i+1} + x_i; or "both", one after the other on axis 1.
-      backend: one of `backends.NAMES`; None is the best known on the device at hand.
+      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
 
     Raises:
-      ValueError: no such direction, or the shapes do not fit.
-      NotImplementedError: `backend` cannot do it.
+      ValueError: there is no such direction or backend, or the shapes do not fit.
+      NotImplementedError: the backend does not admit these operands.
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"direction '{direction}' is none of {', '.join(DIRECTIONS)}")

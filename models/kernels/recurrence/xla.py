@@ -1,4 +1,4 @@
-"""The diagonal recurrence as XLA runs it anywhere, in chunks: what the kernels are compared with."""
+"""The diagonal recurrence in XLA, in chunks, on any device. The kernels are compared with it."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,8 @@ from jaxtyping import Array, Inexact
 from lra.models.kernels.blocks import from_blocks, into_blocks, pad_to_multiple
 from lra.models.kernels.recurrence.operands import Kept, Operands, Static
 
-CONSTANT_CHUNK = 16  # tokens that a constant recurrence takes at once; its cost a token is of this order
-CHUNK = 64  # that of gates of their own: steps of a loop over all chunks
+CONSTANT_CHUNK = 16  # tokens that a constant recurrence takes at once; the cost of a token is of this order
+CHUNK = 64  # tokens of a chunk if each token has a gate: so many steps has the loop over all chunks
 
 
 def admits(static: Static, x: Operands) -> None:
@@ -47,7 +47,7 @@ def each_way(f, h: Array, reverses: tuple[bool, ...]) -> Array:  # type: ignore[
 
 
 def before(h: Array, reverse: bool = False) -> Array:
-    """[batch, length, ...], what was at the step before; 0 at the first."""
+    """The entry before each entry of [batch, length, ...], or after it if `reverse`; 0 at the first."""
     pad = [(0, 0), (0, 1) if reverse else (1, 0), *[(0, 0)] * (h.ndim - 2)]
     return jnp.pad(h[:, 1:] if reverse else h[:, :-1], pad)
 

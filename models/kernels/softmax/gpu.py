@@ -1,7 +1,8 @@
-"""Softmax attention in Mosaic GPU kernels for NVIDIA Hopper: forward, and backward once by queries and once by keys.
+"""Softmax attention in Mosaic GPU kernels for NVIDIA Hopper: a forward kernel, and two backward kernels, one by queries
+and one by keys.
 
-A block of threads has 64 or 128 queries (or keys) of one head and walks the tiles which a pattern leaves of their line,
-that of another warpgroup's copies into shared memory. Logits and probabilities stay in registers, [queries, keys] or,
+A block of threads has 64 or 128 queries (or keys) of one head. It walks the tiles that a pattern leaves of their line,
+while another warpgroup copies these into shared memory. Logits and probabilities stay in registers, [queries, keys] or,
 for the gradients of keys, transposed. Tiles past an example's last real key are not visited.
 """
 
@@ -64,7 +65,7 @@ def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Ar
     d_q = gradient_of_queries(padded, walk(lines, len(x.q), real_keys, across), given, s)
     lines = tiles(static.pattern, queries, keys, across, rows).transposed(-(-keys // rows))
     columns = walk(lines, len(x.q), None, across, transposed=True)
-    if real_keys is not None:  # there is nothing to walk for keys that are all padding
+    if real_keys is not None:  # a column of padded keys alone has no tile to walk
         real = jnp.arange(len(lines.counts)) * rows < real_keys
         columns = columns._replace(counts=jnp.where(real, columns.counts, 0))
     if padded.allowed is not None:
@@ -83,7 +84,7 @@ def setting(static: Static, x: Operands, backward: bool) -> Setting:
 def inputs(x: Operands, block_q: int, block_k: int) -> Inputs:
     head_dim, value_dim = width(x.q.shape[-1]), width(x.v.shape[-1])
     mask, allowed = None if x.mask is None else x.mask.swapaxes(1, 2), x.allowed
-    if mask is not None and allowed is not None:  # one of them is enough
+    if mask is not None and allowed is not None:  # `allowed` takes over the mask
         allowed, mask = allowed & mask[:, :, None], None
     return Inputs(
         pad(x.q, {1: block_q}, {3: head_dim}),
@@ -96,13 +97,13 @@ def inputs(x: Operands, block_q: int, block_k: int) -> Inputs:
 
 
 def pad(x: Array, multiples: dict[int, int], sizes: dict[int, int] | None = None) -> Array:
-    """With zeros: axes to the next multiple, or to a size."""
+    """x with zeros behind it: the axes in `multiples` up to the next multiple, those in `sizes` up to a size."""
     to = {axis: -(-x.shape[axis] // multiple) * multiple for axis, multiple in multiples.items()} | (sizes or {})
     return jnp.pad(x, [(0, to.get(axis, n) - n) for axis, n in enumerate(x.shape)])
 
 
 def ends(x: Operands) -> Int[Array, "batch 1"] | None:
-    """Where each example's keys that some head may see end; None if there is no mask."""
+    """The end of each example's keys that some head may see; None if there is no mask."""
     if x.mask is None:
         return None
     return jnp.where(x.mask.any(2), jnp.arange(1, x.mask.shape[1] + 1), 0).max(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Softmax attention with a pattern: one function, whatever computes it."""
+"""Softmax attention with a pattern: the function that variants call, for all backends."""
 
 import math
 from collections.abc import Mapping
@@ -36,17 +36,20 @@ def attend(
     in the length (and that of `allowed` and `bias`, if there are any).
 
     Args:
-      mask: the keys that may be seen at all, by all heads or by each.
-      pattern: the keys that a query may see by its position.
-      allowed: further pairs of query and key that may not, where it takes data to say which.
+      mask: which keys queries may see, for all heads or for each.
+      pattern: which keys a query may see by its position.
+      allowed: which pairs of query and key remain, where that depends on data.
       bias: added to the logits; it has a gradient.
-      backend: one of `backends.NAMES`; None is the best known on the device at hand.
+      dropout: drops from the probabilities.
+      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
 
     Returns:
-      the output in the type of v, 0 for a query without a key; and the logarithm of the softmax denominators in
+      The output in the type of v, 0 for a query without a key. And the logarithms of the softmax denominators in
       float32, -inf for such a query, by which `merge` adds up parts.
 
-    Raises NotImplementedError: `backend` cannot do it.
+    Raises:
+      ValueError: there is no backend of that name.
+      NotImplementedError: the backend does not admit these operands.
     """
     batch, (queries, heads, _), keys = q.shape[:-3], q.shape[-3:], k.shape[-3]
     if not queries or not keys:
@@ -80,7 +83,7 @@ def _attend(name: str, static: Static, x: Operands) -> tuple[Array, Array]:
 
 
 def each(x: Operands) -> Operands:
-    """With pairs for each example, as `folds_vmap` asks."""
+    """x with pairs for each example, as `folds_vmap` needs them."""
     return x if x.allowed is None else x._replace(allowed=jnp.broadcast_to(x.allowed, (len(x.q), *x.allowed.shape[1:])))
 
 

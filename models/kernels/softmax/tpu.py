@@ -93,7 +93,7 @@ def gradient_of_keys(x: Refs, d_k: Any, d_v: Any, acc_k: Any, acc_v: Any) -> Ker
 
 
 def probabilities(x: Refs, n: int, s: Array, drop: Callable[[Array], Array]) -> tuple[Array, Array]:
-    """Those of head n, and the gradient of its logits."""
+    """The probabilities of head n in a tile, and the gradient of its logits."""
     p = jnp.exp(s - x["lse"][n])
     return p, p * (drop(dot(x["v"][n], x["d_out"][n], TN, x["v"].dtype)) - x["delta"][n])
 

@@ -1,4 +1,4 @@
-"""Which tiles a TPU kernel of softmax attention visits, and of what size."""
+"""The tiles that a TPU kernel of softmax attention visits, and their sizes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,17 +16,19 @@ MAX_BLOCK = 2**18  # bytes of keys of a step, of all its heads; of vector memory
 MAX_HEADS = 8  # of a step
 MAX_TABLE = 900 * 2**10  # bytes of scalar memory, which has 1 MiB
 MAX_MASKS = 64 * 2**20  # bytes of all masks of tiles
-# In logits that could be computed meanwhile, not measured: a step begins, a token of a tile is brought in.
+# The costs of beginning a step and of copying a token of a tile, as the number of logits that could be computed in that
+# time; estimated, not measured.
 STEP, TOKEN = 2**16, 64
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The tiles in the order of visits, those of a line (a row of tiles, or a column) one after the other.
+    """The tiles in the order of visits: those of one line (a row of tiles, or a column) after those of the other.
 
-    Entry e is tile index[e] of line[e]. All of it is seen where kind[e] is 0, masks[kind[e] - 1] of it otherwise; where
-    kind[e] is -1 the line has no tile and is visited only to write its zeros. Lines that are all alike have one entry
-    list: line[e] is then 0, and the list is gone through `repeats` times, once a line.
+    Entry e is tile index[e] of line[e]. All of the tile is seen if kind[e] is 0; if kind[e] is above 0, masks[kind[e] -
+    1] says what is seen. A kind of -1 marks a line without a tile, which is visited only to write zeros. Lines that are
+    all alike share one list of entries: line[e] is then 0, and the kernel goes through the list `repeats` times, once
+    for each line.
     """
 
     repeats: int
@@ -49,7 +51,9 @@ def schedule(lines: Tiles, repeats: int = 1) -> Schedule:
 
 
 class Tiling(NamedTuple):
-    """`by_queries`: row after row of tiles, for what is summed over keys; `by_keys`: column after column."""
+    """The sizes of tiles, and the two orders of visits: `by_queries` goes row after row, for sums over keys; `by_keys`
+    goes column after column, for sums over queries.
+    """
 
     block_q: int
     block_k: int
@@ -60,9 +64,14 @@ class Tiling(NamedTuple):
 
 @lru_cache(maxsize=256)
 def tiling_of(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> Tiling:
-    """The tiles with the least work; `width`: bytes of a head's token, of keys or of values, whichever has more.
+    """The tiling with the least work.
 
-    Raises NotImplementedError: no tables fit.
+    Args:
+      heads: the number of heads of an example.
+      width: bytes of one token of a head, of keys or of values, whichever has more.
+
+    Raises:
+      NotImplementedError: the tables of no tiling fit into scalar memory, or its tiles into vector memory.
     """
     work = {}
     for side in SIDES:
@@ -79,7 +88,7 @@ def tiling_of(pattern: Pattern, queries: int, keys: int, heads: int, width: int)
     block_q, block_k, together = min(work, key=lambda choice: work[choice])
     rows, columns = -(-queries // block_q), -(-keys // block_k)
     if pattern == FULL:
-        # one row for all, one column for all: queries past the end see what nobody looks at, keys past it likewise
+        # all rows are alike, and so are all columns: nobody reads the outputs of queries and keys past the end
         by_queries = schedule(tiles(FULL, block_q, keys, block_q, block_k), rows)
         by_keys = schedule(tiles(FULL, rows * block_q, block_k, block_q, block_k).transposed(1), columns)
     else:
@@ -91,7 +100,7 @@ def tiling_of(pattern: Pattern, queries: int, keys: int, heads: int, width: int)
 
 
 def block(length: int, side: int) -> int:
-    """The length of a tile: `side` or less, so that the last tile is filled best."""
+    """The length of a tile: `side` or less. Among these lengths it fills the last tile best."""
     tile = -(-length // -(-length // side))
     return -(-tile // LANES) * LANES
 
@@ -106,7 +115,9 @@ def fits(block_q: int, block_k: int, width: int, heads: int = 1) -> bool:
 
 
 def visits(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int) -> int:
-    """How many tiles the spans of a pattern touch; those that see nothing, if any, are not visited."""
+    """The number of tiles that the spans of a pattern touch. Tiles of them in which nothing is seen are counted too,
+    although no kernel visits them.
+    """
     count = 0
     for i in range(0, queries, block_q):
         stop = 0

@@ -1,4 +1,4 @@
-"""The grid of the TPU kernels of softmax attention: from tile to tile of a pattern, each with its logits."""
+"""The grid of the TPU kernels of softmax attention, which goes from tile to tile of a pattern, and a tile's logits."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ Refs = dict[str, Any]  # blocks of operands by name, [heads, width, tokens]
 
 
 class Kernel(NamedTuple):
-    """What is done when a line of tiles begins, with a head's tile of logits, and when the line ends."""
+    """What a kernel does: when a line of tiles begins, with a head's tile of logits, and when the line ends."""
 
     start: Callable[[], None]
     add: Callable[[int, Array, Callable[[Array], Array]], None]  # head, logits [keys, queries], dropout
@@ -31,7 +31,9 @@ class Kernel(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """In scalar memory: a schedule, for each example the tiles up to its last real key, for each head a seed."""
+    """What is in scalar memory: a schedule, for each example the number of tiles up to its last real key, and for each
+    head a seed.
+    """
 
     line: Any
     index: Any
@@ -41,7 +43,9 @@ class Tables(NamedTuple):
 
 
 class Visit:
-    """A run over the tiles that a pattern leaves, by lines of queries or of keys: rows of tiles, or columns."""
+    """A run over the tiles that a pattern leaves, line after line. A line is a row of tiles or, if `by_keys`,
+    a column.
+    """
 
     def __init__(self, static: Static, x: Operands, by_keys: bool):
         self.static, self.x, self.by_keys = static, x, by_keys
@@ -115,9 +119,10 @@ class Visit:
         return arrays, specs
 
     def block(self, y: Array | jax.ShapeDtypeStruct, of: str) -> pl.BlockSpec:
-        """A tile's part of y: [batch, heads, width, queries or keys] or, of pairs, [batch, heads, keys, queries].
+        """The part of y that a tile needs. y is [batch, heads, width, queries or keys] or, of pairs, [batch, heads,
+        keys, queries].
 
-        An axis of one example or head is shared by all.
+        If the axis of examples or of heads has the size 1, all examples or heads share it.
         """
         batch, heads = (n > 1 for n in y.shape[:2])
         shape = (self.tiling.block_k, self.tiling.block_q) if of == "pairs" else (y.shape[2], self.tokens[of])
@@ -130,7 +135,9 @@ class Visit:
         return pl.BlockSpec((None, self.tiling.heads if heads else 1, *shape), at)
 
     def place(self, b: Any, r: Any, t: Any, tables: Tables) -> tuple[Any, Any]:
-        """The tile of queries and that of keys; without a real key, what is in memory already: no copy is made."""
+        """The tile of queries and the tile of keys. Without a real key they are the tiles in memory, so that nothing is
+        copied.
+        """
         line, index, real = r + tables.line[t], tables.index[t], tables.real[b]
         if self.by_keys:
             return jnp.where(line < real, index, 0), line
@@ -163,7 +170,7 @@ class Visit:
         return run
 
     def dropout(self, seeds: Any, matrix: Any, queries: Any, keys: Any) -> Callable[[Array], Array]:
-        """Of a tile of probabilities, or of their gradients."""
+        """A function that drops from a tile of probabilities, or of their gradients."""
         rate, p = self.static.rate, self.tiling
         if rate == 0.0:
             return lambda tile: tile
@@ -184,7 +191,7 @@ def tokens_last(y: Array, block: int) -> Array:
 
 
 def logits(x: Refs, n: int, cut: bool) -> Array:
-    """[keys, queries] of head n, in a tile of which the pattern leaves all or, cut, some."""
+    """The logits [keys, queries] of head n in a tile. If `cut`, the pattern leaves only a part of the tile."""
     s = dot(x["k"][n], x["q"][n], TN, x["k"].dtype) * scale(x)
     if cut:
         s = jnp.where(x["cut"][...] != 0, s, UNSEEN)

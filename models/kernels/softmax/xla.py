@@ -1,7 +1,7 @@
-"""Softmax attention in XLA: no score outlives its part, backward recomputes them from the softmax denominators.
+"""Softmax attention in XLA. No score outlives its part: the backward pass recomputes the scores from the denominators.
 
 The work is that of the tiles which the pattern leaves. Keys and values are gathered to the lines of queries that see
-them; their gradients go back by a table too, not by a scatter, which is slow and adds up in no fixed order.
+them. Their gradients go back by a table too: a scatter would be slow, and would add up in no fixed order.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,7 +81,7 @@ def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Ar
 
 
 def prepared(static: Static, x: Operands) -> tuple[Schedule, Operands]:
-    """What is to be done, and the operands in tiles: [batch, tiles, block, ...], pairs [batch, lines, ..., keys]."""
+    """The schedule, and the operands in tiles: [batch, tiles, block, ...], pairs [batch, lines, ..., keys]."""
     whole = x.allowed is not None or x.bias is not None
     order = schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole)
     keys = lambda y: into_blocks(y, order.block_k)
@@ -101,7 +101,9 @@ def prepared(static: Static, x: Operands) -> tuple[Schedule, Operands]:
 def scores(
     static: Static, order: Schedule, x: Operands, part: Part
 ) -> tuple[Array, Array, Array, Float[Array, "batch lines heads queries keys"], Callable[[Array], Array]]:
-    """A part's queries, keys and values, [batch, lines, ..., heads, width]; its logits; and what drops of such."""
+    """The queries, keys and values of a part, [batch, lines, ..., heads, width]; its logits; and a function that drops
+    from an array like them.
+    """
     q = take(x.q, part.lines)
     beside = lambda y: joined(take(y, part.tiles), 2)
     k, v = beside(x.k), beside(x.v)
@@ -142,7 +144,7 @@ def take(x: Array, table: Int[Table, "*shape"]) -> Array:
 def fold(
     x: Float[Array, "batch lines keys heads width"], folds: Sequence[Table], place: Table, block: int
 ) -> Float[Array, "batch tiles block heads width"]:
-    """The sums of all that belongs to one key tile: the transpose of `take`."""
+    """The sums of all that belongs to one key tile, for each of them: the transpose of `take`."""
     if len(place) == 1:
         return x.sum(1, keepdims=True)
     x = into_blocks(joined(x, 1), block)
@@ -151,7 +153,7 @@ def fold(
 
 
 def over_parts(f: Callable[[Any, Part], tuple[Any, Any]], carry: Any, parts: Part) -> tuple[Any, Any]:
-    """f's last carry, and its results for all lines, [batch, lines, ...]."""
+    """The last carry of f, and the results of f for all lines, [batch, lines, ...]."""
     if len(parts.lines) == 1:
         return f(carry, jax.tree.map(lambda table: table[0], parts))
     carry, results = lax.scan(f, carry, jax.tree.map(jnp.asarray, parts))
@@ -159,7 +161,7 @@ def over_parts(f: Callable[[Any, Part], tuple[Any, Any]], carry: Any, parts: Par
 
 
 def joined(x: Array, axis: int) -> Array:
-    """This axis and the next as one."""
+    """x with this axis and the next as one."""
     return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
 
 
