@@ -8,9 +8,9 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageDraw
 
 RAMP = np.array(list(" .:-=+*#%@"))
-WIDEST = 80  # characters
-TILE = 128  # pixels of the side of a picture on a contact sheet, if it is smaller
-CAPTION = 14  # pixels
+WIDEST = 80  # characters of a line, at most
+TILE = 128  # pixels: a contact sheet enlarges smaller pictures, at most to this side
+CAPTION = 14  # pixels: the height of a caption
 
 
 def square(levels: Int[np.ndarray, " pixels"]) -> UInt8[np.ndarray, "side side"]:

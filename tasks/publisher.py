@@ -15,7 +15,7 @@ from typing import Any
 from lra.errors import UserError
 from lra.files import writing
 
-NESTS = ("lra_release/lra_release", "lra_release", "")  # LRA's archive has one in the other; S4 reads the inner
+NESTS = ("lra_release/lra_release", "lra_release", "")  # LRA's archive nests two folders; S4 reads the inner
 
 
 def find(folder: Path, name: str, published: str) -> Path:

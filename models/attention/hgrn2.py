@@ -51,7 +51,7 @@ class HGRN2(nnx.Module):
         else:
             assert gamma is not None, "the layers below hand Gamma on"
             shares = nnx.softmax(gamma.astype(jnp.float32), 0)
-            bound, rest = shares[: self.layer].sum(0), shares[self.layer :].sum(0)  # rest, not 1 - bound: that loses it
+            bound, rest = shares[: self.layer].sum(0), shares[self.layer :].sum(0)  # 1 - bound loses digits of rest
             forgotten, log_kept = rest * nnx.sigmoid(-gate), jnp.log(bound + rest * nnx.sigmoid(gate))
         o, k, v, log_decay = (
             split_heads(y, self.heads)

@@ -70,7 +70,7 @@ class LRU(nnx.Module):
         self.theta = nnx.Param(jnp.log(max_phase * uniform()))
         self.log_gamma = nnx.Param(jnp.log(-jnp.expm1(-2 * decay)) / 2)
         self.b = normal((2 * shape.dim) ** -0.5, 2, size, shape.dim)  # real and imaginary part
-        self.c = normal(size**-0.5, 2, 2, shape.dim, size)  # likewise, forward and backward
+        self.c = normal(size**-0.5, 2, 2, shape.dim, size)  # real and imaginary part, forward and backward
         self.d = normal(1.0, shape.dim)
         self.glu = nnx.Linear(shape.dim, (1 if half_glu else 2) * shape.dim, rngs=rngs)
 

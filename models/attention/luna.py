@@ -36,7 +36,7 @@ class Luna(nnx.Module):
             raise UsageError(f"luna.packed = {packed} must be at least 1")
         width = shape.qkv_dim
         self.heads = shape.heads
-        # of the scale that the norm gives to the P of all later layers
+        # P starts at the scale that the norm gives to it in all later layers
         self.p = nnx.Param(jax.random.normal(rngs.params(), (packed, width))) if shape.layer == 0 else None
         self.pack_query, self.pack_context = projection(width, width, rngs), projection(shape.dim, width, rngs)
         self.query, self.context = projection(shape.dim, width, rngs), projection(width, width, rngs)

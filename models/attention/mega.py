@@ -17,9 +17,9 @@ from lra.models.kernels.recurrence import constant_convolution
 from lra.models.kernels.softmax import Dropout, attend
 from lra.models.oracles.mega import oracle
 
-QUERIES = 512  # at a time: the biases of all pairs would take memory quadratic in the length
+QUERIES = 512  # queries at a time: the biases of all pairs would take memory quadratic in the length
 FUNCTIONS = ("softmax", "laplace")
-MU, SIGMA = np.sqrt(1 / 2), np.sqrt(1 / (4 * np.pi))  # of the Laplace function
+MU, SIGMA = np.sqrt(1 / 2), np.sqrt(1 / (4 * np.pi))  # parameters of the Laplace function
 
 
 def toeplitz(x: Float[Array, " columns+rows-1"], rows: int) -> Float[Array, "rows columns"]:
@@ -113,7 +113,7 @@ class Mega(nnx.Module):
         parameters = (self.delta, self.alpha, self.beta, self.gamma)
         delta, alpha, beta, gamma = (jnp.concatenate(y.get_value().astype(jnp.float32)) for y in parameters)
         p = nnx.sigmoid(delta)
-        lost = jnp.minimum(p * nnx.sigmoid(alpha), 1 - jnp.finfo(jnp.float32).eps)  # all of it would be log(0)
+        lost = jnp.minimum(p * nnx.sigmoid(alpha), 1 - jnp.finfo(jnp.float32).eps)  # the log of 0 is infinite
         both = jnp.concatenate([x, jnp.flip(x, 1)], -1)
         y = constant_convolution(jnp.log1p(-lost), p * beta * gamma * gamma.shape[-1] ** -0.5, both)
         forward, backward = jnp.split(y, 2, -1)

@@ -18,7 +18,7 @@ def orthogonal_gaussian(key: Key[Array, ""], rows: int, columns: int) -> Float[A
     """Rows of N(0, I) marginals that are orthogonal within blocks of `columns` rows (section 2.4)."""
     directions, norms = jax.random.split(key)
     q, r = jnp.linalg.qr(jax.random.normal(directions, (-(-rows // columns), columns, columns)))
-    q = q * jnp.sign(jnp.diagonal(r, axis1=1, axis2=2))[:, None, :]  # makes it uniform over all rotations
+    q = q * jnp.sign(jnp.diagonal(r, axis1=1, axis2=2))[:, None, :]  # makes q uniform over all rotations
     lengths = jnp.linalg.norm(jax.random.normal(norms, (rows, columns)), axis=1, keepdims=True)
     return jnp.swapaxes(q, 1, 2).reshape(-1, columns)[:rows] * lengths
 

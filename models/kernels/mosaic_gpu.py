@@ -14,7 +14,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 LANE = plgpu.LoweringSemantics.Lane  # the default of JAX 0.10 only; layouts are written out
-LAYOUT = plgpu.Layout.WGMMA  # of a matrix in registers; .reduce(1) is one number a row, .reduce(0) one a column
+LAYOUT = plgpu.Layout.WGMMA  # a matrix in registers; .reduce(1) has a number a row, .reduce(0) one a column
 LOAD_TAKES_AN_INDEX = inspect.signature(plgpu.load).parameters.get("idx") is not None
 
 
@@ -70,7 +70,7 @@ class Registers:
         if self.interpret:
             x, y = a if isinstance(a, jax.Array) else a[...], b[...]
             x, y = x.T if a_t else x, y.T if b_t else y
-            plgpu.commit_smem()  # or the race detector sees these reads meet the next copy's writes
+            plgpu.commit_smem()  # without it the race detector sees these reads collide with the next copy's writes
             out = jnp.dot(x.astype(jnp.float32), y.astype(jnp.float32))
             return out if add_to is None else add_to + out
         a = a.transpose((1, 0)) if a_t else a

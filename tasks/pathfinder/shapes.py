@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 DEGREES = 360
-UNIT = 2**16  # of the weights of a next paddle's directions
+UNIT = 2**16  # unit of the weights of a next paddle's directions
 TAKEN = 76  # a mask above 0.3 of 255 is taken for a contour's first paddle
 CLASH = 459  # two masks that add up to 1.8 of 255 clash
 
@@ -163,7 +163,7 @@ class Paddles:
         self.mask = np.pad(frame, border).ravel()
         self.room = np.pad(255 - dilate(frame, margin), border).ravel()  # see Canvases
 
-        # The circle of heads; the original truncates coordinates, and drops the negative ones before.
+        # The circle of heads. The original truncates coordinates, after it has dropped the negative ones.
         turns = [k / step for k in range(math.ceil(2 * math.pi * step))]
         circle = sorted({(math.floor(step * math.sin(t)), math.floor(step * math.cos(t))) for t in turns})
         self.circle = np.array([y * width + x for y, x in circle])
@@ -192,13 +192,13 @@ class Paddles:
         self.masks = stamps(masks, width)
         self.rooms = stamps(np.stack([dilate(np.pad(m, margin), margin) for m in masks]), width)
         core = stamps(masks[DEGREES:], width, least=CLASH - 255)
-        most = np.minimum(CLASH - 1 - core.values.astype(int), 255)  # of other masks, without a clash
+        most = np.minimum(CLASH - 1 - core.values.astype(int), 255)  # highest value of another mask without a clash
         self.cores = Stamps(core.offsets, most.astype(np.uint8))
         if (1 + law.crowd) * (masks > TAKEN).sum((1, 2)).max() > (frame == 0).sum() - 0.01 * size**2:
             raise UsageError("so many paddles could fill 99 % of the image, where the law of Pathfinder would end")
 
         # A first paddle takes the pixels that its mask fills; the original moves them by one pixel both ways.
-        # Where all of them can leave the image at once, its dilation has no number, and it gives up.
+        # Where all of these can leave the image at once, the original's dilation has no number, and it gives up.
         # The first long contour starts in the middle of the image, and the tails that do so fill a box.
         self.footprints, self.usable = [], np.zeros(DEGREES, bool)
         self.box_start, self.box_size = np.zeros((2, DEGREES), np.int64), np.zeros((2, DEGREES), np.int64)
@@ -242,7 +242,7 @@ class Greys:
 
     def __init__(self, law: Law):
         byte = np.arange(256) / 255
-        # The original keeps paddles, not markers, in single precision, which decides ties of the rounding.
+        # The original has paddles, but not markers, in single precision, which decides ties of the rounding.
         contour = np.float32(byte * (law.paddle_contrast * law.snake_contrast)).astype(float)
         distractor = np.float32(byte * law.snake_contrast).astype(float)
         values = byte, contour, distractor

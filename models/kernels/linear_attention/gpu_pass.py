@@ -33,7 +33,7 @@ from lra.models.kernels.linear_attention.xla import LEAST
 from lra.models.kernels.mosaic_gpu import LANE, Registers, interpreted, swizzled
 
 MAX_DECAYED = 2  # pieces of keys with decays of their own: shared memory has no room for more
-BLOCKS = 132  # that run at the same time, one on each of Hopper's multiprocessors
+BLOCKS = 132  # blocks that run at the same time, one on each of Hopper's multiprocessors
 
 
 def run(
@@ -62,7 +62,7 @@ def run(
     batch, length, heads, key_dim = q.shape
     value_dim = v.shape[-1]
     pieces, chunks = -(-key_dim // PIECE), -(-length // CHUNK)
-    if by is by_key_channel and pieces > MAX_DECAYED and first is None:  # sums over channels add up
+    if by is by_key_channel and pieces > MAX_DECAYED and first is None:  # the channels' sum has two parts
         part = partial(run, q, k, v, log_decay, by, way, dtype=jnp.float32, interpret=interpret)
         few, rest = (part(first=p)[0] for p in (0, MAX_DECAYED))
         return (few + rest).astype(dtype or v.dtype), None

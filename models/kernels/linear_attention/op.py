@@ -69,7 +69,7 @@ def linear_attention(
         choose("linear attention of all keys to all queries", backend, {"xla": xla}, Static(), Operands(q, k, v, None))
         return of_all_keys(q, k, v, normaliser).astype(dtype)
 
-    if normaliser is not None:  # the weights are what values of 1 add up to
+    if normaliser is not None:  # values of 1 add up to the sum of weights
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], -1)
     if log_decay is not None:
         log_decay = log_decay.astype(jnp.float32)

@@ -18,8 +18,8 @@ from lra.models.kernels.mosaic_tpu import NT, TN, dot, interpreted
 CHUNK = 128
 LANES = 128  # a tile's last axis
 MAX_DIM = 256
-MAX_HEADS = 8  # of one step
-MAX_LANES, ROOM = 512, 768  # of one step, where they can be that few, and where not
+MAX_HEADS = 8  # heads of one step
+MAX_LANES, ROOM = 512, 768  # lanes of one step: the aim, and the limit where the aim cannot be met
 
 
 def admits(static: Static, x: Operands) -> None:

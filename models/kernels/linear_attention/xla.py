@@ -12,7 +12,7 @@ from lra.models.kernels.linear_attention.operands import Operands, Static
 
 CHUNK = 64
 
-# Log-decays below are 0 as decays in float32. Multiples of 2^-10 above it have exact sums of up to 128.
+# Lower log-decays are decays of 0 in float32. Multiples of 2^-10 above it have exact sums of up to 128.
 LEAST = -104.0
 
 
@@ -101,7 +101,7 @@ def channel_decay_within(
     size = q.shape[2] // 2
     while size:
 
-        def halves(x: Array, size: int = size) -> Sequence[Array]:  # the half seen, and the half that sees it
+        def halves(x: Array, size: int = size) -> Sequence[Array]:  # the half that is seen, and the half that sees it
             both = jnp.unstack(x.reshape(*x.shape[:2], -1, 2, size, x.shape[-1]), axis=3)
             return both[::-1] if reverse else both
 

@@ -22,13 +22,13 @@ from lra.models.kernels.recurrence.operands import Kept, Operands, Static
 from lra.models.kernels.recurrence.parts import Parts, joined, parts, plus, times
 from lra.models.kernels.recurrence.xla import before, each_way
 
-CHANNELS = 128  # of a block of threads
+CHANNELS = 128  # channels of a block of threads
 LAYOUT = plgpu.Layout.WG_STRIDED((CHANNELS,), 1)  # one channel a thread
 ALIGNED = 8  # channels: copies take rows of whole 16 bytes
 AHEAD, BEHIND = 4, 2  # slots in shared memory for tokens that come and for those that go
 READ = 8  # tokens that are read before the first of them is used
-TOKENS = 64  # of a slot, at most
-SMEM = 100 * 1024  # bytes, so that a multiprocessor has room for two blocks of threads
+TOKENS = 64  # tokens of a slot, at most
+SMEM = 100 * 1024  # bytes of shared memory, so that a multiprocessor has room for two blocks of threads
 
 
 def admits(static: Static, x: Operands) -> None:
@@ -54,7 +54,7 @@ def backward(static: Static, kept: Kept, dh: Array) -> tuple[Array, Array]:
         d_log_a = joined(sums).sum((0, 1))
     else:
         (dx, slopes), _ = kernel(log_a, [parts(h), parts(dh)], [real, jnp.float32])
-        d_log_a = each_way(before, joined(slopes), static.reverses).sum(1)  # each belongs to the token before
+        d_log_a = each_way(before, joined(slopes), static.reverses).sum(1)  # each slope belongs to the token before it
     return d_log_a, joined(tuple(y.astype(jnp.float32).sum(1) for y in dx)).astype(static.dtype)
 
 
@@ -79,7 +79,7 @@ class Kernel(NamedTuple):
             inputs = [parts(jnp.exp(log_a)), *inputs]
         coming, going = [y.dtype for x in inputs for y in x], [jnp.dtype(dtype) for dtype in dtypes for _ in range(n)]
         tokens = tokens_of_slot(length, coming, going)
-        # copies fill with zeros what is beyond the end, and write nothing there; interpreted ones do not
+        # copies read zeros beyond the end and write nothing there, but interpreted ones do not
         rows, columns = (tokens, CHANNELS) if self.interpret else (1, ALIGNED)
         fit = lambda x: pad_to_multiple(pad_to_multiple(x, rows, -2), columns, -1)
         sources = tuple(fit(y) for x in inputs for y in x)

@@ -21,7 +21,7 @@ from lra.models.kernels.recurrence.operands import Kept, Operands, Static
 from lra.models.kernels.recurrence.parts import Parts, joined, parts, plus, times
 from lra.models.kernels.recurrence.xla import before, each_way, powers
 
-TILE = 16  # the sublanes of bfloat16; of float32 they are two registers
+TILE = 16  # tokens: the sublanes of one register in bfloat16, of two in float32
 DOUBLINGS = (1, 2, 4, 8)
 BLOCK, LANES = 512, 256  # tokens and channels that are copied at once: ten arrays, at most, take 10 of 16 MiB
 
@@ -118,7 +118,7 @@ class Kernel(NamedTuple):
             out_specs=[spec(kind) for kind, _ in each_output],
             out_shape=[jax.ShapeDtypeStruct((*kinds[kind][0], channels), dtype) for kind, dtype in each_output],
             scratch_shapes=[pltpu.VMEM((1, lanes), jnp.float32)] * n,
-            compiler_params=pltpu.CompilerParams(  # the interpreter forgets to extend them under vmap
+            compiler_params=pltpu.CompilerParams(  # the interpreter does not extend them under vmap
                 dimension_semantics=None if self.interpret else ("parallel", "parallel", "parallel", "arbitrary")
             ),
             interpret=interpreted(self.interpret),
@@ -131,7 +131,7 @@ class Time(NamedTuple):
 
     reverse: bool
     block: int
-    left: Array | None  # how many there are up to the end of the sequence, if it may be within the block
+    left: Array | None  # tokens up to the end of the sequence; None if no block reaches past the end
 
     def load(self, refs: Sequence[Any], start: Array) -> Parts:
         """A tile in float32; 0 beyond the end."""

@@ -8,7 +8,7 @@ from lra.models.kernels.blocks import from_blocks, into_blocks, pad_to_multiple
 from lra.models.kernels.recurrence.operands import Kept, Operands, Static
 
 CONSTANT_CHUNK = 16  # tokens that a constant recurrence takes at once; the cost of a token is of this order
-CHUNK = 64  # tokens of a chunk if each token has a gate: so many steps has the loop over all chunks
+CHUNK = 64  # tokens of a chunk where each token has a gate; the loop over all chunks has as many steps
 
 
 def admits(static: Static, x: Operands) -> None:

@@ -17,7 +17,7 @@ from lra.models.kernels.softmax.gpu_walk import WIDTHS, size, walk, width
 from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.pattern import tiles
 
-MAX_BATCH = 65_535  # of blocks, along any axis of a CUDA grid but the first
+MAX_BATCH = 65_535  # examples: a CUDA grid has no more blocks along any axis but the first
 
 
 def admits(static: Static, x: Operands) -> None:
@@ -90,7 +90,7 @@ def inputs(x: Operands, block_q: int, block_k: int) -> Inputs:
         pad(x.q, {1: block_q}, {3: head_dim}),
         pad(x.k, {1: block_k}, {3: head_dim}),
         pad(x.v, {1: block_k}, {3: value_dim}),
-        None if mask is None else pad(jnp.where(mask, 0.0, HIDDEN), {2: block_k}),  # the pattern hides what pads
+        None if mask is None else pad(jnp.where(mask, 0.0, HIDDEN), {2: block_k}),  # the pattern hides added keys
         None if allowed is None else pad(allowed.astype(jnp.int8), {2: block_q, 3: block_k}),
         x.seeds,
     )

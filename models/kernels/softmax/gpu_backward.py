@@ -27,7 +27,7 @@ from lra.models.kernels.softmax.gpu_block import (
 )
 from lra.models.kernels.softmax.gpu_walk import ROWS, Walk
 
-COLUMNS = 128  # of dk and of dv, for which a warpgroup has registers
+COLUMNS = 128  # columns of dk and of dv for which a warpgroup has registers
 
 
 class Given(NamedTuple):

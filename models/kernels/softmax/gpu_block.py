@@ -16,7 +16,7 @@ from lra.models.kernels.softmax.gpu_walk import ROWS, Size, Walk
 
 HIDDEN = -1e30  # logit of a pair that is not seen
 FLOOR = -1e20  # no maximum is lower, so that exp(HIDDEN - maximum) is 0 in a row which sees nothing
-ROW, COLUMN = LAYOUT.reduce(1), LAYOUT.reduce(0)  # one number for each
+ROW, COLUMN = LAYOUT.reduce(1), LAYOUT.reduce(0)  # layouts of one number for each row, for each column
 
 
 class Inputs(NamedTuple):
@@ -26,7 +26,7 @@ class Inputs(NamedTuple):
     k: Float[Array, "batch keys heads head_dim"]
     v: Float[Array, "batch keys heads value_dim"]
     mask: Float[Array, "batch #heads keys"] | None  # added to the logits: 0 or HIDDEN
-    allowed: Int8[Array, "batch #heads rows across"] | None  # of logits as the kernel has them, maybe transposed
+    allowed: Int8[Array, "batch #heads rows across"] | None  # like the kernel's logits, which may be transposed
     seeds: Int[Array, "batch heads"] | None
 
 
@@ -83,7 +83,7 @@ class Block:
             copy(pl.ds(self.first(t), self.tile[1]), slot, self.ready.at[slot])
 
         @pl.loop(jnp.maximum(self.count - steps, 0), self.count)
-        def _(t: Any) -> None:  # no arrival is left unseen
+        def _(t: Any) -> None:  # waits for every arrival that is left
             plgpu.barrier_wait(self.free.at[lax.rem(t, jnp.int32(steps))])
 
     def over_tiles(self, step: Callable[[Any, Any, Any], Any], carry: Any) -> Any:

@@ -8,8 +8,8 @@ from jaxtyping import Array, Int, Int8
 
 from lra.models.kernels.softmax.pattern import Pattern, Tiles, tiles
 
-ROWS = 64  # of a warpgroup, as its tensor core takes them
-WIDTHS = (16, 32, 64, 128, 256)  # of heads, as tensor cores and swizzles take them; others are padded
+ROWS = 64  # rows of a tile in a warpgroup, as its tensor core takes them
+WIDTHS = (16, 32, 64, 128, 256)  # widths of heads that tensor cores and swizzles take; others are padded
 
 
 class Size(NamedTuple):
@@ -38,7 +38,7 @@ def size(pattern: Pattern, queries: int, keys: int, widest: int, crowded: bool, 
     if queries <= ROWS or (backward and widest > 128):  # a second warpgroup would find no row, or no registers
         return Size(1, across, steps)
     coarse = tiles(pattern, queries, keys, 2 * ROWS, 2 * ROWS).kind
-    if 2 * np.count_nonzero(coarse) >= len(coarse):  # small tiles may save much
+    if 2 * np.count_nonzero(coarse) >= len(coarse):  # most tiles are edges: smaller ones may save much
         fine = tiles(pattern, queries, keys, ROWS, ROWS).kind
         # Two warpgroups load half as much each. So small tiles must leave less than two thirds of the work:
         # an estimate, not measured.

@@ -96,7 +96,7 @@ def _backward(name: str, static: Static, kept: Any, cotangents: tuple[Array, Arr
     x, out, lse = kept
     d_out, d_lse = cotangents
     alone = jnp.isneginf(lse)
-    # d logits = p (d p - delta), with the softmax's part and that of the denominators
+    # d logits = p (d p - delta); delta has a part from the softmax and one from the gradient of lse
     delta = (out.astype(jnp.float32) * d_out.astype(jnp.float32)).sum(-1) - jnp.where(alone, 0, d_lse)
     backward = partial(BACKENDS[name].backward, static)
     run, x = (backward, x) if name == "xla" else (folds_vmap(backward), each(x))

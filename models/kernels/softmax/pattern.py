@@ -279,7 +279,7 @@ def tiles(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int)
             seen = pattern.seen(rows, inside)
             if seen is Seen.NONE:
                 continue
-            if seen is Seen.ALL and len(inside) == block_k:  # rows past the end see nothing that counts
+            if seen is Seen.ALL and len(inside) == block_k:  # the rows past the end do not count
                 index.append(n)
                 kind.append(0)
                 continue

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Int
 
 from lra.models.kernels.softmax.pattern import FULL, Pattern, tiles
 
-SCORES = 512  # alive at once, at most, for each token of the longer side and each head
+SCORES = 512  # scores that are alive at once, at most, for each token of the longer side and each head
 # On a CPU, bringing a key to a line takes as long as this many scores, and a line as long as this many.
 GATHER, LINE = 16, 512
 NOTHING = -1  # the kind of a tile that only fills up a line

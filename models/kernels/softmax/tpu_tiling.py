@@ -10,10 +10,10 @@ from jaxtyping import Int, Int8
 from lra.models.kernels.softmax.pattern import FULL, Pattern, Tiles, tiles
 
 LANES = 128
-SIDES = (512, 256, 128)  # of tiles
+SIDES = (512, 256, 128)  # sides of tiles
 MAX_AREA = 512 * 512  # logits of a step, of all its heads
-MAX_BLOCK = 2**18  # bytes of keys of a step, of all its heads; of vector memory, a dozen such blocks are in use
-MAX_HEADS = 8  # of a step
+MAX_BLOCK = 2**18  # bytes of the keys of a step, of all its heads: vector memory has to hold a dozen such blocks
+MAX_HEADS = 8  # heads of a step
 MAX_TABLE = 900 * 2**10  # bytes of scalar memory, which has 1 MiB
 MAX_MASKS = 64 * 2**20  # bytes of all masks of tiles
 # The costs of beginning a step and of copying a token of a tile, as the number of logits that could be computed in that
@@ -78,7 +78,7 @@ def tiling_of(pattern: Pattern, queries: int, keys: int, heads: int, width: int)
         block_q, block_k = block(queries, side), block(keys, side)
         together = heads_of_a_step(heads, block_q, block_k, width)
         count = visits(pattern, queries, keys, block_q, block_k)
-        lines = max(-(-queries // block_q), -(-keys // block_k))  # if empty, visited too
+        lines = max(-(-queries // block_q), -(-keys // block_k))  # an empty line is visited too
         if fits(block_q, block_k, width) and (pattern == FULL or 3 * 4 * (count + lines) <= MAX_TABLE):
             work[block_q, block_k, together] = count * (
                 block_q * block_k + TOKEN * (block_q + block_k) + STEP / together
