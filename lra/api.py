@@ -8,10 +8,12 @@ from flax import nnx
 
 from lra import checks
 from lra.checks import Result
+from lra.errors import UserError
 from lra.leaderboard import board as boards
 from lra.leaderboard import store
 from lra.leaderboard.board import REFERENCE, Board
 from lra.leaderboard.record import Record
+from lra.leaderboard.rows import rows as rows_of
 from lra.models.attention import register_attention
 from lra.plan import Plan, resolve
 from lra.recipe import task_and_source
@@ -126,7 +128,7 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
 
     Accuracies are shares of all examples of a split, losses mean nats; both are None for a seed that diverged.
     """
-    return [row for record in records for row in store.rows(record)]
+    return [row for record in records for row in rows_of(record)]
 
 
 def board(records: Iterable[Record], reference: str = REFERENCE) -> Board:

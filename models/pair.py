@@ -1,4 +1,4 @@
-"""The model for pairs of documents: one encoder for both, and LRA's head on what it makes of them."""
+"""The model for pairs of documents: one encoder for both documents, and LRA's head on the two vectors that it gives."""
 
 import dataclasses
 from typing import Any
@@ -11,16 +11,16 @@ from lra.errors import unknown
 from lra.models.attention import Variant
 from lra.models.encoder import Encoder, EncoderConfig
 
-INTERACTIONS = {"concat": 2, "nli": 4}  # and how many vectors the head reads
+INTERACTIONS = {"concat": 2, "nli": 4}  # each with the number of vectors that the head reads
 
 
 @dataclasses.dataclass(frozen=True)
 class PairConfig:
-    """How the vectors a and b of two documents meet.
+    """How the vectors a and b of two documents are combined.
 
     Attributes:
-      interaction: "concat", [a, b], is what LRA's released configurations do; "nli", [a, b, a * b, a - b], is what
-        its paper says (2011.04006, appendix A.1.3).
+      interaction: "concat" gives the head [a, b], as LRA's released configurations do; it is the default. "nli" gives
+        it [a, b, a * b, a - b], as LRA's paper says (2011.04006, appendix A.1.3).
     """
 
     interaction: str = "concat"
@@ -53,7 +53,7 @@ class PairClassifier(nnx.Module):
     def __call__(
         self, tokens: Int[Array, "batch 2 length"], lengths: Int[Array, "batch 2"]
     ) -> Float[Array, "batch classes"]:
-        """Logits; `lengths` counts the real tokens at the start of each document."""
+        """Logits. `lengths` has the numbers of real tokens at the start of the documents."""
         vectors = self.encoder(tokens.reshape(-1, tokens.shape[-1]), lengths.reshape(-1))
         a, b = jnp.moveaxis(vectors.reshape(-1, 2, vectors.shape[-1]), 1, 0)
         parts = (a, b) if self.interaction == "concat" else (a, b, a * b, a - b)

@@ -1,8 +1,8 @@
-"""Tasks: one file each, with its generator or loader and its metadata."""
+"""The tasks. Each has a file, or a folder for a family, with its generator or loader and its metadata."""
 
 from lra.tasks.image import IMAGE
 from lra.tasks.listops import LISTOPS
-from lra.tasks.pathfinder import PATHFINDER, PATHFINDER64, PATHX, PATHX256
+from lra.tasks.pathfinder import FAMILY as PATHFINDERS
 from lra.tasks.retrieval import RETRIEVAL
 from lra.tasks.synthetic import SYNTHETIC_IMAGE, SYNTHETIC_RETRIEVAL, SYNTHETIC_TEXT
 from lra.tasks.task import Source, Split, Task
@@ -11,7 +11,7 @@ from lra.tasks.text import TEXT
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
-        LISTOPS, TEXT, RETRIEVAL, IMAGE, PATHFINDER, PATHX, PATHFINDER64, PATHX256,
+        LISTOPS, TEXT, RETRIEVAL, IMAGE, *PATHFINDERS,
         SYNTHETIC_TEXT, SYNTHETIC_RETRIEVAL, SYNTHETIC_IMAGE,
     )
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """Image: what does a picture show, read pixel by pixel in grey? CIFAR-10 (Krizhevsky 2009).
 
-The examples are in the publisher's order, whatever they are read from, and the last 5,000 training images are the
-validation split. (LRA splits 90:10 by position too, but in the order in which TFDS stores them.)
+The examples are in the publisher's order, whether they come from its files or from TFDS. The last 5,000 training images
+are the validation split. LRA splits 90:10 by position too, but in the order in which TFDS stores the images.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,14 @@ BLOCK = 1000
 
 @dataclass(frozen=True)
 class Image(Sized):
-    """CIFAR-10 in grey levels 0 to 255; `validation` are the last of the training images."""
+    """CIFAR-10 in grey levels 0 to 255.
+
+    Attributes:
+      train: images of the training split. They are the first of CIFAR-10's 50,000 training images.
+      validation: images of the validation split. They are the last of the training images; the default holds out a
+        tenth.
+      test: images of the test split, which is CIFAR-10's official one.
+    """
 
     train: int = 45_000
     validation: int = 5_000
@@ -42,7 +49,7 @@ class Image(Sized):
         return r"(^|/)cifar-10-batches-bin/(data_batch_[1-5]|test_batch)\.bin$"
 
     def generate(self, workers: int = 1) -> Blocks:
-        """From TFDS, put back into the publisher's order by the numbers it gives."""
+        """The images from TFDS, put back into the publisher's order by the numbers that TFDS gives them."""
         halves = {}
         for half in ("train", "test"):
             rows = sorted(from_tfds(TFDS, half, "image", PUBLISHED), key=lambda row: row["id"])
@@ -54,7 +61,7 @@ class Image(Sized):
         return self.deal(halves, TFDS)
 
     def read(self, folder: Path, workers: int, warn: Warn) -> Blocks:
-        """From the folder `cifar-10-batches-bin` as its archive (the binary version) unpacks it."""
+        """The images from the folder `cifar-10-batches-bin`, as the archive of the binary version unpacks it."""
         halves = {}
         for half, names in FILES.items():
             images, labels = zip(*(read_batch(find(folder, f"cifar-10-batches-bin/{n}", PUBLISHED)) for n in names))
@@ -84,7 +91,7 @@ def read_batch(path: Path) -> tuple[UInt8[np.ndarray, "n pixels"], Int[np.ndarra
     """Grey levels and labels of a file of CIFAR-10's binary version.
 
     Raises:
-      UserError: it is cut off, or a label is none; names the record.
+      UserError: the file is cut off, or a label is not one of 0 to 9. The message names the record.
     """
     try:
         raw = np.frombuffer(path.read_bytes(), np.uint8)
@@ -104,9 +111,9 @@ def read_batch(path: Path) -> tuple[UInt8[np.ndarray, "n pixels"], Int[np.ndarra
 def grey(
     red: UInt8[np.ndarray, "*shape"], green: UInt8[np.ndarray, "*shape"], blue: UInt8[np.ndarray, "*shape"]
 ) -> UInt8[np.ndarray, "*shape"]:
-    """The grey levels that TensorFlow's `rgb_to_grayscale` gives for bytes, which are LRA's, bit for bit.
+    """The grey levels that TensorFlow's `rgb_to_grayscale` gives for bytes, bit for bit. LRA's images have these.
 
-    It scales to floats in 0..1, weighs, and scales back with 255.5, cutting off: all in single precision.
+    It scales to floats in 0..1, adds them with weights, scales back with 255.5 and cuts off, all in single precision.
     """
     scale, weights = np.float32(1 / 255), np.array([0.2989, 0.5870, 0.1140], np.float32)
     parts = [channel.astype(np.float32) * scale * weight for channel, weight in zip((red, green, blue), weights)]

@@ -1,9 +1,9 @@
 """ListOps: evaluate a nested list of MIN, MAX, MED and SM over digits (Nangia & Bowman 2018, 1804.06028).
 
-The law is that of LRA's own generator (2011.04006, section 2.2.1; the paper's "MEAN" is not in it): a node is a
-digit with probability 3/4, else one of four operators with 2 to `max_args` arguments; below `max_depth` all are
-digits; a tree enters if its tokens, an operator counting for two (itself and its bracket), lie strictly between
-`min_length` and `max_length`. A tree enters once.
+The law is that of LRA's own generator (2011.04006, section 2.2.1; the paper's "MEAN" is not in it). A node is a digit
+with probability 3/4, else one of four operators with 2 to `max_args` arguments. At `max_depth` all nodes are digits. A
+tree enters the data if its number of tokens lies strictly between `min_length` and `max_length`; an operator counts for
+two, itself and its bracket. No tree enters twice.
 """
 
 import dataclasses
@@ -17,22 +17,34 @@ import numpy as np
 from jaxtyping import Int
 
 from lra.errors import UsageError, UserError
-from lra.tasks.parallel import parallel
 from lra.tasks.publisher import find
 from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
+from lra.workers import in_order
 
 PAD = 0
 VOCABULARY = (*"0123456789", "[MIN", "[MAX", "[MED", "[SM", "]")
 TOKEN_ID = {token: index for index, token in enumerate(VOCABULARY, start=1)}  # 0 is padding
 FIRST_OPERATOR, CLOSE = TOKEN_ID["[MIN"], TOKEN_ID["]"]
-ROOTS = 1 << 14  # trees drawn per chunk, most of them too short; part of the law, since it decides the order
+ROOTS = 1 << 14  # trees drawn in a chunk, most of them too short; part of the law, since it decides the order
 PUBLISHED = "storage.googleapis.com/long-range-arena/lra_release.gz, folder listops-1000"
-BARREN_CHUNKS = 64  # this many in a row without a new tree: there are no more
+BARREN_CHUNKS = 64  # after so many chunks in a row without a new tree, there are no more trees
 
 
 @dataclasses.dataclass(frozen=True)
 class ListOps(Sized):
-    """Parameters of the data; the defaults are LRA's. Sizes are in examples, lengths in tokens."""
+    """The parameters of ListOps. The defaults are LRA's: those of lra_benchmarks/data/listops.py, and the sizes of its
+    release.
+
+    Attributes:
+      min_length: trees have more tokens than this.
+      max_length: trees have fewer tokens than this.
+      max_depth: levels of a tree, digits included.
+      max_args: arguments of an operator, at most.
+      train: trees of the training split.
+      validation: trees of the validation split.
+      test: trees of the test split.
+      seed: the seed of all trees.
+    """
 
     min_length: int = 500
     max_length: int = 2000
@@ -70,7 +82,7 @@ class ListOps(Sized):
         seen: set[bytes] = set()
         sizes = self.sizes
         barren = 0
-        chunks: Iterator[Split] = parallel(functools.partial(draw_chunk, self), itertools.count(), workers)
+        chunks: Iterator[Split] = in_order(functools.partial(draw_chunk, self), itertools.count(), workers)
         for rows in chunks:
             new = []
             for row, digest in enumerate(map(digest_of, rows.inputs)):
@@ -93,10 +105,10 @@ class ListOps(Sized):
                 return
 
     def read(self, folder: Path, workers: int, warn: Warn) -> Blocks:
-        """LRA's `basic_{train,val,test}.tsv`; every expression is evaluated and compared with its label."""
+        """LRA's `basic_{train,val,test}.tsv`. Every expression is evaluated, and its value compared with its label."""
         for split, stem in zip(SPLITS, ("basic_train", "basic_val", "basic_test")):
             path = find(folder, f"listops-1000/{stem}.tsv", PUBLISHED)
-            blocks: Iterator[Split] = parallel(functools.partial(read_lines, self, path), numbered_lines(path), workers)
+            blocks: Iterator[Split] = in_order(functools.partial(read_lines, self, path), numbered_lines(path), workers)
             count = 0
             for block in blocks:
                 count += len(block)
@@ -117,11 +129,11 @@ def digest_of(row: Int[np.ndarray, " length"]) -> bytes:
 
 @dataclasses.dataclass
 class Level:
-    """All nodes of one depth, those of one parent side by side and in the order of the parents."""
+    """All nodes of one depth. Children of one parent are side by side, in the order of the parents."""
 
     root: Int[np.ndarray, " nodes"]
     operator: Int[np.ndarray, " nodes"]  # 0..3 in the order of VOCABULARY, -1 for a digit
-    value: Int[np.ndarray, " nodes"]  # of a digit; of an operator once `evaluate` has run
+    value: Int[np.ndarray, " nodes"]  # of digits; those of operators are set by `evaluate`
     arity: Int[np.ndarray, " nodes"]  # arguments of an operator, 0 for a digit
 
     def keep(self, nodes: np.ndarray) -> "Level":
@@ -131,8 +143,8 @@ class Level:
 def draw_chunk(spec: ListOps, index: int) -> Split:
     """The trees of chunk `index` that are of the right length.
 
-    One raw 64-bit word a node: unlike the methods of np.random.Generator, a bit generator's raw words are the
-    same for every release of NumPy.
+    Each node takes one raw 64-bit word: a bit generator's raw words are the same in every release of NumPy, which the
+    methods of np.random.Generator do not promise.
     """
     words = np.random.Philox(key=spec.seed, counter=[0, 0, index, 0])
     levels, lengths = grow(spec, words)
@@ -150,7 +162,7 @@ def draw_chunk(spec: ListOps, index: int) -> Split:
 
 
 def grow(spec: ListOps, words: np.random.Philox) -> tuple[list[Level], Int[np.ndarray, " roots"]]:
-    """Draws ROOTS trees a depth at a time, and counts their tokens; a tree that is too long stops growing."""
+    """Draws ROOTS trees one depth after the other, and counts their tokens. A tree that is too long stops growing."""
     lengths = np.zeros(ROOTS, np.int64)
     root = np.arange(ROOTS)
     levels = []
@@ -171,7 +183,7 @@ def grow(spec: ListOps, words: np.random.Philox) -> tuple[list[Level], Int[np.nd
 
 
 def evaluate(levels: list[Level]) -> None:
-    """Sets the value of every operator, from the deepest up."""
+    """Sets the value of every operator, from the deepest level up."""
     for level, below in zip(reversed(levels[:-1]), reversed(levels[1:])):
         inner = np.flatnonzero(level.arity)
         if not len(inner):
@@ -195,7 +207,7 @@ def evaluate(levels: list[Level]) -> None:
 
 
 def write(levels: list[Level], rows: int, max_length: int) -> Int[np.ndarray, "rows max_length"]:
-    """The trees as token ids, each in the order in which one reads it."""
+    """The trees as token ids, each in reading order."""
     sizes = [np.ones(0, np.int64)] * len(levels)
     for depth in reversed(range(len(levels))):
         arity = levels[depth].arity
@@ -277,10 +289,10 @@ def parse_row(line: bytes) -> tuple[list[int], int]:
 
 
 def value_of(ids: Iterable[int]) -> int:
-    """What an expression is worth.
+    """The value of an expression.
 
     Raises:
-      ValueError: the brackets do not match or an operator has no arguments.
+      ValueError: the brackets do not match, or an operator has no arguments.
     """
     stack: list[list[int]] = [[]]
     operators: list[int] = []
@@ -313,7 +325,7 @@ def value_of(ids: Iterable[int]) -> int:
 
 
 def show(ids: Int[np.ndarray, " length"]) -> str:
-    """The tree, an operator a line with its digits and its value, its operators below it and further in."""
+    """The tree with one operator a line: its digits and its value. Its operators are below it and further in."""
     tokens = iter(int(token) for token in ids)
 
     def node(operator: int, depth: int) -> tuple[int, list[str]]:

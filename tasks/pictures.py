@@ -8,9 +8,9 @@ from jaxtyping import Int, UInt8
 from PIL import Image, ImageDraw
 
 RAMP = np.array(list(" .:-=+*#%@"))
-WIDEST = 80  # characters
-TILE = 128  # pixels of the shorter side of a picture on a contact sheet, at least
-CAPTION = 14  # pixels
+WIDEST = 80  # characters of a line, at most
+TILE = 128  # pixels: a contact sheet enlarges smaller pictures, at most to this side
+CAPTION = 14  # pixels: the height of a caption
 
 
 def square(levels: Int[np.ndarray, " pixels"]) -> UInt8[np.ndarray, "side side"]:
@@ -19,7 +19,9 @@ def square(levels: Int[np.ndarray, " pixels"]) -> UInt8[np.ndarray, "side side"]
 
 
 def as_characters(levels: Int[np.ndarray, " pixels"]) -> str:
-    """The image in characters, darker to brighter, two for a pixel: they are twice as high as they are wide."""
+    """The image in characters from dark to bright. A pixel has two, since a character is twice as high as it
+    is wide.
+    """
     image = square(levels)
     rows = min(len(image), WIDEST // 2)
     small = np.asarray(Image.fromarray(image).resize((rows, rows), Image.Resampling.BOX)).repeat(2, axis=1)
@@ -27,7 +29,7 @@ def as_characters(levels: Int[np.ndarray, " pixels"]) -> str:
 
 
 def contact_sheet(images: Sequence[Int[np.ndarray, " pixels"]], captions: Sequence[str]) -> Image.Image:
-    """All images in rows, each above its caption, small ones enlarged by a whole number."""
+    """All images in rows, each above its caption. Small images are enlarged by a whole number."""
     squares = [square(image) for image in images]
     scale = max(1, TILE // len(squares[0]))
     tile = scale * len(squares[0])

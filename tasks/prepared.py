@@ -28,7 +28,7 @@ HEADER = 128  # bytes of a .npy header, which NumPy pads so that the shape can g
 
 
 def home() -> Path:
-    """Where prepared tasks live: LRA_HOME, or else `lra` in the user's cache folder."""
+    """The folder of prepared tasks: LRA_HOME, or else `lra` in the user's cache folder."""
     if chosen := os.environ.get("LRA_HOME"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lra"
@@ -40,7 +40,7 @@ def folder_of(task: Task, source: Source) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A prepared task, its arrays memory-mapped.
+    """A prepared task with memory-mapped arrays.
 
     Attributes:
       manifest: version, parameters, sizes, vocabulary, floors, hashes and origin, as in manifest.json.
@@ -69,15 +69,15 @@ def prepare(
     force: bool = False,
     advance: Callable[[int], None] = lambda examples: None,
 ) -> bool:
-    """Writes the prepared task, whole or not at all; says whether there was anything to do.
+    """Writes the prepared task, whole or not at all. Returns False if it is prepared already.
 
     Args:
-      read_from: the folder or archive with the publisher's files; None generates, or asks TFDS.
+      read_from: the folder or archive with the publisher's files; None generates the examples, or asks TFDS for them.
       advance: called with the number of examples each time some have been written.
 
     Raises:
-      UserError: a file is malformed, the disk is full, another process is preparing the same, or another
-        origin has been prepared under these parameters and `force` is not set.
+      UserError: a file is malformed, the disk is full, or another process prepares the same task. Or examples of
+        another origin are prepared under these parameters and `force` is not set.
     """
     folder = folder_of(task, source)
     with locked(folder, f"{task.name} is being prepared"):
@@ -121,7 +121,7 @@ class Tally:
 def write_arrays(draft: Path, num_classes: int, blocks: Blocks, advance: Callable[[int], None]) -> dict[str, Tally]:
     """Streams the blocks into .npy files and counts what is in them.
 
-    Plain writes rather than a memory map: a full disk is then an error and not a bus fault.
+    The writes are plain ones, not to a memory map: so a full disk is an error and not a bus fault.
     """
     files: dict[tuple[str, str], BinaryIO] = {}
     shapes: dict[tuple[str, str], tuple[tuple[int, ...], np.dtype]] = {}
@@ -163,13 +163,13 @@ def write_arrays(draft: Path, num_classes: int, blocks: Blocks, advance: Callabl
         for file in files.values():
             with writing(draft):
                 file.close()
-    for split, found in others.items():
-        tally[split].repeated = sum(row in trained for row in found)
+    for split, digests_of_split in others.items():
+        tally[split].repeated = sum(row in trained for row in digests_of_split)
     return tally
 
 
 def digest(row: np.ndarray, lengths: np.ndarray) -> bytes:
-    """Of the tokens of an example, as short as is safe: a large task has 200,000 of them in memory."""
+    """A hash of the tokens of an example. It is short because 200,000 of them are in memory for a large task."""
     return hashlib.blake2b(row.tobytes() + lengths.tobytes(), digest_size=12).digest()
 
 
@@ -206,21 +206,21 @@ def share(counts: np.ndarray, label: int) -> float | None:
 
 
 def hash_all(paths: list[Path]) -> dict[str, str]:
-    """The SHA-256 of each file, by its name; the largest tasks have 13 GB."""
+    """The SHA-256 of each file, by its name. Several threads compute them: the largest task has 13 GB."""
     with ThreadPoolExecutor() as pool:
         return dict(zip((path.name for path in paths), pool.map(sha256, paths)))
 
 
 def check_examples(task: Task, source: Source, manifest: dict[str, Any]) -> None:
-    """Compares the examples with those that the task has on every machine, where they are known.
+    """Compares the examples with those that the task has on every computer, if these are known.
 
     Raises:
-      UserError: they are others.
+      UserError: the examples are other ones.
     """
-    found, origin = manifest["data_sha256"], manifest["origin"]
-    if not is_default(source) or task.data_sha256 in (None, found):
+    sha, origin = manifest["data_sha256"], manifest["origin"]
+    if not is_default(source) or task.data_sha256 in (None, sha):
         return
-    wrong = f"{found[:12]} instead of {str(task.data_sha256)[:12]}"
+    wrong = f"{sha[:12]} instead of {str(task.data_sha256)[:12]}"
     if origin == "generated":
         raise UserError(
             f"this machine generated other examples for {task.name} {task.version} than it should ({wrong}); "
@@ -237,7 +237,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest in a folder.
 
     Raises:
-      UserError: it is missing, damaged or of another schema.
+      UserError: the manifest is missing, damaged, changed or of another schema.
     """
     path = folder / "manifest.json"
     again = f"delete {folder} and prepare the task again"
@@ -263,10 +263,10 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
     """Opens a prepared task, after comparing every byte with its SHA-256.
 
     Args:
-      how: the command that prepares it, for the error.
+      how: the command that prepares the task, for the error.
 
     Raises:
-      UserError: it is not prepared, or a file is missing or not what was written.
+      UserError: the task is not prepared, or a file is missing or was changed.
     """
     folder = folder_of(task, source)
     way_out = f"run: {how or f'lra prepare {task.name}'}"
@@ -278,8 +278,8 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
     expected = manifest["sha256"]
     if missing := [name for name in expected if not (folder / name).is_file()]:
         raise UserError(f"{folder / missing[0]} is missing; delete {folder} and {way_out}")
-    for name, found in hash_all([folder / name for name in expected]).items():
-        if found != expected[name]:
+    for name, sha in hash_all([folder / name for name in expected]).items():
+        if sha != expected[name]:
             raise UserError(
                 f"{folder / name} is damaged, its SHA-256 is not the one in the manifest; delete {folder} and {way_out}"
             )
@@ -291,5 +291,5 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
 
 
 def prepared_folders(task: Task) -> list[Path]:
-    """Folders of all that is prepared of a task, whatever its parameters."""
+    """The folders that hold this task prepared, with any parameters."""
     return sorted(path.parent for path in (home() / "tasks").glob(f"{task.name}-{task.version}*/manifest.json"))

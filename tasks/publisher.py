@@ -1,4 +1,4 @@
-"""Getting at the files of a task's publisher: in a folder, in an archive, or through TFDS."""
+"""The files of a task's publisher: from a folder, from an archive, or through TFDS."""
 
 import contextlib
 import gzip
@@ -15,17 +15,17 @@ from typing import Any
 from lra.errors import UserError
 from lra.files import writing
 
-NESTS = ("lra_release/lra_release", "lra_release", "")  # LRA's archive holds a second one; S4 reads the inner
+NESTS = ("lra_release/lra_release", "lra_release", "")  # LRA's archive nests two folders; S4 reads the inner
 
 
 def find(folder: Path, name: str, published: str) -> Path:
-    """Where `name`, a path inside the publisher's archive, is in a folder that may be any part of that archive.
+    """The place of `name`, a path inside the publisher's archive, in a folder that may be any part of that archive.
 
     Args:
-      published: where the files are to be had, for the error.
+      published: where the files are, for the error.
 
     Raises:
-      UserError: it is nowhere.
+      UserError: the path is not in the folder.
     """
     parts = PurePosixPath(name).parts
     for first in range(len(parts)):
@@ -37,14 +37,15 @@ def find(folder: Path, name: str, published: str) -> Path:
 
 @contextlib.contextmanager
 def opened(path: Path, pattern: str, scratch: Path) -> Iterator[Path]:
-    """The folder `path`, or, if it is a tar archive, gzipped or not, a folder with its members that match.
+    """The folder `path`. If it is a tar archive, gzipped or not, a folder with those of its members that match.
 
     Args:
       pattern: a regular expression; other members are not unpacked.
-      scratch: where to unpack to; is gone afterwards.
+      scratch: the folder to unpack to; it is deleted afterwards.
 
     Raises:
-      UserError: it is neither, or the archive is damaged, has no such member or one that points outside.
+      UserError: `path` is neither, or the archive is damaged, or it has no member that matches, or one that points
+        outside.
     """
     if path.is_dir():
         yield path
@@ -56,7 +57,7 @@ def opened(path: Path, pattern: str, scratch: Path) -> Iterator[Path]:
     try:
         unpack(path, re.compile(pattern), scratch)
         yield scratch
-    except UserError as error:  # which names a file that is about to vanish
+    except UserError as error:  # it names a file that is about to vanish
         raise UserError(str(error).replace(str(scratch), str(path))) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -95,7 +96,7 @@ def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
                     if file.tell() != member.size:
                         raise tarfile.ReadError("unexpected end of data")
                 count, name = count + 1, member.name
-            while stream.read(1 << 20):  # to gzip's checksum
+            while stream.read(1 << 20):  # up to gzip's checksum
                 pass
     except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError, OverflowError) as error:
         reason = str(error)[:80] or type(error).__name__
@@ -108,7 +109,7 @@ def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
 
 
 def import_tensorflow(what: str) -> Any:
-    """TensorFlow.
+    """TensorFlow. `what` needs it, as the error says.
 
     Raises:
       UserError: it is not installed.
@@ -121,10 +122,10 @@ def import_tensorflow(what: str) -> Any:
 
 
 def check_reachable(url: str) -> None:
-    """Asks for the head of a file, through the user's proxies.
+    """Asks for the head of a file, through the user's proxies. Any answer will do.
 
     Raises:
-      OSError: nobody answers; whatever the answer is, it is one.
+      OSError: nobody answers.
     """
     with contextlib.suppress(urllib.error.HTTPError):
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10).close()
@@ -134,7 +135,7 @@ def from_tfds(name: str, split: str, task: str, published: str) -> Iterator[dict
     """The examples of a split of a TFDS data set, as NumPy values, in TFDS's own order.
 
     Raises:
-      UserError: TFDS is not installed or cannot reach its source; says what to fetch instead.
+      UserError: TFDS is not installed or cannot reach its source. The message says what to fetch instead.
     """
     instead = f"fetch {published} and say: lra prepare {task} --from FILE"
     try:

@@ -1,6 +1,6 @@
 """Retrieval: does one paper cite the other? Pairs from the ACL Anthology Network (Radev et al. 2013), as bytes.
 
-LRA's own pairs and splits; there is no generator, and no other source of the same pairs.
+The pairs and the splits are LRA's own. There is no generator, and no other source has the same pairs.
 """
 
 import itertools
@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from lra.errors import UserError
-from lra.tasks.parallel import parallel
 from lra.tasks.publisher import find
 from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
 from lra.tasks.text import BYTES, pad, show
+from lra.workers import in_order
 
 PUBLISHED = "storage.googleapis.com/long-range-arena/lra_release.gz, folder lra_release/lra_release/tsv_data"
 FILES = dict(zip(SPLITS, ("train", "eval", "test")))
@@ -26,7 +26,14 @@ LONGEST_LINE = 1 << 26  # bytes; a file without line ends is no reason to fill t
 
 @dataclass(frozen=True)
 class Retrieval(Sized):
-    """LRA's AAN pairs; each document is cut after `max_length` bytes."""
+    """LRA's pairs of AAN papers.
+
+    Attributes:
+      max_length: bytes of each document; longer ones are cut. The default is LRA's.
+      train: pairs of the training split. The default sizes are those of LRA's files.
+      validation: pairs of the validation split.
+      test: pairs of the test split.
+    """
 
     max_length: int = 4000
     train: int = 147_086
@@ -49,7 +56,7 @@ class Retrieval(Sized):
         for split, stem in FILES.items():
             path = find(folder, f"tsv_data/new_aan_pairs.{stem}.tsv", PUBLISHED)
             count = 0
-            blocks: Iterator[Split] = parallel(
+            blocks: Iterator[Split] = in_order(
                 partial(parse_lines, self.max_length, path), numbered_lines(path), workers
             )
             for block in blocks:
@@ -66,7 +73,7 @@ class Retrieval(Sized):
 
 
 def numbered_lines(path: Path) -> Iterator[list[tuple[int, bytes]]]:
-    """Blocks of (line number from 1, line)."""
+    """The lines of a file in blocks, each line with its number, from 1 on."""
     try:
         file = open(path, "rb")
     except OSError as error:
@@ -78,10 +85,10 @@ def numbered_lines(path: Path) -> Iterator[list[tuple[int, bytes]]]:
 
 
 def parse_lines(max_length: int, path: Path, lines: list[tuple[int, bytes]]) -> Split:
-    """Parses a block of lines.
+    """The pairs in a block of lines.
 
     Raises:
-      UserError: names the file, the line and what is wrong with it.
+      UserError: a line is malformed. The message names the file and the line, and says what is wrong.
     """
     labels, pairs = [], []
     for number, line in lines:
@@ -98,7 +105,7 @@ def parse_lines(max_length: int, path: Path, lines: list[tuple[int, bytes]]) -> 
 
 
 def parse_row(line: bytes) -> tuple[int, bytes, bytes]:
-    """Label and two texts of a line "1.0<TAB>id<TAB>id<TAB>text<TAB>text"."""
+    """The label and the two texts of a line "1.0<TAB>id<TAB>id<TAB>text<TAB>text"."""
     columns = line.rstrip(b"\r\n").split(b"\t")
     if len(columns) != 5:
         raise ValueError(f"{len(columns)} columns instead of 5")

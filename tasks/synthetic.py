@@ -1,7 +1,7 @@
 """Small synthetic stand-ins for the tasks whose examples are other people's files.
 
-`demo` runs on them where the real ones need a download. They are tasks of their own, by name, in every record and
-every table: they have nothing to do with the real ones but the shape of an example.
+The protocol `demo` runs on them where the real tasks need a download. They are tasks of their own, with their own names
+in every record and every table. They have nothing in common with the real tasks but the shape of an example.
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,19 @@ SYLLABLES = ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "po", "ru", "sa", "
 VOCABULARY = tuple(a + b for a in SYLLABLES for b in SYLLABLES)
 BAD, GOOD, NEUTRAL = VOCABULARY[:8], VOCABULARY[8:16], VOCABULARY[16:48]
 TOPICS = tuple(VOCABULARY[start : start + 8] for start in range(48, 144, 16))
-TELLING = 5  # words of a synthetic review that tell
+TELLING = 5  # words of a synthetic review that decide its label
 
 
 @dataclass(frozen=True)
 class Synthetic(Sized):
-    """What the stand-ins share; a subclass draws the examples of a split."""
+    """What the stand-ins share. A subclass draws the examples of a split.
+
+    Attributes:
+      train: examples of the training split.
+      validation: examples of the validation split.
+      test: examples of the test split.
+      seed: the seed of all examples.
+    """
 
     train: int = 4_000
     validation: int = 500
@@ -51,7 +58,12 @@ class Synthetic(Sized):
 
 @dataclass(frozen=True)
 class SyntheticText(Synthetic):
-    """Made-up words, five of which are good or bad; the majority of the five is the label."""
+    """A stand-in for text, not text: made-up words, five of which are good or bad. The label is what most of the five
+    are.
+
+    Attributes:
+      max_length: bytes of an example; longer ones are cut.
+    """
 
     max_length: int = 128
 
@@ -70,7 +82,12 @@ class SyntheticText(Synthetic):
 
 @dataclass(frozen=True)
 class SyntheticRetrieval(Synthetic):
-    """Pairs of documents of made-up words, a third of them on one of six topics; the label: is it the same?"""
+    """A stand-in for retrieval, not retrieval: pairs of documents of made-up words, a third of them on one of six
+    topics. The label says whether both documents have the same topic.
+
+    Attributes:
+      max_length: bytes of each document; longer ones are cut.
+    """
 
     max_length: int = 96
 
@@ -91,7 +108,12 @@ class SyntheticRetrieval(Synthetic):
 
 @dataclass(frozen=True)
 class SyntheticImage(Synthetic):
-    """A bright disc on noise, in one of ten cells (two rows of five): which?"""
+    """A stand-in for image, not image: a bright disc on noise. The label is the cell that it is in, one of ten (two
+    rows of five).
+
+    Attributes:
+      side: the height and the width of an image, in pixels.
+    """
 
     side: int = 12
 

@@ -17,8 +17,8 @@ SPLITS = ("train", "validation", "test")
 class Split:
     """Examples of one split, or a block of them, right-padded with zeros.
 
-    An example is one sequence, or, where a task compares documents, several side by side. Only `lengths` says
-    what is padding: a token of value 0 inside a sequence is a token.
+    An example is one sequence or, where a task compares documents, several side by side. Only `lengths` says what is
+    padding: a token of value 0 inside a sequence is a token.
     """
 
     inputs: UInt8[np.ndarray, "examples *documents max_length"]
@@ -37,9 +37,9 @@ Warn = Callable[[str], None]
 
 
 class Source(Protocol):
-    """The parameters of a task's data; two equal sources have the same examples, on every machine.
+    """The parameters of a task's data. Two equal sources have the same examples, on every computer.
 
-    A frozen dataclass whose fields are plain numbers and texts: they are in the manifest of a prepared task.
+    A source is a frozen dataclass whose fields are plain numbers and texts: the manifest of a prepared task holds them.
     """
 
     @property
@@ -49,7 +49,7 @@ class Source(Protocol):
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Examples in each split; 0 where the parameters leave out the validation split."""
+        """Examples in each split. It is 0 for a validation split that the parameters leave out."""
         ...
 
     @property
@@ -58,10 +58,10 @@ class Source(Protocol):
         ...
 
     def generate(self, workers: int) -> Blocks:
-        """The examples from nothing: generated, or as TFDS downloads them.
+        """The examples without files of the user: generated, or as TFDS downloads them.
 
         Raises:
-          UserError: they cannot be had that way; says which file to fetch and from where.
+          UserError: they cannot be had that way. The message says which file to fetch and from where.
         """
         ...
 
@@ -69,23 +69,23 @@ class Source(Protocol):
         """The examples from the publisher's files.
 
         Args:
-          warn: is told what is known to be wrong with the publisher's own files, with a count.
+          warn: is told about known defects of the publisher's own files, with a count.
 
         Raises:
-          UserError: a file is missing or malformed; names it and the place in it.
+          UserError: a file is missing or malformed. The message names it and the place in it.
         """
         ...
 
 
 class Sized:
-    """What sources share: the numbers of examples are their fields `train`, `validation` and `test`."""
+    """What sources share: their fields `train`, `validation` and `test` are the numbers of examples."""
 
     train: int
     validation: int
     test: int
 
     def __post_init__(self) -> None:
-        """Raises ValueError if a number is none, or a split other than validation is empty."""
+        """Raises ValueError if a size is not a whole number, or if a split other than validation is empty."""
         for name, least in (("max_length", 1), ("train", 1), ("validation", 0), ("test", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -98,18 +98,19 @@ class Sized:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Metadata of a task; the name and the version together fix what its examples are.
+    """Metadata of a task. The name and the version together fix its examples.
 
     Attributes:
       source: the class of the data's parameters; a section of the configuration, so that a protocol can change them.
       classes: the names of the labels 0, 1, ...
       vocab_size: rows of the token embedding.
-      show: the tokens of one document as a person reads them.
-      origin: where examples come from unless the user has files: "generated", or the data set of TFDS.
-      published: where the publisher's files are to be had.
-      data_sha256: of the examples under the default parameters, so that others are found out; None where nobody of
-        us has seen the publisher's. If examples are generated, the publisher's files hold others, which are as good.
-      documents: sequences an example has.
+      show: gives the tokens of one document as a person reads them.
+      origin: where examples come from unless the user has files: "generated", or the name of the data set in TFDS.
+      published: where the publisher's files are.
+      data_sha256: the hash of the examples under the default parameters, by which other examples are detected. It is
+        None if we have never seen the publisher's files. For a task that is generated, the publisher's files hold other
+        examples of the same law, which are accepted.
+      documents: the number of sequences in an example.
       picture: whether the tokens are the grey levels of a square image.
       unlearnt: the accuracy that a seed which learnt nothing counts in averages and ranks; None: what it scored.
       stands_in_for: the task in whose place a synthetic one is run; None for a task of its own.
@@ -138,7 +139,7 @@ class Task:
 
 
 def fields_of(source: Source) -> dict[str, Any]:
-    """The parameters of a source, as they stand in a manifest: tuples are lists in JSON."""
+    """The parameters of a source in the form that a manifest has: JSON has lists for tuples."""
     fields = dataclasses.asdict(source)  # type: ignore[call-overload]
     return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
@@ -152,7 +153,7 @@ def is_default(source: Source) -> bool:
 
 
 def folder_name(task: Task, source: Source) -> str:
-    """`NAME-VERSION` for the default parameters, with eight digits of their hash for others."""
+    """`NAME-VERSION` for the default parameters. For others, eight digits of their hash follow."""
     name = f"{task.name}-{task.version}"
     if is_default(source):
         return name

@@ -1,8 +1,9 @@
 """Text: is a movie review, read byte by byte, positive? (Maas et al. 2011, "Learning word vectors for sentiment")
 
-The examples of a split are in the order of the SHA-256 of their texts, whatever they are read from. The first
-2,500 of IMDb's training reviews in that order are the validation split, the same review twice being on one side
-of the cut. 123 reviews are in both of IMDb's halves; the manifest counts them as `also_in_train`.
+The examples of a split are in the order of the SHA-256 of their texts, whether they come from IMDb's files or from
+TFDS. The first 2,500 of IMDb's training reviews in that order are the validation split. Equal reviews are next to each
+other and so on one side of that cut. 123 reviews are in both of IMDb's halves; the manifest counts them as
+`also_in_train`.
 """
 
 import hashlib
@@ -20,14 +21,22 @@ from lra.tasks.task import Blocks, Sized, Split, Task, Warn
 
 PUBLISHED = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 TFDS = "imdb_reviews/plain_text"
-BYTES = 257  # LRA's rows of the embedding: one for each byte, and its padding, which here no token is
+BYTES = 257  # rows of LRA's embedding: one for each byte, and one for its padding, which is no token here
 BLOCK = 1000
 RATINGS = {"neg": range(1, 5), "pos": range(7, 11)}
 
 
 @dataclass(frozen=True)
 class Text(Sized):
-    """IMDb's reviews as bytes, cut after `max_length`; `validation` = 0 leaves all training reviews in `train`."""
+    """IMDb's reviews as bytes.
+
+    Attributes:
+      max_length: bytes of a review; longer ones are cut. The default is LRA's.
+      train: reviews of the training split.
+      validation: reviews of the validation split, which are taken from IMDb's 25,000 training reviews. The default
+        holds out a tenth of these; with 0 all of them are in `train`.
+      test: reviews of the test split, which is IMDb's official one.
+    """
 
     max_length: int = 4096
     train: int = 22_500
@@ -39,13 +48,13 @@ class Text(Sized):
         return r"(^|/)aclImdb/(train|test)/(pos|neg)/[^/]+$"
 
     def generate(self, workers: int = 1) -> Blocks:
-        """From TFDS."""
+        """The reviews from TFDS."""
         halves = (from_tfds(TFDS, half, "text", PUBLISHED) for half in ("train", "test"))
         train, test = ([(row["text"], int(row["label"])) for row in half] for half in halves)
         return self.deal(train, test, TFDS)
 
     def read(self, folder: Path, workers: int, warn: Warn) -> Blocks:
-        """From the folder `aclImdb` as its archive unpacks it."""
+        """The reviews from the folder `aclImdb`, as its archive unpacks it."""
         return self.deal(read_half(folder, "train"), read_half(folder, "test"), str(folder))
 
     def deal(self, train: list[tuple[bytes, int]], test: list[tuple[bytes, int]], origin: str) -> Blocks:
@@ -69,7 +78,7 @@ def read_half(folder: Path, half: str) -> list[tuple[bytes, int]]:
     """The reviews of `aclImdb/<half>` and their labels.
 
     Raises:
-      UserError: a file is missing, empty, renamed or no text; names it.
+      UserError: a file is missing, empty, renamed or not text. The message names it.
     """
     rows = []
     for label, name in enumerate(("neg", "pos")):
@@ -80,12 +89,12 @@ def read_half(folder: Path, half: str) -> list[tuple[bytes, int]]:
         for path in sorted(place.iterdir()):
             if path.name.startswith("."):
                 continue
-            found = re.fullmatch(r"(\d+)_(\d+)\.txt", path.name, re.ASCII)
-            if not found:
+            matched = re.fullmatch(r"(\d+)_(\d+)\.txt", path.name, re.ASCII)
+            if not matched:
                 raise UserError(f"{path}: a review is called NUMBER_RATING.txt; the file was renamed or is not IMDb's")
-            if int(found[2]) not in RATINGS[name]:
+            if int(matched[2]) not in RATINGS[name]:
                 raise UserError(
-                    f"{path}: a rating of {found[2]} does not belong into '{name}'; unpack the archive again"
+                    f"{path}: a rating of {matched[2]} does not belong into '{name}'; unpack the archive again"
                 )
             try:
                 text = path.read_bytes()
@@ -96,7 +105,7 @@ def read_half(folder: Path, half: str) -> list[tuple[bytes, int]]:
                 raise UserError(f"{path}, byte {error.start}: not UTF-8; unpack the archive again") from error
             if not text:
                 raise UserError(f"{path} is empty; unpack the archive again")
-            numbers.add(int(found[1]))
+            numbers.add(int(matched[1]))
             rows.append((text, label))
         if gaps := set(range(len(numbers))) - numbers:
             raise UserError(f"{place} has no review {min(gaps)} (the files are numbered); unpack the archive again")
@@ -104,14 +113,14 @@ def read_half(folder: Path, half: str) -> list[tuple[bytes, int]]:
 
 
 def pad(texts: Iterable[bytes], max_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """(inputs [n, max_length], lengths [n]): the first bytes of each text, zeros behind."""
+    """(inputs [n, max_length], lengths [n]): the first bytes of each text, with zeros behind them."""
     texts = [text[:max_length] for text in texts]
     inputs = np.frombuffer(b"".join(text.ljust(max_length, b"\0") for text in texts), np.uint8)
     return inputs.reshape(len(texts), max_length), np.array([len(text) for text in texts], np.int32)
 
 
 def show(ids: Int[np.ndarray, " length"]) -> str:
-    """The text; a character that was cut in two shows as such."""
+    """The text. A character that was cut in two is shown as a replacement character."""
     return bytes(ids.tolist()).decode(errors="replace")
 
 

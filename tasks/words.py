@@ -1,11 +1,11 @@
-"""Random integers that are the same on every machine and for every release of NumPy."""
+"""Random integers that are the same on every computer and in every release of NumPy."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
 class Words:
-    """Random integers from Philox's raw words, which, unlike `Generator`'s methods, NumPy never changes."""
+    """Random integers from the raw words of Philox. NumPy never changes these, unlike the methods of `Generator`."""
 
     def __init__(self, seed: int, index: int):
         self.philox = np.random.Philox(key=seed, counter=[0, 0, index, 0])

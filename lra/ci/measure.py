@@ -1,10 +1,9 @@
 """Measures variants, in processes of their own, for a baseline or for a comparison with one."""
 
-import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import itertools
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from lra.ci.quantities import QUANTITIES, compilers, plan_of
 from lra.errors import UserError
 from lra.progress import Display
 from lra.tasks import prepared
+from lra.workers import as_completed
 
 Advance = Callable[[int], Any]
 
@@ -127,17 +127,13 @@ def all_but_time(work: Work, advance: Advance) -> dict[str, dict[str, Any]]:
 def results(work: Work) -> Iterator[tuple[str, str, Any]]:
     """Variant, part and value, as they are measured."""
     jobs = [(name, part) for part in QUANTITIES for name in work.names]
-    if work.workers == 1:
-        yield from ((name, part, result(name, part, work)) for name, part in jobs)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(work.workers, spawn, speed.begin, (work.imports, "")) as pool:
-        pending = {pool.submit(result, name, part, work): (name, part) for name, part in jobs}
-        for future in concurrent.futures.as_completed(pending):
-            yield *pending[future], future.result()
+    begin = functools.partial(speed.begin, work.imports, "")
+    for job, value in as_completed(functools.partial(result, work), jobs, work.workers, begin):
+        yield *job, value
 
 
-def result(name: str, part: str, work: Work) -> Any:
+def result(work: Work, job: tuple[str, str]) -> Any:
+    name, part = job
     try:
         return QUANTITIES[part](name, work.workload, work.overrides)
     except UserError as error:

@@ -1,9 +1,9 @@
 """The time of a training step, as a ratio to the Transformer's, one number a process."""
 
-import concurrent.futures
 import contextlib
+import functools
 import io
-import multiprocessing
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ from lra.bench.variants import BASE
 from lra.ci.baseline import Workload
 from lra.ci.quantities import steps_of
 from lra.errors import UserError
+from lra.workers import in_order
 
 LEAST = 0.01  # seconds of half a pair
 
@@ -86,11 +87,9 @@ def in_fresh_processes(
     Where a process lies in memory decides a few per cent of its speed, so that one process, however often it
     repeats, is one sample. One that compiles is not timed: it would be another kind of sample.
     """
-    spawn = multiprocessing.get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory() as cache,
-        concurrent.futures.ProcessPoolExecutor(1, spawn, begin, (imports, cache), max_tasks_per_child=1) as pool,
-    ):
-        pool.submit(in_this_process, names, structs.replace(workload, pairs=1), overrides).result()
-        while True:
-            yield pool.submit(in_this_process, names, workload, overrides).result()
+    workloads = itertools.chain([structs.replace(workload, pairs=1)], itertools.repeat(workload))
+    sample = functools.partial(in_this_process, names, overrides=overrides)
+    with tempfile.TemporaryDirectory() as cache:
+        samples = in_order(sample, workloads, 1, functools.partial(begin, imports, cache), fresh=True)
+        next(samples)
+        yield from samples

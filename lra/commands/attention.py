@@ -1,9 +1,8 @@
 """Commands on the attention variants."""
 
-import concurrent.futures
 import contextlib
+import functools
 import io
-import multiprocessing
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from lra.commands.command import Parser, add_bindings, add_imports, add_workers,
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
+from lra.workers import as_completed
 
 if TYPE_CHECKING:
     from lra.checks import Result
@@ -126,12 +126,11 @@ def checked(names: Sequence[str], options: Namespace, advance: Any) -> Iterator[
             yield name, check_variant(name, options.gin, advance)
         return
     # processes of their own: what JAX has compiled for one variant is of no use to another
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(options.workers, spawn, load_in_worker, (options.imports,)) as pool:
-        pending = {pool.submit(check_variant, name, options.gin): name for name in names}
-        for future in concurrent.futures.as_completed(pending):
-            advance(len(CHECKS))
-            yield pending[future], future.result()
+    check_one = functools.partial(check_variant, overrides=options.gin)
+    begin = functools.partial(load_in_worker, options.imports)
+    for name, results in as_completed(check_one, names, options.workers, begin):
+        advance(len(CHECKS))
+        yield name, results
 
 
 def load_in_worker(paths: Sequence[Path]) -> None:

@@ -232,7 +232,7 @@ def add_folder(parser: Parser) -> None:
 def export(options: Namespace) -> int:
     from lra.progress import Display
     from lra.tasks.pathfinder import Pathfinder
-    from lra.tasks.pathfinder_files import write_lra_folder
+    from lra.tasks.pathfinder.files import write_lra_folder
 
     task, source = configured(options)
     if not isinstance(source, Pathfinder):

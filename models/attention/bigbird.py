@@ -23,21 +23,23 @@ from lra.models.oracles.bigbird import oracle
     by_layer=True,
 )
 class BigBird(nnx.Module):
-    """BigBird-ITC (section 2, appendix D): one softmax over the first and the last block, the own block and its two
-    neighbours, and `random` others; the first and the last block themselves see all.
+    """BigBird-ITC (section 2, appendix D). The sequence is cut into blocks. A block has one softmax over the first
+    block, the last block, itself, its two neighbours and `random` other blocks. The first and the last block attend to
+    all blocks.
 
-    The last block is the one that holds the last real token, and the random blocks are a uniform sample, without
-    replacement, of all before it that are not seen already: so the amount of padding changes nothing, and a sequence
-    of at most 4 + random blocks has full attention. What is drawn is fixed by the seed, the layer, the head, the block
-    and how many blocks the sequence has, never by what is in it.
+    The last block is the one that holds the last real token. The random blocks are a uniform sample, without
+    replacement, of the blocks up to the last one that the block does not see already. So the amount of padding changes
+    nothing, and a sequence of at most 4 + random blocks has full attention. The seed, the layer, the head, the block
+    and the number of blocks in the sequence fix the sample; the content of the sequence does not.
 
     Args:
-      block: b, tokens a block.
-      random: r, random blocks that each block sees.
-      seed: of the random blocks.
+      block: b, the number of tokens in a block. The default is the one in the authors' scripts. With three random
+        blocks, a query sees eight blocks of 64 keys.
+      random: r, the number of random blocks that each block sees. The default is the one in the authors' scripts.
+      seed: the seed of the random blocks.
 
-    LRA's and the authors' code take the last padded block as the last one, draw from the padding too, and of some
-    lengths from the first 1024 tokens only.
+    LRA's code and the authors' code take the last padded block as the last one. They draw random blocks from the
+    padding too, and for some lengths from the first 1024 tokens only.
     """
 
     def __init__(self, shape: Shape, *, block: int = 64, random: int = 3, seed: int = 0, rngs: nnx.Rngs):
@@ -61,20 +63,20 @@ class BigBird(nnx.Module):
         ends = jnp.stack([jnp.zeros_like(last), last], 1)
         row = jnp.arange(batch)[:, None]
 
-        # the two ends, as keys of all and as queries to all
+        # the first and the last block: all queries see their keys, and their queries see all keys
         flat = lambda x: x[row, ends].reshape(batch, -1, *x.shape[3:])
         twice = (last == 0)[:, None] & (jnp.arange(2 * self.block) >= self.block)
         ends_real = (flat(real) & ~twice)[..., None]
         to_ends = attend(q, flat(keys), flat(values), mask=ends_real, dropout=dropout.fold_in(0))
         of_ends = attend(flat(queries), k, v, mask=mask[..., None], dropout=dropout.fold_in(1))[0]
 
-        # the block before, itself and the one after, if they are no ends
+        # a block and its two neighbours, without the first and the last block
         is_end = (jnp.arange(blocks) == ends[..., None]).any(1)[..., None]
         inner = from_blocks(real & ~is_end, q.shape[1])[..., None]
         near = Blocks(self.block, tuple(tuple(range(max(i - 1, 0), min(i + 2, blocks))) for i in range(blocks)))
         window = attend(q, k, v, mask=inner, pattern=near, dropout=dropout.fold_in(2))
 
-        # random blocks, others for each head
+        # random blocks, different ones in each head
         index = self.random_blocks(blocks, last)
         row, head = row[..., None, None], jnp.arange(self.heads)[:, None]
 
@@ -94,16 +96,18 @@ class BigBird(nnx.Module):
         return from_blocks(out, q.shape[1])
 
     def random_blocks(self, blocks: int, last: Int[Array, " batch"]) -> Int[Array, "batch blocks heads random"]:
-        """The random blocks that each block sees in each head, 0 where none is left.
+        """The random blocks that each block sees in each head. An entry is 0 where no block is left.
 
-        Robert Floyd's sampling (Bentley and Floyd 1987, "A sample of brilliance"): the k-th of m blocks is one of the
-        first m - random + k + 1 of them, at random, or, if that is taken already, the last of these.
+        The method is Robert Floyd's (Bentley and Floyd 1987, "A sample of brilliance"). The k-th draw from m blocks
+        picks one of the first m - random + k + 1 blocks at random. If that block is taken already, it picks the last of
+        these blocks.
         """
-        # the raw stream, which NumPy promises never to change; longer sequences continue it
+        # NumPy promises never to change the raw stream; a longer sequence reads more of it
         raw = np.random.PCG64((self.seed, self.layer)).random_raw(blocks * self.heads * self.random)
         draws = (raw >> np.uint64(33)).astype(np.int32).reshape(blocks, self.heads, self.random)
         own, last = jnp.arange(blocks)[:, None], last[:, None, None]
-        before = jnp.maximum(own - 2, 0)  # blocks between the first and the window; then those up to the last
+        before = jnp.maximum(own - 2, 0)
+        # all candidates: those between the first block and the window, and those from there to the last block
         left = jnp.broadcast_to(before + jnp.maximum(last - 2 - own, 0), (len(last), blocks, self.heads))
         sample = jnp.full((*left.shape, self.random), -1)
         for k in range(self.random):

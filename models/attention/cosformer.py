@@ -18,11 +18,12 @@ from lra.models.oracles.cosformer import oracle
 class Cosformer(nnx.Module):
     """Weights relu(q_i) . relu(k_j) cos(pi/2 (i - j)/M), divided by their sum (section 3).
 
-    cos(a - b) = cos a cos b + sin a sin b makes it linear attention on features of width 2 head_dim.
-    M is the length of the longest sequence; the authors' code takes the padded length of the batch.
+    Because cos(a - b) = cos a cos b + sin a sin b, this is linear attention on features of width 2 head_dim. M is the
+    length of the longest sequence of the task. The authors' code takes the padded length of the batch.
 
     Args:
-      epsilon: the least that is divided by, as in the authors' code.
+      epsilon: the smallest number that the output is divided by. The default is that of the authors' stand-alone code;
+        their LRA code has 1e-4.
     """
 
     def __init__(self, shape: Shape, *, epsilon: float = 1e-6, rngs: nnx.Rngs):

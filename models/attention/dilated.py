@@ -1,4 +1,4 @@
-"""dilated: LongNet's attention, sparse within segments that grow as the dilation does."""
+"""dilated: LongNet's attention, within segments at several scales. Longer segments keep fewer of their tokens."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,12 +24,19 @@ from lra.models.oracles.dilated import oracle
 class Dilated(nnx.Module):
     """Attention at several scales, merged by their softmax denominators (equations 2 to 10).
 
-    Scale i cuts the sequence into segments of w_i = segment ratio^i tokens. In each, head h keeps the tokens at
-    h mod r_i, h mod r_i + r_i, ... with r_i = ratio^i, as queries, keys and values, and attends densely among
-    them. The scales go on until one segment holds the whole sequence. A token's output is the sum of its outputs
-    at the scales that kept it, each weighted with its share of the softmax denominators.
+    Scale i cuts the sequence into segments of w_i = segment ratio^i tokens. In each segment, head h keeps the tokens h
+    mod r_i, h mod r_i + r_i, ... with r_i = ratio^i. It attends densely among the tokens that it keeps. The scales go
+    on until one segment holds the whole sequence. The output of a token is the sum of its outputs at the scales that
+    kept it, each weighted with its share of the softmax denominators.
 
-    The gradient goes through those shares too, as the mathematics has it; the authors' code stops it there.
+    Args:
+      segment: w_0, the number of tokens in a segment at the first scale. A query sees as many keys at each scale that
+        keeps it: 64 by default.
+      ratio: the factor between one scale and the next, of the segment's length and of the distance between the tokens
+        kept. By default each scale's segments are twice as long, and twice as sparse, as those of the scale before.
+
+    The gradient passes through the shares of the denominators too, as the formula says. The authors' code stops it
+    there.
     """
 
     def __init__(self, shape: Shape, *, segment: int = 64, ratio: int = 2, rngs: nnx.Rngs):
@@ -53,11 +60,11 @@ class Dilated(nnx.Module):
     def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
         i, j = np.arange(length)[:, None], np.arange(length)
         phases = np.arange(self.heads)[:, None, None]
-        found = np.zeros((length, length), bool)
+        seen = np.zeros((length, length), bool)
         for w, r in self.scales:
             kept = (i % r == phases % r) & (j % r == phases % r)
-            found |= kept.any(0) & (i // w == j // w)
-        return found
+            seen |= kept.any(0) & (i // w == j // w)
+        return seen
 
 
 def attend_scale(
@@ -69,7 +76,9 @@ def attend_scale(
     dilation: int,
     dropout: Dropout,
 ) -> tuple[Float[Array, "batch length heads head_dim"], Float[Array, "batch length heads"]]:
-    """One scale: outputs and log denominators, 0 and -inf where a head did not keep the token."""
+    """One scale: outputs and logarithms of the denominators. They are 0 and -inf where a head did not keep
+    the token.
+    """
     length, heads = q.shape[1:3]
     # one-hot over the phases of the dilation: a gather whose transpose is no scatter
     kept = jnp.arange(heads) % dilation == jnp.arange(dilation)[:, None]  # [dilation, heads]

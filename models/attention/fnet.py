@@ -13,14 +13,14 @@ from lra.models.oracles.fnet import oracle
     "fnet", oracle=oracle, paper="Lee-Thorp et al. 2021, 2105.03824", cost="L log L d", reads_positions=True
 )
 class FNet(nnx.Module):
-    """Re(F_seq F_hidden x) (section 3.2); no parameters, no heads.
+    """Re(F_seq F_hidden x) (section 3.2). It has no parameters, no heads and no options.
 
-    The transform over positions is always of the longest sequence's length, which is what the authors pad to, and
-    padded tokens are 0: so neither what the padding holds nor how much there is of it changes anything. The authors
-    transform the padding with the rest.
+    The transform over positions always has the length of the longest sequence, to which the authors pad, and padded
+    tokens are 0. So neither the content nor the amount of the padding changes anything. The authors transform the
+    padding with the rest.
 
-    Both transforms are unitary. The paper's are not, and make numbers sqrt(length dim) times as large, which its layer
-    norm after them undoes; ours is before them.
+    Both transforms are unitary. The paper's are not: they make numbers sqrt(length dim) times as large, and the layer
+    norm after them undoes that. In this encoder the norm is before the mixer.
     """
 
     def __init__(self, shape: Shape, *, rngs: nnx.Rngs):

@@ -24,13 +24,14 @@ Gamma = Float[Array, "layers qkv_dim"]
 class HGRN2(nnx.Module):
     """S_t = diag(f_t) S_{t-1} + (1 - f_t) i_t^T, y_t = S_t^T o_t in each head, then LayerNorm over all heads and W_o.
 
-    f = bound + (1 - bound) sigmoid(x W_f), i = silu(x W_i), o = sigmoid(x W_o); the authors' expansion r is the head
-    width. The bound of layer l is the sum of the rows before l of softmax(Gamma) over the layers: 0 in the first, below
-    1 in the last. The first layer owns Gamma and hands it on to the others; a single layer has none.
+    f = bound + (1 - bound) sigmoid(x W_f), i = silu(x W_i), o = sigmoid(x W_o). It has no options: the authors'
+    expansion r is here the width of a head, qkv_dim / heads. The authors' expansions on LRA are 1 to 8. The bound of
+    layer l is the sum of the rows before l of softmax(Gamma) over the layers. It is 0 in the first layer and below 1 in
+    the last. The first layer owns Gamma and hands it on to the others. A model of a single layer has none.
 
     Both directions share all parameters and are summed, so that a token counts itself twice, as in the authors'
-    bidirectional module. On images theirs scans rows and columns; this one sees one sequence. It has biases, this
-    has none but the norm's.
+    bidirectional module. On images the authors' module scans rows and columns; this one sees one sequence. The authors'
+    module has biases; here only the norm has one.
     """
 
     def __init__(self, shape: Shape, *, rngs: nnx.Rngs):
@@ -51,7 +52,7 @@ class HGRN2(nnx.Module):
         else:
             assert gamma is not None, "the layers below hand Gamma on"
             shares = nnx.softmax(gamma.astype(jnp.float32), 0)
-            bound, rest = shares[: self.layer].sum(0), shares[self.layer :].sum(0)  # rest, not 1 - bound: that loses it
+            bound, rest = shares[: self.layer].sum(0), shares[self.layer :].sum(0)  # 1 - bound loses digits of rest
             forgotten, log_kept = rest * nnx.sigmoid(-gate), jnp.log(bound + rest * nnx.sigmoid(gate))
         o, k, v, log_decay = (
             split_heads(y, self.heads)

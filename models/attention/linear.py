@@ -21,6 +21,10 @@ def linear(
     mask: Bool[Array, "batch length"],
     epsilon: float = 1e-6,
 ) -> Float[Array, "batch length heads head_dim"]:
-    """Equations 5 and 7, with the authors' epsilon in the denominator. LRA's own code ignores the padding."""
+    """Equations 5 and 7. LRA's own code does not mask the padding.
+
+    Args:
+      epsilon: added to the sum of weights that the output is divided by. The default is the one in the authors' code.
+    """
     normaliser = lambda sums: jnp.where(sums > 0, sums + epsilon, 1)
     return linear_attention(elu_plus_one(q), elu_plus_one(k), v, mask, causal=False, normaliser=normaliser)

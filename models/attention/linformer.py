@@ -23,10 +23,12 @@ class Linformer(nnx.Module):
     """softmax(q (E k)^T / sqrt(head_dim)) (F v), E and F of shape [rank, length] (equation 7).
 
     Args:
-      rank: k, the number of mixtures.
-      share: "key-value" has E = F, "headwise" does not; both are one for all heads (section 4, "Parameter sharing").
+      rank: k, the number of mixtures of keys. The paper takes 128 to 256 for lengths from 512 to 1,024; the default is
+        the larger.
+      share: which matrices are one parameter. "key-value", the default, has E = F; "headwise" does not. Both have the
+        same matrices in all heads (section 4, "Parameter sharing").
 
-    Padded keys and values are 0 before they are mixed; LRA's own code mixes the padding in.
+    Padded keys and values are 0 before they are mixed. LRA's own code mixes the padding in.
     """
 
     def __init__(self, shape: Shape, *, rank: int = 256, share: str = "key-value", rngs: nnx.Rngs):
@@ -53,5 +55,5 @@ class Linformer(nnx.Module):
             weights = matrix.get_value()[:, :length].astype(x.dtype)
             return jnp.einsum("bnhd,kn->bkhd", jnp.where(real, x, 0), weights)
 
-        # no mask: what is mixed of padding alone is 0
+        # no mask is needed: padded keys are 0 in every mixture
         return attend(q, mix(self.e, k), mix(self.f or self.e, v), dropout=dropout)[0]

@@ -22,8 +22,12 @@ from lra.models.oracles.local import oracle
 class Local(nnx.Module):
     """softmax over the real tokens j with |i - j| <= radius, a window of w = 2 radius + 1.
 
-    Windows slide, so the reach grows by the radius a layer. LRA's own code reshapes to [block, blocks] instead
-    of [blocks, block] and so attends to every n-th token of the whole sequence.
+    Windows slide, so each layer adds `radius` to how far the model sees. LRA's own code reshapes to [block, blocks]
+    instead of [blocks, block], and so attends to every n-th token of the whole sequence.
+
+    Args:
+      radius: tokens on each side of a query that it sees. The default makes windows of 51 tokens, the symmetric size
+        next to LRA's blocks of 50.
     """
 
     def __init__(self, shape: Shape, *, radius: int = 25, rngs: nnx.Rngs):

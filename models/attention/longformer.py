@@ -1,4 +1,4 @@
-"""longformer: a sliding window, and a few tokens that see all and are seen by all."""
+"""longformer: softmax attention to a sliding window, and global tokens, which see all tokens and are seen by all."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,15 +22,16 @@ from lra.models.oracles.longformer import oracle
     reads_positions=True,
 )
 class Longformer(nnx.Module):
-    """Local and global attention (section 3.1), each with queries, keys and values of its own.
+    """Local and global attention (section 3.1). Each has its own queries, keys and values.
 
-    A token's softmax is over the tokens with |i - j| <= radius and the global ones, each once. That of a global token
-    is over all tokens. Windows are not dilated, as in the authors' fine-tuning (section 5).
+    The softmax of a token is over the tokens with |i - j| <= radius and the global tokens, each once. The softmax of a
+    global token is over all tokens. Windows are not dilated, as in the authors' fine-tuning (section 5).
 
     Args:
-      radius: tokens on each side of the window; w = 2 radius, the `attention_window` of the authors' code being one
-        side of it.
-      global_tokens: g, how many of the first tokens are global; 1 is [CLS], or the first token where there is none.
+      radius: tokens on each side of the window; w = 2 radius. The authors' `attention_window` is one side too. The
+        default makes windows of 512 tokens, which the paper's pre-trained models have.
+      global_tokens: g, how many of the first tokens are global. The default, 1, makes [CLS] global, as the paper does
+        for classification, or the first token where there is no [CLS].
 
     LRA's own code has no global token, and a mask of length x length.
     """

@@ -22,23 +22,24 @@ from lra.models.oracles.lru import oracle
     reads_positions=True,
 )
 class LRU(nnx.Module):
-    """x_i = lambda x_{i-1} + gamma (B u_i), y_i = Re(C x_i) + D u_i; then, with g = GELU(y), the GLU
-    (V g + v) * sigmoid(W g + w).
+    """x_i = lambda x_{i-1} + gamma (B u_i), y_i = Re(C x_i) + D u_i; then, with g = GELU(y), the GLU (V g + v) *
+    sigmoid(W g + w).
 
     lambda = exp(-exp(nu) + i exp(theta)), B and C complex, and gamma = exp(log_gamma) are learned (sections 3.3 and
-    3.4). States do not come in conjugate pairs.
+    3.4). log_gamma starts as the logarithm of sqrt(1 - |lambda|^2). States do not come in conjugate pairs.
 
-    The paper's is causal on all tasks but Pathfinder and Path-X. Here, as in S5, backward runs the same lambda, gamma
-    and B, and C has columns for the states of both directions: their outputs are summed. The current token enters
-    both, so that it counts itself twice.
+    The paper's layer is causal on all tasks but Pathfinder and Path-X. Here, as in S5, the backward direction runs the
+    same lambda, gamma and B, and C has columns for the states of both directions: their outputs are summed. The current
+    token enters both, so that it counts itself twice. Padding leaves the states as they are.
 
     Args:
-      state: the number of complex states; a third of qkv_dim if None, which makes as many parameters as attention has.
-      r_min, r_max: |lambda|^2 starts uniform between their squares.
-      max_phase: the phase starts uniform between 0 and it.
-      half_glu: g * sigmoid(W g + w) instead, as the paper has it on Path-X.
-
-    log_gamma starts as the logarithm of sqrt(1 - |lambda|^2). Padding leaves the states as they are.
+      state: the number of complex states. The default, None, is a third of qkv_dim, which gives the layer as many
+        parameters as softmax attention has.
+      r_min, r_max: |lambda|^2 starts uniform between r_min^2 and r_max^2. The defaults, 0 and 1, are the paper's unit
+        disk. For long sequences the paper has a ring near 1.
+      max_phase: the phase of lambda starts uniform between 0 and this angle, in radians. The default is the full
+        circle. On Path-X the paper has small phases.
+      half_glu: replaces the GLU by g * sigmoid(W g + w), which the paper has on Path-X. The default is the GLU.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class LRU(nnx.Module):
         self.theta = nnx.Param(jnp.log(max_phase * uniform()))
         self.log_gamma = nnx.Param(jnp.log(-jnp.expm1(-2 * decay)) / 2)
         self.b = normal((2 * shape.dim) ** -0.5, 2, size, shape.dim)  # real and imaginary part
-        self.c = normal(size**-0.5, 2, 2, shape.dim, size)  # likewise, forward and backward
+        self.c = normal(size**-0.5, 2, 2, shape.dim, size)  # real and imaginary part, forward and backward
         self.d = normal(1.0, shape.dim)
         self.glu = nnx.Linear(shape.dim, (1 if half_glu else 2) * shape.dim, rngs=rngs)
 

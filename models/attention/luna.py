@@ -1,4 +1,4 @@
-"""luna: the sequence is packed into a short one by attention, and unpacked from it by attention."""
+"""luna: attention packs the sequence into a short one, and a second attention unpacks it."""
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +21,13 @@ Packed = Float[Array, "batch packed qkv_dim"]
 class Luna(nnx.Module):
     """Y_P = Attn(P, X, X), then Y_X = Attn(X, Y_P, Y_P) (section 3); LN(Y_P + P) is the next layer's P.
 
-    P, a sequence of p vectors, is learned in the first layer and handed from each layer to the next. In both
-    attentions keys and values are one projection, as the paper shares them, and Y_P gets no output projection. The
-    last layer's P has no reader and so no norm. P has the width of the queries.
+    P is a sequence of p vectors, as wide as the queries. The first layer learns it, and each layer hands it to the
+    next. In both attentions keys and values are one projection, as in the paper, and Y_P gets no output projection. No
+    layer reads the P of the last one, so that the last layer has no norm.
 
     Args:
-      packed: p, the length of P.
+      packed: p, the length of P. The default is the largest, and the best, of the paper's three on LRA: 16, 128 and
+        256.
 
     The authors' LRA code does not share the projection, and cuts P to the longest sequence of the batch.
     """
@@ -36,7 +37,7 @@ class Luna(nnx.Module):
             raise UsageError(f"luna.packed = {packed} must be at least 1")
         width = shape.qkv_dim
         self.heads = shape.heads
-        # of the scale that the norm gives to the P of all later layers
+        # P starts at the scale that the norm gives to it in all later layers
         self.p = nnx.Param(jax.random.normal(rngs.params(), (packed, width))) if shape.layer == 0 else None
         self.pack_query, self.pack_context = projection(width, width, rngs), projection(shape.dim, width, rngs)
         self.query, self.context = projection(shape.dim, width, rngs), projection(width, width, rngs)

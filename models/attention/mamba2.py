@@ -24,21 +24,22 @@ WAYS = 2  # forward and backward
     reads_positions=True,
 )
 class Mamba2(nnx.Module):
-    """z, x, B, C, dt = u W_in; x, B, C = silu(conv(x, B, C)); dt = softplus(dt + bias); in each head, with A < 0,
-    S_t = exp(dt_t A) S_{t-1} + B_t (dt_t x_t)^T, y_t = S_t^T C_t + D x_t; the output is (RMSNorm(y * silu(z)) * scale)
-    W_out.
+    """z, x, B, C, dt = u W_in; x, B, C = silu(conv(x, B, C)); dt = softplus(dt + bias); in each head, with A < 0, S_t =
+    exp(dt_t A) S_{t-1} + B_t (dt_t x_t)^T, y_t = S_t^T C_t + D x_t; the output is (RMSNorm(y * silu(z)) * scale) W_out.
 
-    The paper is causal. As in Vim (2401.09417), each direction has its own convolution, dt, A and D, the other
-    projections are shared, and the two y are summed before the gate, so that a token counts itself twice.
+    The paper's layer is causal. As in Vim (2401.09417), each direction has its own convolution, dt, A and D. The
+    directions share the other projections, and their y are summed before the gate, so that a token counts itself twice.
+    The heads are the encoder's, of any width; the authors' are 64 wide.
 
     Args:
-      state: N, the width of B and C, which all heads share.
-      expand: the width of x and z is expand qkv_dim. Heads are the encoder's, of any width; the authors' are 64 wide.
-      conv: tokens that the depthwise convolution reads: a token and those before it, in the order of its direction.
+      state: N, the width of B and C, which all heads share. The default is the one in the authors' code.
+      expand: the width of x and z is expand qkv_dim. The default is the one in the authors' code.
+      conv: tokens that the depthwise convolution reads: a token and those before it, in the order of its direction. The
+        default is the one in the authors' code.
 
-    Padding is 0 before the convolution and after it, whose bias would fill it, and has dt = 0: it leaves the state
-    as it is. All as the authors' code has it: the ranges of A, dt and the convolution at the start, no biases in W_in
-    and W_out, the gate before the norm.
+    Padding is 0 before the convolution and after it, whose bias would fill it, and has dt = 0: it leaves the state as
+    it is. The ranges in which A, dt and the convolution start, the absence of biases in W_in and W_out, and the gate
+    before the norm are those of the authors' code.
     """
 
     def __init__(self, shape: Shape, *, state: int = 128, expand: int = 2, conv: int = 4, rngs: nnx.Rngs):

@@ -18,9 +18,9 @@ from lra.models.kernels.recurrence import constant_convolution
 from lra.models.kernels.softmax import Dropout, attend
 from lra.models.oracles.mega import oracle
 
-QUERIES = 512  # at a time: the biases of all pairs would take memory quadratic in the length
+QUERIES = 512  # queries at a time: the biases of all pairs would take memory quadratic in the length
 FUNCTIONS = ("softmax", "laplace")
-MU, SIGMA = np.sqrt(1 / 2), np.sqrt(1 / (4 * np.pi))  # of the Laplace function
+MU, SIGMA = np.sqrt(1 / 2), np.sqrt(1 / (4 * np.pi))  # parameters of the Laplace function
 
 
 def toeplitz(x: Float[Array, " columns+rows-1"], rows: int) -> Float[Array, "rows columns"]:
@@ -39,27 +39,31 @@ def toeplitz(x: Float[Array, " columns+rows-1"], rows: int) -> Float[Array, "row
     reads_positions=True,
 )
 class Mega(nnx.Module):
-    """The moving average equipped gated attention unit without the FFN after it: the block has an MLP.
+    """The moving average equipped gated attention unit, without the FFN after it: the encoder's block has an MLP.
 
-    X' = silu(EMA(X) + omega X). With Z = silu(X' W_z): Q, K = kappa Z + mu, each with its own; V = silu(X W_v);
-    O = f(Q, K) V; r = silu(X' W_r); u = sigmoid(X' W_u); H = silu(X' W_h + (r * O) U_h). The output is u * (H - X):
-    the block adds the X of before its norm, for the paper's u * H + (1 - u) * X. All W have biases.
+    X' = silu(EMA(X) + omega X). With Z = silu(X' W_z): Q = kappa Z + mu, and K likewise with its own kappa and mu; V =
+    silu(X W_v); O = f(Q, K) V; r = silu(X' W_r); u = sigmoid(X' W_u); H = silu(X' W_h + (r * O) U_h). The output is u *
+    (H - X): the block adds the X of before its norm, which makes the paper's u * H + (1 - u) * X. All W have biases.
 
-    EMA, multi-dimensional and damped: in each channel, for N states, h_i = p beta x_i + (1 - p sigmoid(alpha)) h_{i-1},
-    p = sigmoid(delta), and the sum of gamma h_i / sqrt(N). Forward and backward have parameters of their own and are
-    summed; a token counts itself in both. Padding enters as 0, and the decay counts it, as distances do.
+    The EMA is multi-dimensional and damped. In each channel it has N states, h_i = p beta x_i + (1 - p sigmoid(alpha))
+    h_{i-1} with p = sigmoid(delta), and gives the sum of gamma h_i / sqrt(N). The two directions have their own
+    parameters and are summed, so that a token counts itself in both. Padding enters as 0. Its tokens count for the
+    decay, and for distances.
 
     Args:
-      state: N.
-      query_dim: z, the width of Q and K; half of qkv_dim if None.
-      value_dim: v, the width of V; twice qkv_dim if None. Both are the authors' ratios on LRA.
-      attention: "softmax", of Q K^T / sqrt(z) + bias, or "laplace", the Laplace function of Q K^T / n + bias for n real
-        keys, which is not normalised. The authors take softmax for text, Laplace for images.
-      chunk: attention within chunks of so many tokens, which makes the cost "L c d" (Mega-chunk); 0 for one whole.
-        The EMA goes across them.
-      bias: whether there is one, a learned number for each distance up to max_length, or to the chunk's.
+      state: N, the number of states in each channel of the EMA. The default is the one in the authors' scripts for LRA.
+      query_dim: z, the width of Q and K. The default, None, is half of qkv_dim, the authors' ratio on LRA.
+      value_dim: v, the width of V. The default, None, is twice qkv_dim, the authors' ratio on LRA.
+      attention: f. "softmax" is the softmax of Q K^T / sqrt(z) + bias. "laplace" is the Laplace function of Q K^T / n +
+        bias for n real keys, which is not normalised. The authors take softmax for text, which is the default, and
+        Laplace for images.
+      chunk: the number of tokens in a chunk, within which attention stays; the cost is then "L c d" (Mega-chunk). The
+        default, 0, attends to the whole sequence, as the authors' runs on text do. The EMA crosses chunks.
+      bias: whether the logits have a bias, a learned number for each distance up to max_length or up to the chunk's
+        length. The default is the authors'.
 
-    omega and the silu around it are the authors' code's. Its EMA on LRA ends after 1,024 tokens; this one does not.
+    omega and the silu around it are in the authors' code, not in the paper. The EMA of that code ends, on LRA, after
+    1,024 tokens; this one does not end.
     """
 
     def __init__(
@@ -110,7 +114,7 @@ class Mega(nnx.Module):
         parameters = (self.delta, self.alpha, self.beta, self.gamma)
         delta, alpha, beta, gamma = (jnp.concatenate(y.get_value().astype(jnp.float32)) for y in parameters)
         p = nnx.sigmoid(delta)
-        lost = jnp.minimum(p * nnx.sigmoid(alpha), 1 - jnp.finfo(jnp.float32).eps)  # all of it would be log(0)
+        lost = jnp.minimum(p * nnx.sigmoid(alpha), 1 - jnp.finfo(jnp.float32).eps)  # the log of 0 is infinite
         both = jnp.concatenate([x, jnp.flip(x, 1)], -1)
         y = constant_convolution(jnp.log1p(-lost), p * beta * gamma * gamma.shape[-1] ** -0.5, both)
         forward, backward = jnp.split(y, 2, -1)
@@ -123,7 +127,7 @@ class Mega(nnx.Module):
         v: Float[Array, "batch length v"],
         mask: Bool[Array, "batch length"],
     ) -> Float[Array, "batch length v"]:
-        """f(Q, K) V, in chunks or, of one long whole, some queries at a time."""
+        """f(Q, K) V: in chunks, or for a long sequence without chunks some queries at a time."""
         length, dropout = q.shape[1], self.dropout()
         if self.chunk:
             chunk = min(self.chunk, length)
@@ -144,7 +148,9 @@ class Mega(nnx.Module):
         return from_blocks(jnp.moveaxis(jax.lax.map(rows, (jnp.arange(len(parts)), parts)), 0, 1), length)
 
     def biases(self, start: Array | int, rows: int, columns: int) -> Float[Array, "rows columns"] | None:
-        """Those of queries start, start + 1, ... to all keys, by distance; the last rows may be of none, and beyond."""
+        """The biases of the queries start, start + 1, ... to all keys, by distance. The last rows may belong to no
+        query.
+        """
         if self.distances is None:
             return None
         table = jnp.pad(self.distances.get_value().astype(jnp.float32), (rows, rows))
@@ -160,7 +166,7 @@ class Mega(nnx.Module):
         biases: Float[Array, "queries keys"] | None,
         dropout: Dropout,
     ) -> Float[Array, "*blocks queries v"]:
-        """f and sums in float32; 0 where there is no real key."""
+        """f(Q, K) V with f and the sums in float32. The output is 0 where there is no real key."""
 
         def laplace(products: Float[Array, "*blocks 1 queries keys"]) -> Float[Array, "*blocks 1 queries keys"]:
             logits = products / jnp.maximum(real.sum(-1), 1)[..., None, None, None]

@@ -1,4 +1,4 @@
-"""nystromformer: softmax attention from its values at a few landmarks, by the Nystrom method."""
+"""nystromformer: softmax attention approximated by the Nystrom method, from its values at a few landmarks."""
 
 import functools
 
@@ -14,14 +14,14 @@ from lra.models.kernels.blocks import from_blocks, into_blocks, with_neighbours
 from lra.models.kernels.softmax import attend
 from lra.models.oracles.nystromformer import oracle
 
-# an inverse by iteration loses its digits where products of matrices are rounded
+# the iteration towards an inverse loses its digits where products of matrices are rounded
 multiply = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
 
 
 def inverse(a: Float[Array, "*batch c c"], iterations: int) -> Float[Array, "*batch c c"]:
-    """The pseudo-inverse of a row-stochastic matrix, approached by a third-order iteration (section 3).
+    """The pseudo-inverse of a row-stochastic matrix, which a third-order iteration approaches (section 3).
 
-    The first guess is A^T / (|A|_1 |A|_inf), and the largest row sum |A|_inf is 1.
+    The first guess is A^T / (|A|_1 |A|_inf). The largest row sum |A|_inf is 1.
     """
     eye = jnp.eye(a.shape[-1], dtype=a.dtype)
     z = jnp.swapaxes(a, -1, -2) / a.sum(-2).max(-1)[..., None, None]
@@ -42,17 +42,18 @@ def inverse(a: Float[Array, "*batch c c"], iterations: int) -> Float[Array, "*ba
 class Nystromformer(nnx.Module):
     """softmax(Q K~^T) Z softmax(Q~ K^T) V + conv(V), Z the pseudo-inverse of softmax(Q~ K~^T) (section 3).
 
-    All logits are divided by sqrt(head_dim). The landmarks Q~ and K~ are the means of segments of
-    ceil(max_length / c) tokens. conv has a filter over positions for each head.
+    All logits are divided by sqrt(head_dim). The landmarks Q~ and K~ are the means of segments of ceil(max_length / c)
+    tokens. conv has a filter over positions for each head.
 
     Args:
-      landmarks: c.
-      kernel: width of the convolution.
-      iterations: steps towards Z: few, and so part of the model.
+      landmarks: c, the number of landmarks. The default is that of the LRA results which the authors report.
+      kernel: the number of tokens that the convolution reads; it is odd. The default is that of all the authors' runs
+        on LRA.
+      iterations: steps of the iteration towards Z. They are few, and so part of the model. The default is the authors'.
 
-    Means are over real tokens, and segments without any are left out; in the authors' code padding counts in the
-    means and as keys of two of the softmaxes, and what scales Z at first is one number for the whole batch. As there,
-    no probability is dropped.
+    Means are over real tokens, and a segment without any is left out. In the authors' code padding counts in the means
+    and as keys of two of the softmaxes, and one number for the whole batch scales the first guess of Z. No probability
+    is dropped, as in that code.
     """
 
     def __init__(self, shape: Shape, *, landmarks: int = 128, kernel: int = 35, iterations: int = 6, rngs: nnx.Rngs):
@@ -79,7 +80,7 @@ class Nystromformer(nnx.Module):
         q_means, k_means, present = means(q), means(k), counts > 0
 
         logits = jnp.einsum("bihd,bjhd->bhij", q_means, k_means) * q.shape[-1] ** -0.5
-        # a landmark left out sees itself alone and is seen by no other: 1 on A's diagonal, and on Z's
+        # a landmark without real tokens sees itself alone and is seen by no other: A and Z have 1 on their diagonals
         allowed = jnp.where(present[:, :, None], present[:, None, :], jnp.eye(present.shape[1], dtype=bool))
         z = inverse(jax.nn.softmax(jnp.where(allowed[:, None], logits, -jnp.inf)), self.iterations)
 

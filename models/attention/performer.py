@@ -12,14 +12,14 @@ from lra.models.oracles.performer import oracle
 
 
 class Projection(nnx.Variable):
-    """The random directions: kept with the parameters, never trained."""
+    """The random directions. They are kept with the parameters and never trained."""
 
 
 def orthogonal_gaussian(key: Key[Array, ""], rows: int, columns: int) -> Float[Array, "rows columns"]:
     """Rows of N(0, I) marginals that are orthogonal within blocks of `columns` rows (section 2.4)."""
     directions, norms = jax.random.split(key)
     q, r = jnp.linalg.qr(jax.random.normal(directions, (-(-rows // columns), columns, columns)))
-    q = q * jnp.sign(jnp.diagonal(r, axis1=1, axis2=2))[:, None, :]  # makes it uniform over all rotations
+    q = q * jnp.sign(jnp.diagonal(r, axis1=1, axis2=2))[:, None, :]  # makes q uniform over all rotations
     lengths = jnp.linalg.norm(jax.random.normal(norms, (rows, columns)), axis=1, keepdims=True)
     return jnp.swapaxes(q, 1, 2).reshape(-1, columns)[:rows] * lengths
 
@@ -33,8 +33,8 @@ def positive_features(
 ) -> Float[Array, "batch length heads features"]:
     """(exp(W x' - |x'|^2 / 2 - c) + epsilon) / sqrt(features) with x' = x head_dim^-1/4 (lemma 1); 0 for padding.
 
-    c, the largest exponent over the axes `over`, cancels in the attention but for epsilon. It is one for all
-    keys: one a key would change their weights.
+    c is the largest exponent over the axes `over`. It cancels in the attention, but for epsilon. All keys have the same
+    c: a c for each key would change the weights of the keys.
     """
     x = x.astype(jnp.float32) * x.shape[-1] ** -0.25
     exponent = jnp.einsum("blhd,md->blhm", x, projection) - jnp.square(x).sum(-1, keepdims=True) / 2
@@ -51,11 +51,13 @@ class Performer(nnx.Module):
     """FAVOR+ for softmax (equations 5 and 8), bidirectional.
 
     Args:
-      features: m, the number of random features; one projection for all heads.
-      redraw_every: training steps between new projections; 0 keeps the first. Evaluation uses the last drawn.
-      epsilon: added to every feature, as the authors' code does.
+      features: m, the number of random features. All heads share one projection. The default is the one in the authors'
+        code.
+      redraw_every: training steps between new projections; 0 keeps the first. Evaluation uses the projection drawn
+        last. The default is this project's: the authors' code redraws at every call.
+      epsilon: added to every feature, as the authors' code does. The default is theirs.
 
-    LRA's own code draws no features at all: it takes relu(x) + 0.001, and ignores the padding.
+    LRA's own code draws no features: it takes relu(x) + 0.001, and does not mask the padding.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Performer(nnx.Module):
         self.projection = Projection(orthogonal_gaussian(rngs.params(), features, shape.head_dim))
 
     def redraw(self, key: Key[Array, ""], step: Int[Array, ""]) -> None:
-        """Called at the beginning of each training step."""
+        """Draws a new projection if it is time. The trainer calls it at the beginning of each training step."""
         if self.redraw_every:
             old = self.projection.get_value()
             new = lambda: orthogonal_gaussian(key, *old.shape)

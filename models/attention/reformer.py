@@ -17,11 +17,13 @@ from lra.models.oracles.reformer import oracle
 
 
 class Rotations(nnx.Variable):
-    """The random directions of the hashes: kept with the parameters, never trained."""
+    """The random directions of the hashes. They are kept with the parameters and never trained."""
 
 
 def factors_of(buckets: int) -> tuple[int, ...]:
-    """The even sizes of the hashes that make a bucket together: one, and from 130 buckets two, rounded up."""
+    """The number of values of each hash. One hash makes up to 128 buckets; above that, two hashes of even sizes make at
+    least as many as asked for.
+    """
     if buckets <= 128:
         return (buckets,)
     first = 2 * math.ceil(math.sqrt(buckets) / 2)
@@ -30,7 +32,7 @@ def factors_of(buckets: int) -> tuple[int, ...]:
 
 @jax.custom_vjp
 def permute(x: Array, order: Array, inverse: Array) -> Array:
-    """x[order] along axis 1, for axes before the last ones of x; the transpose gathers too, with the inverse."""
+    """x[order] along axis 1. `order` has the first axes of x. The gradient is a gather too, with the inverse order."""
     return jnp.take_along_axis(x, order.reshape(*order.shape, *[1] * (x.ndim - order.ndim)), 1)
 
 
@@ -50,23 +52,28 @@ permute.defvjp(
     exceptions={"zero tokens": "tokens are hashed by their direction, and zero has none"},
 )
 class Reformer(nnx.Module):
-    """LSH attention (section 2): queries and keys are one projection, keys of norm 1, with no further 1/sqrt(head_dim).
+    """LSH attention (section 2). Queries and keys are one projection. Keys have norm 1, and logits are not divided by
+    sqrt(head_dim).
 
-    In each round a token's bucket is argmax([x R; -x R]) with R random. Tokens are sorted by bucket, then position, and
-    cut into chunks, the padding last; a token sees its chunk and those next to it, whatever the bucket. The softmax is
-    over all tokens met in any round, each once: in the round in which they first meet, which is what appendix A's
-    - log N for a pair met N times comes to (the authors' code counts it N times). It sees itself only if it meets
-    nobody.
+    In each round the bucket of a token is argmax([x R; -x R]) with R random. Tokens are sorted by bucket, then by
+    position, with the padding last, and cut into chunks. A token sees its chunk and the chunks next to it, whatever the
+    buckets in them. The softmax is over all tokens that it meets in any round. A token met several times counts once,
+    in the first round of these. Appendix A comes to the same: it subtracts log N for a pair that meets N times; the
+    authors' code counts such a pair N times. A token sees itself only if it meets no other.
 
     Args:
-      chunk: tokens of a chunk.
-      rounds: hashes with a chunking each.
-      buckets: of a hash, even; above 128 it is made of two hashes. None: 2 max_length / chunk, as in the authors' code.
-      before, after: chunks seen on each side. Past the first and the last there are none, where the authors' code goes
-        on at the other end.
-      redraw_every: training steps between new rotations; 0 keeps the first. Evaluation uses the last drawn.
+      chunk: the number of tokens in a chunk. The default is that of the authors' configuration for images of 12,288
+        tokens.
+      rounds: the number of hashes; each sorts and cuts the tokens anew. The default is that of the same configuration.
+      buckets: the number of buckets of a hash, which is even; above 128 it is made of two hashes. The default, None, is
+        2 max_length / chunk, twice as many as there are chunks, as in the authors' code.
+      before, after: the numbers of chunks that a token sees before and after its own. The first chunk has none before
+        it and the last none after it, where the authors' code goes on at the other end. The defaults, 1 and 0, are
+        those of the same configuration.
+      redraw_every: training steps between new rotations; 0 keeps the first. Evaluation uses the rotations drawn last.
+        The default, 1, is the authors': they draw anew in each step.
 
-    LRA's own code scrambles heads and positions, multiplies logits by sqrt(head_dim), and fixes the number of chunks.
+    LRA's own code mixes up heads and positions, multiplies logits by sqrt(head_dim), and fixes the number of chunks.
     """
 
     def __init__(
@@ -96,7 +103,7 @@ class Reformer(nnx.Module):
         self.rotations = Rotations(jax.random.normal(rngs.params(), size))
 
     def redraw(self, key: Key[Array, ""], step: Int[Array, ""]) -> None:
-        """Called at the beginning of each training step."""
+        """Draws new rotations if it is time. The trainer calls it at the beginning of each training step."""
         if self.redraw_every:
             old = self.rotations.get_value()
             new = lambda: jax.random.normal(key, old.shape)
@@ -105,12 +112,12 @@ class Reformer(nnx.Module):
     def bucket(self, qk: Float[Array, "batch length heads head_dim"]) -> Int[Array, "batch length heads rounds"]:
         qk = jax.lax.stop_gradient(qk).astype(jnp.float32)
         rotated = jnp.einsum("blhd,hdrn->blhrn", qk, self.rotations.get_value())
-        found, start = jnp.zeros(rotated.shape[:-1], int), 0
+        bucket, start = jnp.zeros(rotated.shape[:-1], int), 0
         for size in self.factors:
             part = rotated[..., start : start + size // 2]
-            found = found * size + jnp.concatenate([part, -part], -1).argmax(-1)
+            bucket = bucket * size + jnp.concatenate([part, -part], -1).argmax(-1)
             start += size // 2
-        return found
+        return bucket
 
     def __call__(
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
@@ -135,14 +142,14 @@ class Reformer(nnx.Module):
             x = jnp.pad(x, [(0, 0), (self.before, self.after), *[(0, 0)] * (x.ndim - 2)])
             return jnp.concatenate([x[:, i : i + count] for i in range(self.before + 1 + self.after)], 2)
 
-        def pairs(x: Array) -> tuple[Array, Array]:  # a number of queries and keys, to meet at [.., heads, query, key]
+        def pairs(x: Array) -> tuple[Array, Array]:  # of queries and of keys, to be broadcast
             return jnp.swapaxes(x, 2, 3)[..., None], jnp.swapaxes(around(x), 2, 3)[..., None, :]
 
         count = real.sum(1)[:, None]
         seen = (jnp.arange(real.shape[1]) < count).reshape(real.shape[0], -1, chunk)
         itself, other = pairs(chunks(order))
         allowed = around(seen)[:, :, None, None] & (itself != other)
-        chunk_in = in_order(place // chunk)  # [.., rounds]: where a token is in all rounds
+        chunk_in = in_order(place // chunk)  # [.., rounds]: the chunk of a token in each round
         for r in range(rounds - 1):
             query, key = pairs(chunk_in[..., r])
             met = (key - query >= -self.before) & (key - query <= self.after)
@@ -160,6 +167,6 @@ class Reformer(nnx.Module):
 
 
 def scaled(x: Float[Array, "... head_dim"]) -> Float[Array, "... head_dim"]:
-    """To norm sqrt(head_dim), which `attend` divides by."""
+    """x scaled to norm sqrt(head_dim), by which `attend` divides the logits."""
     wide = x.astype(jnp.float32)
     return (wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + 1e-6)).astype(x.dtype)

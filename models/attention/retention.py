@@ -19,7 +19,7 @@ def log_gammas(heads: int) -> Float[np.ndarray, " heads"]:
 
 
 def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:
-    """Channels 2c and 2c + 1 of token n, as a complex number, times exp(i n theta_c), theta from 1 to 10^-4."""
+    """Channels 2c and 2c + 1 of token n, as a complex number, times exp(i n theta_c). theta goes from 1 to 10^-4."""
     theta = 10_000.0 ** -np.linspace(0, 1, x.shape[-1] // 2, dtype=np.float32)
     angle = (jnp.arange(x.shape[1])[:, None] * theta)[:, None]
     even, odd = x[..., 0::2].astype(jnp.float32), x[..., 1::2].astype(jnp.float32)
@@ -31,15 +31,17 @@ def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batc
 class Retention(nnx.Module):
     """swish(x W_G) * norm(retention of each head) W_O (equations 5, 7 and 8), made bidirectional.
 
-    Token m reaches n with gamma_h^|n-m| times the real part of q_n conj(k_m) exp(i theta (n-m)), gamma_h =
-    1 - 2^(-5-h) in head h = 0, 1, ...: the paper's D, which is 0 for m > n, is mirrored, and a token counts itself
-    once. Distances are those in the sequence, padding between two tokens included.
+    Token m reaches n with gamma_h^|n-m| times the real part of q_n conj(k_m) exp(i theta (n-m)), with gamma_h = 1 -
+    2^(-5-h) in head h = 0, 1, ... The paper's D is 0 for m > n; here it is mirrored, and a token counts itself once.
+    Distances are those in the sequence, padding between two tokens included.
 
     Args:
-      expand: the width of values and gate is expand qkv_dim, that of queries and keys qkv_dim.
+      expand: values and gate are expand qkv_dim wide; queries and keys are qkv_dim wide. The default, 2, is the
+        paper's.
 
-    The norm of each head is the authors' code's RMS norm without weights; the paper's GroupNorm would also subtract the
-    mean. It undoes the scalings by 1/sqrt(head_dim), sum D and sum |R|, which are left out: all sums are in float32.
+    The norm of each head is the RMS norm without weights of the authors' code; the paper's GroupNorm would also
+    subtract the mean. The norm undoes the scalings by 1/sqrt(head_dim), sum D and sum |R|, and so these are left out:
+    all sums are in float32.
     """
 
     def __init__(self, shape: Shape, *, expand: int = 2, rngs: nnx.Rngs):

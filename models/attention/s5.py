@@ -14,10 +14,10 @@ from lra.models.oracles.s5 import oracle
 
 
 def hippo(size: int) -> tuple[Complex[np.ndarray, " half"], Complex[np.ndarray, "size half"]]:
-    """Eigenvalues and eigenvectors of HiPPO-N, the normal part of HiPPO-LegS, one of each conjugate pair.
+    """Eigenvalues and eigenvectors of HiPPO-N, the normal part of HiPPO-LegS: one of each conjugate pair.
 
-    HiPPO-LegS is -sqrt((2n+1)(2k+1)) below the diagonal and -(n+1) on it. Half of that, made antisymmetric, and -1/2
-    on the diagonal, is what remains without its part of rank one.
+    HiPPO-LegS is -sqrt((2n+1)(2k+1)) below the diagonal and -(n+1) on it. HiPPO-N is HiPPO-LegS without its part of
+    rank one: half of the numbers below the diagonal, made antisymmetric, and -1/2 on the diagonal.
     """
     root = np.sqrt(2 * np.arange(size) + 1)
     below = np.tril(np.outer(root, root), -1)
@@ -26,7 +26,7 @@ def hippo(size: int) -> tuple[Complex[np.ndarray, " half"], Complex[np.ndarray, 
 
 
 def pair(x: Complex[Array, "..."]) -> nnx.Param:
-    """Its real and imaginary parts, along a new first axis."""
+    """The real and the imaginary parts of x, along a new first axis."""
     return nnx.Param(jnp.stack([x.real, x.imag]).astype(jnp.float32))
 
 
@@ -45,19 +45,23 @@ def complex_of(pair: nnx.Param) -> Complex[Array, "..."]:
 class S5(nnx.Module):
     """x_i = A x_{i-1} + B u_i, y_i = 2 Re(C x_i) + D u_i; then g * sigmoid(W g + w) with g = GELU(y).
 
-    A = exp(Lambda step), B = (A - 1) / Lambda B~, by zero-order hold; Lambda, B~ and C are complex, and each state has
-    a step size. Backward runs the same A and B, and C has columns for the states of both directions: their outputs
-    are summed. The current token enters both, so that it counts itself twice. All this is the authors' code's too.
+    A = exp(Lambda step), B = (A - 1) / Lambda B~, by zero-order hold. Lambda, B~ and C are complex, and each state has
+    a step size. The backward direction runs the same A and B, and C has columns for the states of both directions:
+    their outputs are summed. The current token enters both, so that it counts itself twice. The authors' code does all
+    this too.
 
     Args:
-      state: the number of states, that of both members of each conjugate pair, of which one is kept; qkv_dim if None.
-      blocks: Lambda starts as the eigenvalues of so many equal HiPPO-N matrices along the diagonal; each is of
-        state / blocks, an even number. B~ and C start as those of real matrices in the basis of their eigenvectors.
-      step_min, step_max: step sizes start between them, uniform in their logarithm.
-      clip: keeps Re(Lambda), a free parameter, at most -10^-4: where it is positive, the state grows without bounds.
-        The authors do so on Image only.
+      state: the number of states. It counts both members of each conjugate pair, of which one is kept. The default,
+        None, is qkv_dim, which makes the layer as large as softmax attention. The authors' scripts have 16 to 256
+        states, both at a width of 128.
+      blocks: the number of equal HiPPO-N matrices along the diagonal; Lambda starts as their eigenvalues. Each matrix
+        has a size of state / blocks, an even number. B~ and C start as those of real matrices in the basis of the
+        eigenvectors. The authors' scripts have 8 to 16 blocks; the default is 8.
+      step_min, step_max: step sizes start between them, uniform in their logarithm. The defaults are the authors'.
+      clip: keeps Re(Lambda), a free parameter, at most -10^-4. Where it is positive, the state grows without bounds.
+        The default is to clip; the authors do so on Image only.
 
-    Padding leaves the states as they are; the authors' code runs over it.
+    Padding leaves the states as they are. In the authors' code they run over the padding.
     """
 
     def __init__(

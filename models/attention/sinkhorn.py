@@ -1,4 +1,4 @@
-"""sinkhorn: softmax attention to a token's own block and to one that a learned soft permutation puts beside it."""
+"""sinkhorn: softmax attention to a token's own block and to a sorted block, which a learned soft permutation makes."""
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +12,16 @@ from lra.models.kernels.blocks import from_blocks, into_blocks
 from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend
 from lra.models.oracles.sinkhorn import oracle
 
-NEVER = -1e9  # the logit of a block that is no block: finite, so that its gradient is 0 and not NaN
-LEAST = 1e-20  # a smaller share of a key is none: its logarithm has no gradient to speak of
+NEVER = -1e9  # the logit of a block without real tokens: finite, so that its gradient is 0 and not NaN
+LEAST = 1e-20  # a key with a smaller share is not seen: the logarithm of the share has a gradient of nearly 0
 
 
 def balance(
     logits: Float[Array, "*heads blocks blocks"], real: Bool[Array, "*#heads blocks blocks"], iterations: int
 ) -> Float[Array, "*heads blocks blocks"]:
-    """Sinkhorn's iterations: rows and columns brought to sums of 1 in turn; 0 where there are no real blocks."""
+    """Sinkhorn's iterations: rows and columns are brought in turn to sums of 1. Entries are 0 where there is no real
+    block.
+    """
     logits = jnp.where(real, logits, NEVER)
     for _ in range(iterations):
         for axis in (-1, -2):
@@ -37,21 +39,23 @@ def balance(
     reads_positions=True,
 )
 class Sinkhorn(nnx.Module):
-    """Sparse Sinkhorn attention (section 3): one softmax over the own block of keys and the sorted one.
+    """Sparse Sinkhorn attention (section 3): one softmax over the keys of the own block and of the sorted block.
 
-    The sort net of a head, relu(relu(x W + b) W' + b'), takes the sum x of a block's keys to a logit for each block;
-    divided by the temperature and balanced, they are a soft permutation S of the blocks with a real token in them.
-    Sorted block i is sum_j S_ij block_j, place by place, for keys and values. Padded tokens are 0 in that sum, and at
-    each place the sorted key counts as the share of S_i that is on real tokens: 1 but beside a block partly padded.
+    The sort net of a head is relu(relu(x W + b) W' + b'). It takes the sum x of a block's keys to a logit for each
+    block. The logits, divided by the temperature and balanced, are a soft permutation S of the blocks that have a real
+    token. Sorted block i is sum_j S_ij block_j, place by place, for keys and values. Padded tokens are 0 in that sum.
+    The sorted key at a place counts with the share of S_i that is on real tokens, which is below 1 only if a block is
+    partly padded.
 
     Args:
-      block: tokens of a block, b.
-      temperature: divides the logits.
-      iterations: of Sinkhorn's algorithm.
+      block: b, the number of tokens in a block. The default is within the paper's range; LRA's blocks have 50 tokens,
+        on images 64.
+      temperature: divides the logits of the sort net. The default is within the paper's range.
+      iterations: the number of Sinkhorn's iterations. The default is within the paper's range.
 
-    Gumbel noise is added to the logits in training. The paper's net reads the sum of a block's tokens; a head's keys
-    are linear in them. LRA's own code has a softmax for Sinkhorn's iterations and multiplies it so that every sorted
-    block is the sum of all blocks.
+    Gumbel noise is added to the logits in training. The paper's net reads the sum of a block's tokens. Here it reads
+    the sum of a head's keys, which are linear in the tokens. LRA's own code has a softmax in place of Sinkhorn's
+    iterations, and multiplies by it in such a way that every sorted block is the sum of all blocks.
     """
 
     def __init__(
@@ -74,7 +78,7 @@ class Sinkhorn(nnx.Module):
     def permutation(
         self, k: Float[Array, "batch blocks block heads head_dim"], real: Bool[Array, "batch blocks"]
     ) -> Float[Array, "batch heads blocks blocks"]:
-        """S; row i says of what the block beside block i is made."""
+        """S. Row i has the shares of all blocks in the sorted block beside block i."""
         blocks = k.shape[1]
         hidden, hidden_bias, sort, sort_bias = (
             weight.get_value().astype(jnp.float32)

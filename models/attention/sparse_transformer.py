@@ -1,4 +1,4 @@
-"""sparse_transformer: softmax attention in two steps, to a neighbourhood and to what stands for the rest."""
+"""sparse_transformer: one softmax over a neighbourhood and over tokens that stand for the rest."""
 
 import math
 
@@ -27,17 +27,20 @@ from lra.models.oracles.sparse_transformer import oracle
 class SparseTransformer(nnx.Module):
     """One softmax over the union of the two sets of section 4.3 ("merged heads"), without their causality.
 
-    "fixed": the own block of `stride` tokens, and `summary` columns of every block: in head h the
-    (h mod (stride // summary))-th such group from the end of the block, since the paper found heads with distinct
-    groups to be better. "strided": the tokens with |i - j| < stride, and those with i - j a multiple of it.
+    "fixed": a query sees its own block of `stride` tokens, and `summary` columns of every block. The columns of head h
+    are group h mod (stride // summary), counted from the end of the block: the paper found that heads with distinct
+    groups do better. "strided": a query sees the tokens with |i - j| < stride and the tokens for which i - j is a
+    multiple of the stride.
 
     Args:
-      pattern: "fixed", which the paper has for text, or "strided", for images.
-      stride: l; None is the square root of the longest sequence, rounded up, from which the cost follows.
-      summary: c, of "fixed" alone.
+      pattern: "fixed", which the paper has for text and which is the default, or "strided", which it has for images.
+      stride: l, the number of tokens in a block or between the columns. The default, None, is the square root of the
+        longest sequence, rounded up. The paper has a stride near that; the declared cost follows from it.
+      summary: c, the number of columns of each block that all queries see; for "fixed" only. The paper has 8, 16 or 32
+        columns for strides of 128 and 256; the default is the least of these.
 
-    The paper is causal, being about generation. LRA's own code is too, in an encoder, has the same columns in all heads
-    and a mask of length x length.
+    The paper is causal, since it generates. LRA's own code is causal too, in an encoder. It has the same columns in all
+    heads and a mask of length x length.
     """
 
     def __init__(
@@ -65,12 +68,12 @@ class SparseTransformer(nnx.Module):
         return merge([near(q, k, v, mask, dropout.fold_in(0)), far(q, k, v, mask, dropout.fold_in(1))])
 
     def block(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
-        """To the own block."""
+        """Attention to the own block."""
         own = SameBlock(self.stride, self.stride)
         return attend(q, k, v, mask=mask[..., None], pattern=own, dropout=dropout)
 
     def summaries(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
-        """To the summaries of the other blocks."""
+        """Attention to the summaries of the other blocks."""
         real = jnp.broadcast_to(mask[..., None, None], (*k.shape[:3], 1))
         k, v, real = (self.columns(x) for x in (k, v, real))
         own = SameBlock(self.stride, self.summary)
@@ -87,12 +90,12 @@ class SparseTransformer(nnx.Module):
         return np.arange(self.groups)[::-1, None] == np.arange(self.heads) % self.groups
 
     def window(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
-        """To the tokens less than a stride away."""
+        """Attention to the tokens less than a stride away."""
         window = Window(self.stride - 1, self.stride - 1)
         return attend(q, k, v, mask=mask[..., None], pattern=window, dropout=dropout)
 
     def column(self, q: Array, k: Array, v: Array, mask: Array, dropout: Dropout) -> tuple[Array, Array]:
-        """To the tokens one or more strides away."""
+        """Attention to the tokens one or more whole strides away."""
         turn = lambda x: jnp.swapaxes(into_blocks(x, self.stride), 1, 2)
         out, lse = attend(turn(q), turn(k), turn(v), mask=turn(mask)[..., None], pattern=~Window(0, 0), dropout=dropout)
         back = lambda x: from_blocks(jnp.swapaxes(x, 1, 2), q.shape[1])

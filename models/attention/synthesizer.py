@@ -29,13 +29,14 @@ class Synthesizer(nnx.Module):
     """softmax(B) V with synthetic logits B[i, j] of each head, not divided by sqrt(head_dim) (section 3).
 
     Args:
-      kind: what B is. "random": learned numbers, [max_length, max_length]. "factorized_random": their product
-        R R'^T, [max_length, rank] each. "dense": W' relu(W x_i + b) + b', one number for each position j.
-        "factorized_dense": the same to a + n numbers, a n >= max_length; B[i, j] is number j // n of the first times
-        number j % n of the others.
-      dot_product: mixes in the logits of attention, (1 - alpha) q k^T / sqrt(head_dim) + alpha B with alpha learned
-        (section 3.4 with two parts; alpha begins at 1/2).
-      rank: of the factorized random kind.
+      kind: what B is. "random", the default as in LRA's code: learned numbers, [max_length, max_length].
+        "factorized_random": R R'^T with learned numbers R and R', each [max_length, rank]. "dense": W' relu(W x_i + b)
+        + b', one number for each position j. "factorized_dense": the same net with a + n outputs, where a n >=
+        max_length; B[i, j] is the product of output j // n of the first a and output j % n of the others.
+      dot_product: whether to mix in the logits of attention: (1 - alpha) q k^T / sqrt(head_dim) + alpha B, with alpha
+        learned (section 3.4 with two parts). alpha begins at 1/2. The default mixes them, as LRA's code does; with
+        "random" the paper calls that Random + Vanilla.
+      rank: the rank of B, for "factorized_random" only. The default is the paper's k.
 
     LRA's own code adds B and the logits of attention without alpha, and reshapes the dense B across heads.
     """

@@ -13,8 +13,8 @@ from lra.models.oracles.tnl import oracle
 
 
 def slopes(heads: int) -> Float[np.ndarray, " heads"]:
-    """ALiBi's: 2^(-8 h / heads) for h = 1 ... heads; if heads is no power of two, those of the power of two below it
-    and then every second one of twice that power.
+    """ALiBi's slopes: 2^(-8 h / heads) for h = 1 ... heads. If `heads` is no power of two, they are the slopes of the
+    power of two below it, followed by every second one of twice that power.
     """
     power = 1 << (heads.bit_length() - 1)
     between = np.arange(1, 2 * (heads - power), 2) / 2
@@ -32,13 +32,13 @@ def slopes(heads: int) -> Float[np.ndarray, " heads"]:
 class TransNormerLLM(nnx.Module):
     """(SRMSNorm(sum_s lambda^|t-s| q_t . k_s cos(theta (t-s)) v_s) * x W_u) W_o, swish on queries and keys.
 
-    The paper is causal; here the decay is mirrored, and a token counts itself once. Distances are those in the
-    sequence, padding between two tokens included.
+    The paper is causal. Here the decay is mirrored, and a token counts itself once. Distances are those in the
+    sequence, padding between two tokens included. It has no options: the paper leaves nothing to choose.
 
-    lambda = exp(-slope (1 - layer / (layers - 1) + 10^-5)) with a slope for each head, fixed, as in the authors'
-    code: equation 10 of 2405.17381, read literally, decays by e^-1 to e^-8 a token. theta, one for each channel, is
-    learned, and is in the first layer only; the others have none (LRPE-d, 2307.14995). SRMSNorm divides by the root of
-    the mean square of all heads together.
+    lambda = exp(-slope (1 - layer / (layers - 1) + 10^-5)), with a fixed slope for each head, as in the authors' code:
+    equation 10 of 2405.17381, read literally, decays by e^-1 to e^-8 a token. theta, one for each channel, is learned.
+    Only the first layer has it (LRPE-d, 2307.14995). SRMSNorm divides by the root of the mean square of all heads
+    together.
 
     The authors' later module puts swish on v too, and has a LayerNorm and a sigmoid gate of low rank.
     """

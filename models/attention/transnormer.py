@@ -1,4 +1,4 @@
-"""transnormer: attention within blocks in the first half of the layers, linear attention without a sum in the rest."""
+"""transnormer: softmax attention within blocks in the first half of the layers, linear attention in the second half."""
 
 import jax
 import jax.numpy as jnp
@@ -29,18 +29,18 @@ from lra.models.oracles.transnormer import oracle
 class Transnormer(nnx.Module):
     """DiagAttention in the first half of the layers, rounded down, NormAttention in the others (section 4).
 
-    DiagAttention: attention within blocks of w tokens that do not overlap. T2 takes the softmax of the logits
-    q_i . k_j / sqrt(head_dim); T1 takes their relu and normalises what comes out.
-    NormAttention: RMSNorm(phi(q_i) sum_j phi(k_j)^T v_j), with phi = elu in T1 and 1 + elu in T2. RMSNorm divides by
-    the root mean square over all heads; it has no gain, which the output projection would repeat.
+    DiagAttention is attention within blocks of w tokens that do not overlap. T2 takes the softmax of the logits q_i .
+    k_j / sqrt(head_dim). T1 takes their relu and normalises the output. NormAttention is RMSNorm(phi(q_i) sum_j
+    phi(k_j)^T v_j), with phi = elu in T1 and 1 + elu in T2. RMSNorm divides by the root mean square over all heads. It
+    has no gain, which the output projection would repeat.
 
     Args:
-      block: w.
-      kind: "T1" or "T2".
-      epsilon: added to the mean square.
+      block: w, the number of tokens in a block. The default is the paper's.
+      kind: "T1" or "T2". The default is the better of the two on LRA in the paper.
+      epsilon: added to the mean square in RMSNorm. The paper gives none.
 
-    The authors' LRA code rotates queries and keys by their positions (RoPE), which the paper's formulas do not, and
-    its script replaces RMSNorm by batch norm. Dropout is of DiagAttention's weights, as there.
+    The authors' LRA code rotates queries and keys by their positions (RoPE), which the paper's formulas do not, and its
+    script replaces RMSNorm by batch norm. As in that code, only the weights of DiagAttention are dropped.
     """
 
     def __init__(self, shape: Shape, *, block: int = 64, kind: str = "T2", epsilon: float = 1e-6, rngs: nnx.Rngs):

@@ -1,1 +1,1 @@
-"""The operations that the variants stand on; XLA only so far."""
+"""The three ops that the variants stand on, each in XLA and in kernels for TPU and Hopper, and what they share."""

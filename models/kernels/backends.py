@@ -1,9 +1,9 @@
-"""Which implementation of an op runs: XLA's, or a Pallas kernel where it was asked for or has passed its tests."""
+"""Which backend an op gets, XLA or a Pallas kernel, and what the module of a backend has."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 from jax.custom_batching import custom_vmap
@@ -15,14 +15,57 @@ NAMES = ("xla", "mosaic_tpu", "mosaic_gpu")
 DEFAULTS: dict[tuple[str, str], tuple[str, ...]] = {}
 
 
-class Backend(NamedTuple):
-    """`interpret`: run the kernel's instructions one by one on any machine, for tests."""
+class Backend(Protocol):
+    """What `xla.py`, `tpu.py` and `gpu.py` in the folder of an op have: three functions, `backward` among them unless
+    JAX differentiates `forward` itself (see Differentiable).
 
-    name: str = "xla"
+    The op's `operands.py` has the types of what they are given. `static` is what is known when a program is traced:
+    a named tuple that is hashable and has a field `interpret`. `x` is a named tuple of arrays.
+    """
+
+    def admits(self, static: Any, x: Any, /) -> None:
+        """Returns if `forward` and `backward` can compute the op for these operands.
+
+        Raises:
+          NotImplementedError: they cannot. The message says why.
+        """
+
+    def forward(self, static: Any, x: Any, /) -> Any:
+        """The op's output. The op calls it only with operands that `admits` lets pass, and so it raises nothing."""
+
+
+class Differentiable(Backend, Protocol):
+    """A backend that computes the gradient itself. Only XLA's linear attention leaves that to JAX."""
+
+    def backward(self, static: Any, kept: Any, dy: Any, /) -> Any:
+        """The gradients of the operands. Raises nothing where `forward` does not.
+
+        Args:
+          kept: what the op keeps of the forward pass: named arrays, operands or outputs.
+          dy: the gradient of the output, or what the op has made of it for all backends.
+        """
+
+
+class Static(Protocol):
+    """What `choose` needs of an op's `static`."""
+
+    @property
+    def interpret(self) -> bool:
+        """Whether Pallas's interpreter runs the kernel's instructions one by one, on any device, for tests."""
+
+    def _replace(self, *, interpret: bool) -> Any:
+        """The same but for that."""
+
+
+S = TypeVar("S", bound=Static)
+
+
+class Request(NamedTuple):
+    name: str
     interpret: bool = False
 
 
-_asked_for: ContextVar[Backend | None] = ContextVar("backend", default=None)
+_request: ContextVar[Request | None] = ContextVar("backend", default=None)
 
 
 @contextmanager
@@ -31,11 +74,11 @@ def use(name: str, interpret: bool = False) -> Iterator[None]:
 
     Tracing is what counts: a function that jit has traced before stays on the backend of that time.
     """
-    token = _asked_for.set(Backend(known(name), interpret))
+    token = _request.set(Request(known(name), interpret))
     try:
         yield
     finally:
-        _asked_for.reset(token)
+        _request.reset(token)
 
 
 def known(name: str) -> str:
@@ -44,37 +87,44 @@ def known(name: str) -> str:
     return name
 
 
-def choose(op: str, backend: str | None, admits: Mapping[str, Callable[[], None]]) -> Backend:
-    """The backend asked for, by name or by `use`, or else the first default of this device that can.
+def choose(op: str, backend: str | None, backends: Mapping[str, Backend], static: S, x: Any) -> tuple[str, S]:
+    """The name of the backend that runs an op, and `static` for it.
+
+    It is the backend that was asked for, by its name or by `use`, or else the first default of this device that admits
+    the operands, or else XLA.
 
     Args:
-      admits: for each backend of the op, a function that raises NotImplementedError, with the reason, if it cannot.
+      op: the name of the op in DEFAULTS and in messages.
+      backend: the name that the caller of the op gives, if any; it goes before `use`.
+      backends: those that the op has.
 
-    Raises NotImplementedError: the backend asked for cannot, or the op has no such backend.
+    Raises:
+      ValueError: there is no backend of that name.
+      NotImplementedError: the backend asked for does not admit the operands, or the op has no such backend.
     """
-    asked_for = _asked_for.get()
+    request = _request.get()
     if backend is not None:
-        asked_for = Backend(known(backend), asked_for.interpret if asked_for else False)
-    if asked_for is not None:
-        if asked_for.name not in admits:
-            raise NotImplementedError(f"{op} has no backend '{asked_for.name}', only {', '.join(admits)}")
-        admits[asked_for.name]()
-        return asked_for
+        request = Request(known(backend), request.interpret if request else False)
+    if request is not None:
+        if request.name not in backends:
+            raise NotImplementedError(f"{op} has no backend '{request.name}', only {', '.join(backends)}")
+        backends[request.name].admits(static, x)
+        return request.name, static._replace(interpret=request.interpret)
     kind = jax.devices()[0].device_kind
     for (of, beginning), names in DEFAULTS.items():
         if of == op and kind.startswith(beginning):
             for name in names:
                 try:
-                    admits[name]()
+                    backends[name].admits(static, x)
                 except NotImplementedError:
                     continue
-                return Backend(name)
-    return Backend()
+                return name, static
+    return "xla", static
 
 
 def folds_vmap(f: Callable) -> Callable:
-    """f, of arrays (or None) with a batch as first axis, all of one size, to arrays likewise: under vmap the mapped
-    axis joins the batch, where that of a Pallas call with prefetched scalars would become a loop.
+    """f, whose arguments and results are arrays (or None) with a first axis of one size, the batch. Under vmap the
+    mapped axis joins the batch. Without that, vmap would make a loop of a Pallas call with prefetched scalars.
     """
     g = custom_vmap(f)
 

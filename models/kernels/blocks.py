@@ -22,6 +22,6 @@ def with_neighbours(x: Array) -> Array:
 
 
 def pad_to_multiple(x: Array, multiple: int, axis: int = 1) -> Array:
-    """Zeros (False for a mask) appended along `axis` up to the next multiple; none if there already."""
+    """x with zeros (False for a mask) behind it along `axis`, up to the next multiple."""
     missing = -x.shape[axis] % multiple
     return jnp.pad(x, [(0, missing if i == axis % x.ndim else 0) for i in range(x.ndim)])

@@ -1,7 +1,7 @@
 """Pallas's Mosaic GPU in one spelling for JAX 0.10 to 0.12, on the device and in the interpreter.
 
-In the interpreter a kernel's matrix products are plain ones and layouts are nothing; barriers, copies and warpgroups
-are the kernel's own.
+The interpreter computes a kernel's matrix products plainly and ignores layouts; barriers, copies and warpgroups are the
+kernel's own.
 """
 
 import inspect
@@ -14,19 +14,19 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 LANE = plgpu.LoweringSemantics.Lane  # the default of JAX 0.10 only; layouts are written out
-LAYOUT = plgpu.Layout.WGMMA  # of a matrix in registers; .reduce(1) is one number a row, .reduce(0) one a column
+LAYOUT = plgpu.Layout.WGMMA  # a matrix in registers; .reduce(1) has a number a row, .reduce(0) one a column
 LOAD_TAKES_AN_INDEX = inspect.signature(plgpu.load).parameters.get("idx") is not None
 
 
 def interpreted(interpret: bool) -> Any:
-    """For `interpret=`: the interpreter looks for races."""
+    """The value of `interpret=`. The interpreter looks for races."""
     from jax._src.pallas.mosaic_gpu.interpret.params import InterpretGPUParams  # JAX 0.10 does not export it
 
     return InterpretGPUParams(detect_races=True) if interpret else None
 
 
 def swizzled(shape: tuple[int, ...], dtype: Any, swizzle: int | None = None) -> Any:
-    """Shared memory that tensor cores read; swizzle in bytes, the widest that the last axis allows if None."""
+    """Shared memory that tensor cores read. `swizzle` is in bytes; None takes the widest that the last axis allows."""
     item = jnp.dtype(dtype).itemsize
     if swizzle is None:
         swizzle = next(s for s in (128, 64, 32) if shape[-1] * item % s == 0)
@@ -41,7 +41,7 @@ class Registers:
         self.interpret = interpret
 
     def load(self, ref: Any, layout: Any = LAYOUT, optimized: bool = True) -> jax.Array:
-        """From shared memory; from global memory if not `optimized`."""
+        """The numbers in shared memory, or in global memory if not `optimized`."""
         if self.interpret:
             return ref[...]
         index = ((),) if LOAD_TAKES_AN_INDEX else ()
@@ -62,13 +62,15 @@ class Registers:
         self, a: Any, b: Any, shape: tuple[int, ...], add_to: jax.Array | None = None, a_t: bool = False,
         b_t: bool = False,
     ) -> jax.Array:  # fmt: skip
-        """a b (+ add_to) of `shape` in float32. a: shared memory or 16-bit registers, b: shared memory; rows of the
-        result a multiple of 64. Both in shared memory must have one swizzle.
+        """a b (+ add_to) of `shape` in float32.
+
+        `a` is in shared memory or in registers of 16 bits, `b` in shared memory. The result has a multiple of 64 rows.
+        If both are in shared memory, they must have one swizzle.
         """
         if self.interpret:
             x, y = a if isinstance(a, jax.Array) else a[...], b[...]
             x, y = x.T if a_t else x, y.T if b_t else y
-            plgpu.commit_smem()  # or the race detector sees these reads meet the next copy's writes
+            plgpu.commit_smem()  # without it the race detector sees these reads collide with the next copy's writes
             out = jnp.dot(x.astype(jnp.float32), y.astype(jnp.float32))
             return out if add_to is None else add_to + out
         a = a.transpose((1, 0)) if a_t else a
@@ -84,10 +86,10 @@ class Registers:
 
 
 def rows(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """One number a row, for a matrix of `shape`."""
+    """x, which has one number a row, broadcast to a matrix of `shape`."""
     return lax.broadcast_in_dim(x, shape, [0])
 
 
 def columns(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """One number a column, for a matrix of `shape`."""
+    """x, which has one number a column, broadcast to a matrix of `shape`."""
     return lax.broadcast_in_dim(x, shape, [1])

@@ -11,12 +11,12 @@ NN, NT, TN = ((1,), (0,)), ((1,), (1,)), ((0,), (0,))  # the axes summed over, o
 
 
 def interpreted(interpret: bool) -> Any:
-    """For `interpret=`: the interpreter looks for races, and memory is NaN until it is written."""
+    """The value of `interpret=`. The interpreter looks for races, and fills memory with NaN until it is written."""
     return pltpu.InterpretParams(detect_races=True) if interpret else False
 
 
 def dot(a: jax.Array, b: jax.Array, axes: Any = NN, dtype: Any = jnp.float32) -> jax.Array:
-    """A product of what is rounded to `dtype`, in float32."""
+    """The product in float32 of a and b, both rounded to `dtype`."""
     exact = jnp.dtype(dtype) == jnp.float32
     precision = lax.Precision.HIGHEST if exact else lax.Precision.DEFAULT
     return lax.dot_general(

@@ -16,9 +16,10 @@ def attend_pointwise(
     mask: Bool[Array, "*#batch keys"],
     dropout: Dropout = NO_DROPOUT,
 ) -> Float[Array, "*batch queries heads value_dim"]:
-    """weight(q k^T) v over the keys that may be seen; products, weights and sums in float32.
+    """weight(q k^T) v over the keys that the mask leaves; products, weights and sums are in float32.
 
-    All weights are in memory at once: cut long sequences into blocks, of both sides or of queries alone.
+    All weights are in memory at once. A caller cuts long sequences into blocks, of queries alone or of queries and
+    keys.
     """
     products = jnp.einsum("...qhd,...khd->...hqk", q, k, preferred_element_type=jnp.float32)
     weights = dropout(jnp.where(mask[..., None, None, :], weight(products), 0)).astype(v.dtype)

@@ -8,7 +8,8 @@ from lra.models.oracles import Given, Heads, Mask, real_queries, softmax
 def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
     """Zaheer et al. 2020, 2007.14062, section 2 and appendix D: global, window and random attention of blocks.
 
-    The random blocks are a sample of those left, by Floyd's algorithm F2 from a table of random numbers.
+    The random blocks are a sample of the blocks not seen otherwise. Floyd's algorithm F2 draws it, from a table of
+    random numbers.
     """
     size, random, heads = given.options["block"], given.options["random"], q.shape[2]
     numbers = np.random.PCG64((given.options["seed"], given.sizes["layer"]))

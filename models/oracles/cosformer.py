@@ -6,8 +6,8 @@ from lra.models.oracles import Given, Heads, Mask, real_queries
 
 
 def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
-    """Qin et al. 2022, 2202.08791, section 3: s_ij = relu(q_i) . relu(k_j) cos(pi/2 (i - j)/M), and the output
-    sum_j s_ij v_j / sum_j s_ij; no division by less than epsilon, as in the authors' code.
+    """Qin et al. 2022, 2202.08791, section 3: s_ij = relu(q_i) . relu(k_j) cos(pi/2 (i - j)/M), and the output sum_j
+    s_ij v_j / sum_j s_ij. As in the authors' code, the divisor is at least epsilon.
     """
     out = np.zeros_like(v)
     for b, i, h in real_queries(q, mask):

@@ -6,8 +6,9 @@ from lra.models.oracles import Given, Heads, Mask, real_queries, softmax
 
 
 def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
-    """Ding et al. 2023, 2307.02486, sections 2.2 and 2.3: in segments of w tokens head h keeps the r-th ones from
-    h mod r on; the scales are added with weights s_i / sum_n s_n, s_i the denominator of the softmax at scale i.
+    """Ding et al. 2023, 2307.02486, sections 2.2 and 2.3. In segments of w tokens head h keeps every r-th token, from
+    token h mod r on. The outputs at the scales are added with weights s_i / sum_n s_n, where s_i is the denominator of
+    the softmax at scale i.
     """
     segment, ratio = given.options["segment"], given.options["ratio"]
     scales = [(segment, 1)]

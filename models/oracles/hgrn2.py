@@ -7,8 +7,8 @@ from lra.models.oracles import Given, Mask, Tokens
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
     """Qin et al. 2024, 2404.07904: S_t = diag(f_t) S_{t-1} + (1 - f_t) i_t^T, y_t = S_t^T o_t, over the real tokens
-    from the left and from the right, summed. The forget gate's lower bound is HGRN's (2311.04823): the softmax of
-    Gamma over the layers, summed over the layers below; Gamma is the first layer's.
+    from the left and from the right, summed. The lower bound of the forget gate is HGRN's (2311.04823): the softmax of
+    Gamma over the layers, summed over the layers below. Gamma belongs to the first layer.
     """
     heads, layer, layers = (given.sizes[name] for name in ("heads", "layer", "layers"))
     w = {name.removeprefix(f"{layer}."): value for name, value in given.weights.items() if name.startswith(f"{layer}.")}

@@ -6,9 +6,10 @@ from lra.models.oracles import Given, Mask, Tokens
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Orvieto et al. 2023, 2303.06349: x_k = Lambda x_{k-1} + gamma * (B u_k) with Lambda = exp(-exp(nu) +
-    i exp(theta)), y_k = Re(C x_k) + D u_k, for the real tokens forward and backward, each with a C of its own. Then
-    GELU (that by tanh) and GLU: the sigmoid of half of a dense layer times the other half; times the GELU in half-GLU.
+    """Orvieto et al. 2023, 2303.06349: x_k = Lambda x_{k-1} + gamma * (B u_k) with Lambda = exp(-exp(nu) + i
+    exp(theta)), y_k = Re(C x_k) + D u_k, over the real tokens forward and backward, each with its own C. Then GELU,
+    approximated by tanh, and GLU: the sigmoid of half of a dense layer times the other half. In half-GLU it is times
+    the GELU.
     """
     w = given.weights
     b, c = (w[name][0] + 1j * w[name][1] for name in ("b", "c"))

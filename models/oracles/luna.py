@@ -1,4 +1,4 @@
-"""luna: two softmaxes, to the sequence and back from it, with a P that goes from layer to layer."""
+"""luna: a softmax to the sequence and one back from it, with a P that goes from layer to layer."""
 
 import numpy as np
 
@@ -6,8 +6,9 @@ from lra.models.oracles import Given, Mask, Tokens, softmax
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Ma et al. 2021, 2106.01540, section 3: in each layer Y_P = Attn(P, X, X) over the real tokens and
-    Y_X = Attn(X, Y_P, Y_P), keys and values one projection; P of the next is LN(Y_P + P). X is the same for all here.
+    """Ma et al. 2021, 2106.01540, section 3. In each layer Y_P = Attn(P, X, X) over the real tokens and Y_X = Attn(X,
+    Y_P, Y_P), with one projection for keys and values. The P of the next layer is LN(Y_P + P). Here all layers have the
+    same X.
     """
     heads, layer, w = given.sizes["heads"], given.sizes["layer"], given.weights
     out = np.zeros_like(x)

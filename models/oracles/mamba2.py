@@ -12,8 +12,8 @@ def silu(x: np.ndarray) -> np.ndarray:
 def one_way(
     x: np.ndarray, dt: np.ndarray, real: np.ndarray, a: np.ndarray, w: dict[str, np.ndarray], n: int
 ) -> np.ndarray:
-    """h_t = exp(dt A) h_{t-1} + dt B_t x_t, y_t = C_t . h_t + D x_t (Dao and Gu 2024, 2405.21060) of one row; x are the
-    channels of x, B and C before the convolution.
+    """h_t = exp(dt A) h_{t-1} + dt B_t x_t, y_t = C_t . h_t + D x_t (Dao and Gu 2024, 2405.21060), of one row. The
+    argument x has the channels of the paper's x, B and C before the convolution.
     """
     heads, y = len(a), np.zeros((len(x), x.shape[1] - 2 * n))
     state = np.zeros((heads, y.shape[1] // heads, n))
@@ -29,8 +29,8 @@ def one_way(
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """out = RMSNorm(y * silu(z)) W_out, y the sum of a pass from the left and one from the right. Padding, which is no
-    token, is 0 to the convolution.
+    """out = RMSNorm(y * silu(z)) W_out, where y is the sum of a pass from the left and one from the right. Padding is
+    no token: the convolution reads 0 there.
     """
     w, heads, n = given.weights, given.sizes["heads"], given.options["state"]
     width = given.options["expand"] * given.sizes["qkv_dim"]

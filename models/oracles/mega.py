@@ -27,10 +27,11 @@ def moving_average(x: Tokens, mask: Mask, w: Mapping[str, np.ndarray]) -> Tokens
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Ma et al. 2023, 2209.10655, as printed but for the authors' code's X' = silu(EMA(X) + omega X).
+    """Ma et al. 2023, 2209.10655, as printed, except that X' = silu(EMA(X) + omega X) as in the authors' code.
 
-    Softmax is that of Q K^T / sqrt(z) + b; the Laplace function has mu = sqrt(1/2), sigma = sqrt(1/(4 pi)), and takes
-    Q K^T / n + b, n real keys. A token sees its own chunk. X is subtracted from the printed output: the block adds it.
+    Softmax is that of Q K^T / sqrt(z) + b. The Laplace function has mu = sqrt(1/2), sigma = sqrt(1/(4 pi)), and takes Q
+    K^T / n + b, with n real keys. A token sees its own chunk. X is subtracted from the printed output: the block adds
+    it.
     """
     w, chunk = given.weights, given.options["chunk"] or x.shape[1]
     dense = lambda name, x: x @ w[f"{name}.kernel"] + w.get(f"{name}.bias", 0)

@@ -6,9 +6,9 @@ from lra.models.oracles import Given, Heads, Mask
 
 
 def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
-    """Xiong et al. 2021, 2102.03902, section 3, F Z B V with the iterated Z, and the landmarks that have a real
-    token: means over it and the other real tokens of their ceil(max_length / landmarks) positions. The convolution
-    adds sum_t conv[t] v[i + t - kernel // 2].
+    """Xiong et al. 2021, 2102.03902, section 3: F Z B V with the iterated Z. A landmark is the mean over the real
+    tokens in a segment of ceil(max_length / landmarks) positions; segments without a real token have none. The
+    convolution adds sum_t conv[t] v[i + t - kernel // 2].
     """
     options, conv = given.options, given.weights["conv"]
     width, half = -(-given.sizes["max_length"] // options["landmarks"]), options["kernel"] // 2

@@ -6,11 +6,11 @@ from lra.models.oracles import Given, Heads, Mask, kernel_attention
 
 
 def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
-    """Choromanski et al. 2021, 2009.14794: phi(x) = exp(w . x - |x|^2 / 2) / sqrt(m), one for each of m rows w
-    (lemma 1), of q and k divided by head_dim^1/4 (section 2.1).
+    """Choromanski et al. 2021, 2009.14794: phi(x) = exp(w . x - |x|^2 / 2) / sqrt(m) for each of m rows w (lemma 1), of
+    q and k divided by head_dim^1/4 (section 2.1).
 
-    The authors' code adds epsilon to the features, after it has divided them by a constant: of a query by its
-    greatest, of keys by the greatest of all real keys of the head. With epsilon = 0 that changes nothing.
+    The authors' code divides the features by a constant and then adds epsilon. The constant of a query is its greatest
+    feature; that of keys is the greatest feature of all real keys of the head. With epsilon = 0 this changes nothing.
     """
 
     projection, epsilon = given.weights["projection"], given.options["epsilon"]

@@ -8,10 +8,10 @@ from lra.models.oracles import Given, Mask, Tokens
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Kitaev et al. 2020, 2001.04451: equation 3 over the union of equation 5's sets of all rounds (equation 6), a pair
-    counted once (appendix A), with a token itself only in an otherwise empty set; keys k = q / |q|.
+    """Kitaev et al. 2020, 2001.04451: equation 3 over the union of equation 5's sets of all rounds (equation 6). A pair
+    counts once (appendix A), and a token is in its own set only if the set is otherwise empty. Keys are k = q / |q|.
 
-    As the authors' code, 1e-6 is added to the mean square of q in |q|.
+    As in the authors' code, |q| has 1e-6 added to the mean square of q.
     """
     weights, options, heads = given.weights, given.options, given.sizes["heads"]
     split = lambda name: (x @ weights[name]).reshape(*x.shape[:2], heads, -1)

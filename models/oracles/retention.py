@@ -9,7 +9,7 @@ def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
     """Sun et al. 2023, 2307.08621: heads (Q K^T * D) V with Q = X W_Q * Theta and K = X W_K * conj(Theta), Theta_n =
     exp(i n theta) (equation 5), gamma_h = 1 - 2^(-5-h), then a norm of each head, the swish gate and W_O (equation 8).
 
-    D_nm = gamma^|n-m|, for m > n too. The norm, as in the authors' code, divides by the root of the mean square.
+    D_nm = gamma^|n-m|, for m > n too. As in the authors' code, the norm divides by the root of the mean square.
     """
     heads, w = given.sizes["heads"], given.weights
     split = lambda name: (x @ w[f"{name}.kernel"]).reshape(*x.shape[:2], heads, -1)

@@ -6,10 +6,10 @@ from lra.models.oracles import Given, Mask, Tokens
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Smith et al. 2023, 2208.04933: x_k = A x_{k-1} + B u_k and y_k = C x_k + D u_k with A = exp(Lambda Delta)
-    and B = Lambda^-1 (A - 1) B~, for the real tokens forward and backward, each with a C of its own; of conjugate
-    pairs one is kept, so that C x is 2 Re(C x). Then GELU(y) * sigmoid(W GELU(y)), with the authors' code's bias
-    and its GELU, that by tanh.
+    """Smith et al. 2023, 2208.04933: x_k = A x_{k-1} + B u_k and y_k = C x_k + D u_k with A = exp(Lambda Delta) and B =
+    Lambda^-1 (A - 1) B~, over the real tokens forward and backward, each with its own C. One of each conjugate pair is
+    kept, so that C x is 2 Re(C x). Then GELU(y) * sigmoid(W GELU(y)), with the bias of the authors' code and its GELU,
+    which is approximated by tanh.
     """
     w = given.weights
     eigenvalues, b, c = (w[name][0] + 1j * w[name][1] for name in ("eigenvalues", "b", "c"))

@@ -6,17 +6,17 @@ from lra.models.oracles import Given, Heads, Mask
 
 
 def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
-    """Tay et al. 2020, 2002.11296, section 3: logits of each block from the sum of its keys by two layers with ReLU,
-    exponentiated, rows and columns normalised in turn, columns last; blocks mixed so, and one softmax over the mixed
-    block and the own one.
+    """Tay et al. 2020, 2002.11296, section 3. Two layers with ReLU take the sum of a block's keys to logits. These are
+    exponentiated, and rows and columns are normalised in turn, columns last. With this matrix the blocks are mixed. One
+    softmax goes over the mixed block and the own block.
 
-    Only blocks with a real token take part; a mixed key weighs as much as real tokens are in it.
+    Only blocks with a real token take part. A mixed key has the weight of the real tokens in it.
     """
     out = np.zeros_like(v)
     size, starts = given.options["block"], range(0, mask.shape[1], given.options["block"])
     for b in range(len(mask)):
         tokens = [[i for i in range(start, min(start + size, mask.shape[1])) if mask[b, i]] for start in starts]
-        blocks = [n for n, found in enumerate(tokens) if found]
+        blocks = [n for n, real in enumerate(tokens) if real]
         for h in range(q.shape[2]):
             s = permutation([k[b, tokens[n], h].sum(0) for n in blocks], blocks, h, given)
             mixed = []  # for each block: key, value and weight at each place

@@ -6,8 +6,8 @@ from lra.models.oracles import Given, Heads, Mask, real_queries, softmax
 
 
 def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
-    """Child et al. 2019, 1904.10509, sections 4.2 and 4.3, the sets A1 and A2 without "j <= i"; heads differ in the
-    columns of "fixed" as section 5.2 wants it.
+    """Child et al. 2019, 1904.10509, sections 4.2 and 4.3: the sets A1 and A2 without "j <= i". As in section 5.2,
+    heads differ in the columns of "fixed".
     """
     stride, c = given.options["stride"], given.options["summary"]
     if stride is None:

@@ -1,4 +1,4 @@
-"""synthesizer: logits that no pair of tokens makes."""
+"""synthesizer: logits that do not come from pairs of tokens."""
 
 import math
 
@@ -8,8 +8,8 @@ from lra.models.oracles import Given, Mask, Tokens
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Tay et al. 2021, 2005.00743: softmax(B) G(x), B by section 3.1 (dense), 3.2 (random) or 3.3 (factorized), or a
-    weighted sum of it and the logits of attention (3.4); the softmax is over the real tokens.
+    """Tay et al. 2021, 2005.00743: softmax(B) G(x), with B of section 3.1 (dense), 3.2 (random) or 3.3 (factorized), or
+    with a weighted sum of B and the logits of attention (3.4). The softmax is over the real tokens.
     """
     weights, heads, kind = given.weights, given.sizes["heads"], given.options["kind"]
     split = lambda y: y.reshape(*y.shape[:2], heads, -1)

@@ -6,7 +6,9 @@ from lra.models.oracles import Given, Mask, Tokens
 
 
 def slope(head: int, heads: int) -> float:
-    """2^(-8 h / H) of ALiBi, which for another number of heads borrows from the next powers of two."""
+    """ALiBi's slope 2^(-8 h / H). If the number of heads is no power of two, it comes from the powers of two
+    around it.
+    """
     power = 2 ** int(np.log2(heads))
     if head < power:
         return 2.0 ** (-8 * (head + 1) / power)
@@ -14,8 +16,9 @@ def slope(head: int, heads: int) -> float:
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Qin et al. 2023, 2307.14995: O = SRMSNorm(A V) * U with a_ts = q_t . k_s lambda^|t-s| exp(i theta (t-s)), of
-    which the real part; theta in the first layer only. lambda = exp(-slope (1 - l / (L - 1) + 10^-5)) as in the code.
+    """Qin et al. 2023, 2307.14995: O = SRMSNorm(A V) * U, where A has the real parts of a_ts = q_t . k_s lambda^|t-s|
+    exp(i theta (t-s)). Only the first layer has theta. lambda = exp(-slope (1 - l / (L - 1) + 10^-5)) as in the
+    authors' code.
     """
     sizes, w = given.sizes, given.weights
     heads, layer, layers = sizes["heads"], sizes["layer"], sizes["layers"]

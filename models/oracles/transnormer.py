@@ -1,4 +1,4 @@
-"""transnormer: attention within blocks, or a normed sum over all."""
+"""transnormer: attention within blocks, or a normed sum over all tokens."""
 
 import numpy as np
 
@@ -6,9 +6,10 @@ from lra.models.oracles import Given, Heads, Mask, softmax
 
 
 def oracle(q: Heads, k: Heads, v: Heads, mask: Mask, given: Given) -> Heads:
-    """Qin et al. 2022, 2210.10340, section 4. In the first floor(layers / 2) layers softmax (T2) or relu (T1) of
-    q_i . k_j / sqrt(head_dim) over the tokens of i's block, after it sum_j phi(q_i) . phi(k_j) v_j, phi(x) = elu(x)
-    (T1) or 1 + elu(x) (T2). All but the softmax is divided by the root mean square of the token's heads together.
+    """Qin et al. 2022, 2210.10340, section 4. The first floor(layers / 2) layers have the softmax (T2) or the relu (T1)
+    of q_i . k_j / sqrt(head_dim) over the tokens of i's block. The others have sum_j phi(q_i) . phi(k_j) v_j with
+    phi(x) = elu(x) (T1) or 1 + elu(x) (T2). Except for the softmax, all is divided by the root mean square of the
+    token's heads together.
     """
     w, t1, sizes = given.options["block"], given.options["kind"] == "T1", given.sizes
     diagonal = sizes["layer"] < sizes["layers"] // 2

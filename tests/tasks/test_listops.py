@@ -4,13 +4,7 @@ import collections
 import dataclasses
 import hashlib
 import itertools
-import multiprocessing
-import os
 import random
-import signal
-import time
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -214,37 +208,6 @@ def test_same_rows_for_every_number_of_workers(seed):
     alone = collect(spec.generate(1))
     for workers in (2, 3) if seed == 7 else (2,):
         assert_same(collect(spec.generate(workers)), alone)
-
-
-def generate_with_two_workers(pipe: Any) -> None:
-    for _ in ListOps().generate(2):
-        pipe.send([child.pid for child in multiprocessing.active_children()])
-
-
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
-
-
-def test_workers_end_with_a_killed_parent():
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    parent = context.Process(target=generate_with_two_workers, args=(there,))
-    parent.start()
-    assert here.poll(60)
-    workers = here.recv()
-    assert len(workers) == 2
-    parent.kill()
-    parent.join()
-    until = time.monotonic() + 10
-    while any(map(runs, workers)) and time.monotonic() < until:
-        time.sleep(0.05)
-    left = [pid for pid in workers if runs(pid)]
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert left == []
 
 
 def test_every_seed_has_its_own_rows():

@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from lra.errors import UserError
 from lra.tasks.image import Image
 from lra.tasks.pathfinder import Pathfinder
-from lra.tasks.pathfinder_files import decode_png, write_lra_folder
+from lra.tasks.pathfinder.files import decode_png, write_lra_folder
 from lra.tasks.publisher import opened
 from lra.tasks.retrieval import Retrieval
 from lra.tasks.text import Text

@@ -9,41 +9,27 @@ from jaxtyping import Array, Float
 from lra.models.kernels.blocks import from_blocks, into_blocks
 from lra.models.kernels.linear_attention.gpu_chunk import CHUNK, Way, by_key_channel, by_token, by_value_channel
 from lra.models.kernels.linear_attention.gpu_pass import run
+from lra.models.kernels.linear_attention.operands import Operands, Static
 
 MAX_DIM = 256
 
 
-def admits(q: Array, v: Array) -> None:
-    """Raises NotImplementedError: not bfloat16, or a head of more than 256 dimensions."""
-    if q.dtype != jnp.bfloat16 or v.dtype != jnp.bfloat16:
+def admits(static: Static, x: Operands) -> None:
+    """Raises NotImplementedError for types but bfloat16, and for a head of more than 256 dimensions."""
+    if x.q.dtype != jnp.bfloat16 or x.v.dtype != jnp.bfloat16:
         raise NotImplementedError("Hopper's tensor cores would round float32 to TF32: the kernel is for bfloat16")
-    if max(q.shape[-1], v.shape[-1]) > MAX_DIM:
+    if max(x.q.shape[-1], x.v.shape[-1]) > MAX_DIM:
         raise NotImplementedError(f"a head of more than {MAX_DIM} dimensions has too large a state")
 
 
-def forward(
-    q: Float[Array, "batch length heads key_dim"],
-    k: Float[Array, "batch length heads key_dim"],
-    v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
-    *,
-    reverse: bool = False,
-    interpret: bool = False,
-) -> Float[Array, "batch length heads value_dim"]:
+def forward(static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
     """`xla.forward` in the type of v."""
-    by = by_key_channel if of_channels(log_decay) else by_token
-    return run(q, k, v, log_decay, by, Way(reverse), interpret=interpret)[0]
+    by = by_key_channel if of_channels(x.log_decay) else by_token
+    return run(*x, by, Way(static.reverse), interpret=static.interpret)[0]
 
 
 def backward(
-    q: Float[Array, "batch length heads key_dim"],
-    k: Float[Array, "batch length heads key_dim"],
-    v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
-    dy: Float[Array, "batch length heads value_dim"],
-    *,
-    reverse: bool = False,
-    interpret: bool = False,
+    static: Static, kept: Operands, dy: Float[Array, "batch length heads value_dim"]
 ) -> tuple[Array, Array, Array, Array | None]:
     """The gradients of q, k, v and log_decay: linear attentions again, with the same decays.
 
@@ -56,6 +42,8 @@ def backward(
     al. 2024, 2312.06635), but for those also across the chunk's end: they are the inner product of the states that
     the passes for dq and for dk have there. A difference over the whole sequence would lose more the longer it is.
     """
+    q, k, v, log_decay = kept
+    reverse, interpret = static.reverse, static.interpret
     decayed = log_decay is not None
     keys, values = (by_key_channel, by_value_channel) if of_channels(log_decay) else (by_token, by_token)
     there, back = Way(reverse), Way(reverse, adjoint=True)

@@ -24,9 +24,10 @@ State = tuple[jax.Array, ...]  # [PIECE, width] each
 
 
 class Way(NamedTuple):
-    """A decay acts as the state comes in to a token: from the token before, or after if `reverse`.
+    """The direction of a pass. A decay acts as the state comes in to a token: from the token before it or, if
+    `reverse`, from the one after it.
 
-    If `adjoint`, tokens see those that would see them, with the same decays between them.
+    If `adjoint`, a token sees the tokens that would otherwise see it, with the same decays between them.
     """
 
     reverse: bool = False
@@ -54,11 +55,11 @@ class Tiles(NamedTuple):
     sums: Any = None  # [2, CHUNK], sums of the log-decays of tokens within the chunk
     met: Any = None  # [2, pieces, PIECE, width], states of a pass the other way
     products: Any = None  # [width], their inner products with this pass's
-    # where decays are of channels
+    # the fields from here on are for decays of channels
     kept: Any = None  # [pieces, PIECE, width], the state in float32: decays take the registers
     decay: Any = None  # [pieces, CHUNK, PIECE] of keys or [1, CHUNK, width] of values, log-decays
-    high: Any = None  # the same in bfloat16 ...
-    low: Any = None  # ... and what that leaves
+    high: Any = None  # log-decays rounded to bfloat16
+    low: Any = None  # the rest, which `high` leaves, in bfloat16
     total: Any = None  # [pieces, PIECE] or [1, width], their sums over the chunk
     decay_arrived: Any = None  # barriers, one a piece
 
@@ -163,7 +164,7 @@ def by_value_channel(r: Registers, way: Way, t: Tiles, state: State, split: Call
 
 
 def products(r: Registers, t: Tiles) -> tuple[jax.Array, jax.Array]:
-    """Of queries with the state, and with keys, without decays or masks."""
+    """The products of queries with the state and with keys, without decays or masks."""
 
     def piece(p: jax.Array, sums: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         out = r.dot(t.q.at[p], t.state.at[p], t.v.shape, sums[0])
@@ -180,7 +181,7 @@ def keep(t: Tiles, p: jax.Array | int, state: jax.Array) -> None:
 
 
 def meet_states(r: Registers, t: Tiles, state: State) -> None:
-    """Each column's inner product of the state with that of the pass the other way."""
+    """The inner product, for each column, of the state with that of the pass the other way."""
     met = r.full(t.products.shape, 0.0, LAYOUT.reduce(0))
     for p in range(t.state.shape[0]):
         own = r.load(t.kept.at[p]) if t.kept is not None else state[p]
@@ -190,7 +191,9 @@ def meet_states(r: Registers, t: Tiles, state: State) -> None:
 
 
 def split_decays(r: Registers, t: Tiles, p: jax.Array | int) -> None:
-    """Log-decays of a piece as two bfloat16 numbers, of which tensor cores make sums: 16 bits each, of one sign."""
+    """Splits the log-decays of a piece into two bfloat16 numbers each, which tensor cores can sum: together they have
+    16 bits, and all are of one sign.
+    """
     decay = jnp.maximum(r.load(t.decay.at[p]), LEAST)
     high = decay.astype(jnp.bfloat16)
     t.high[p] = high
@@ -200,14 +203,16 @@ def split_decays(r: Registers, t: Tiles, p: jax.Array | int) -> None:
 
 
 def decays(r: Registers, t: Tiles, p: jax.Array | int, which: jax.Array) -> jax.Array:
-    """exp of the sum of the log-decays of `which` tokens (columns), for each token (row) and channel."""
+    """exp of the sum of the log-decays of some tokens, for each token and channel: `which` has a row for each token and
+    True in the columns of those summed.
+    """
     ones = jnp.where(which, 1.0, 0.0).astype(jnp.bfloat16)
     shape = t.low.shape[1:]
     return jnp.exp(r.dot(ones, t.low.at[p], shape, r.dot(ones, t.high.at[p], shape)))
 
 
 def places(r: Registers) -> tuple[jax.Array, jax.Array]:
-    """Row and column of each score."""
+    """The row and the column of each score."""
     return r.iota(SCORES, 0), r.iota(SCORES, 1)
 
 

@@ -33,7 +33,7 @@ from lra.models.kernels.linear_attention.xla import LEAST
 from lra.models.kernels.mosaic_gpu import LANE, Registers, interpreted, swizzled
 
 MAX_DECAYED = 2  # pieces of keys with decays of their own: shared memory has no room for more
-BLOCKS = 132  # that run at the same time, one on each of Hopper's multiprocessors
+BLOCKS = 132  # blocks that run at the same time, one on each of Hopper's multiprocessors
 
 
 def run(
@@ -62,7 +62,7 @@ def run(
     batch, length, heads, key_dim = q.shape
     value_dim = v.shape[-1]
     pieces, chunks = -(-key_dim // PIECE), -(-length // CHUNK)
-    if by is by_key_channel and pieces > MAX_DECAYED and first is None:  # sums over channels add up
+    if by is by_key_channel and pieces > MAX_DECAYED and first is None:  # the channels' sum has two parts
         part = partial(run, q, k, v, log_decay, by, way, dtype=jnp.float32, interpret=interpret)
         few, rest = (part(first=p)[0] for p in (0, MAX_DECAYED))
         return (few + rest).astype(dtype or v.dtype), None
@@ -108,7 +108,7 @@ def run(
 
 
 class Block(NamedTuple):
-    """What a block of threads does. Chunk n is the n-th that it comes to."""
+    """What a block of threads does. Chunk n is the n-th chunk that it comes to."""
 
     by: Callable
     way: Way
@@ -193,12 +193,16 @@ class Block(NamedTuple):
         return pl.ds(self.chunk(n) * CHUNK, CHUNK)
 
     def decayed(self, n: jax.Array, axis: int) -> tuple[Any, Any]:
-        """Example and tokens of decays: what is one for all of them is there once."""
+        """The example and the tokens of decays. Decays that are one for all examples, or for all tokens, are in memory
+        once.
+        """
         b, shape = self.place[0], self.given["decay"].shape
         return b if shape[0] > 1 else 0, pl.ds(self.chunk(n) * CHUNK * (shape[axis] > CHUNK), CHUNK)
 
     def piece(self, p: jax.Array | int) -> Any:
-        """Channels of q, k and decays; of a start that is not static, so that there may be fewer."""
+        """The channels of piece p of q, k and decays. The start is not static, so that there may be fewer channels than
+        a piece has.
+        """
         return pl.ds(lax.axis_index("head") * 0 + (self.first + p) * PIECE, PIECE)
 
 
@@ -211,7 +215,7 @@ def tiles_of(
 ) -> Tiles:
     """The types of a block's shared memory."""
     swizzle = next(s for s in (128, 64, 32) if width * jnp.dtype(dtype).itemsize % s == 0)
-    operand = lambda *shape: swizzled(shape, dtype, swizzle)  # of one product, so of one swizzle
+    operand = lambda *shape: swizzled(shape, dtype, swizzle)  # the operands of one product must have one swizzle
     per_token = log_decay is not None and by is by_token
     copies = 2 * pieces + 1 + per_token + (pieces if other_states is not None else 0)
     tiles = Tiles(
@@ -241,13 +245,15 @@ def tiles_of(
 
 
 def most_columns(pieces: int, by: Callable) -> int:
-    """Of v in a block: what registers and shared memory have room for."""
+    """The number of columns of v for which a block has room in registers and shared memory."""
     most = 32 if pieces > 2 else 64
     return most // 2 if by is by_value_channel else most
 
 
 def columns_of_blocks(value_dim: int, most: int, heads: int) -> tuple[int, int]:
-    """How many columns of v a block takes, and how many blocks share a head: enough for all multiprocessors."""
+    """The number of columns of v that a block takes, and the number of blocks that share a head, so that all
+    multiprocessors have work.
+    """
     blocks = -(-value_dim // most)
     while heads * blocks < BLOCKS and value_dim > 16 * blocks:
         blocks += 1
@@ -256,8 +262,8 @@ def columns_of_blocks(value_dim: int, most: int, heads: int) -> tuple[int, int]:
 
 
 def sums_within_chunks(log_decay: Array, reverse: bool) -> Array:
-    """[batch, heads, length], of one chunk if all are the same."""
-    x = jnp.maximum(log_decay[..., 0].astype(jnp.float32), LEAST)  # or long sums lose what is small
+    """Sums of log-decays within chunks, [batch, heads, length]; those of one chunk if all chunks are the same."""
+    x = jnp.maximum(log_decay[..., 0].astype(jnp.float32), LEAST)  # so that sums keep the digits of the others
     if x.shape[1] == 1:
         x = jnp.broadcast_to(x, (len(x), CHUNK, x.shape[2]))
     sums = lax.cumsum(into_blocks(x, CHUNK), axis=2, reverse=reverse)
@@ -265,14 +271,14 @@ def sums_within_chunks(log_decay: Array, reverse: bool) -> Array:
 
 
 def fit(x: Array, tile: Any, interpret: bool) -> Array:
-    """x [batch, length, heads, channels], so that copies can cut it into such tiles of a chunk."""
+    """x, [batch, length, heads, channels], padded so that copies can cut it into such tiles of a chunk."""
     channels = whole(x.shape[3], tile, interpret)
     return pad_to_multiple(pad_to_multiple(x, CHUNK if interpret else 8), channels, axis=-1)
 
 
 def whole(channels: int, tile: Any, interpret: bool) -> int:
-    """The least number of channels that copies take: they fill with zeros, and cut off, what is beyond; the interpreter
-    of JAX 0.10 does not.
+    """The least number of channels that copies take. Copies fill with zeros what is beyond the end, and cut off what
+    they write there; the interpreter of JAX 0.10 does not.
     """
     swizzled = tile.transforms[0].tiling[-1]
     step = tile.shape[-1] if interpret else 8 if channels <= swizzled else swizzled

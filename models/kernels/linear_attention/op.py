@@ -1,17 +1,20 @@
-"""Linear attention: softmax's kernel replaced by an inner product, so that keys are summed once; also with decay."""
+"""Linear attention: an inner product in place of softmax's exponential, so that keys are summed once; also
+with decay.
+"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Backend, choose, folds_vmap
+from lra.models.kernels.backends import Backend, Differentiable, choose, folds_vmap
 from lra.models.kernels.linear_attention import gpu, tpu, xla
+from lra.models.kernels.linear_attention.operands import Operands, Static
 
-KERNELS = {"mosaic_tpu": tpu, "mosaic_gpu": gpu}
+KERNELS: Mapping[str, Differentiable] = {"mosaic_tpu": tpu, "mosaic_gpu": gpu}
+BACKENDS: Mapping[str, Backend] = {"xla": xla, **KERNELS}
 
 
 def linear_attention(
@@ -38,17 +41,17 @@ def linear_attention(
     memory are linear in the length.
 
     Args:
-      mask: the keys that there are. With a decay for each token, that of padding is 1: it passes the state on as it is.
+      mask: which keys are real tokens. If each token has a decay, padding passes the state on as it is.
       log_decay: at most 0; one for all positions, one a token, or one a channel of each token. None is no decay.
-      own_twice: a token's own k and v, which with decay reach it by both ways, are counted twice, not once.
-      normaliser: of the sums of weights, sum_j w_ij q_i . k_j, to what the outputs are divided by; it must be other
-        than 0 also for a query without a key, whose sum and output are 0. None does not divide.
-      backend: one of `backends.NAMES`; None is the best known on the device at hand.
+      own_twice: counts a token's own k and v twice, not once. With decay they reach it from both directions.
+      normaliser: takes the sums of weights, sum_j w_ij q_i . k_j, to the numbers by which the outputs are divided. It
+        must not give 0, not even for a query without a key, whose sum and output are 0. None does not divide.
+      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
 
     Raises:
-      ValueError: `own_twice` where a token reaches itself but once, or queries of another length than keys where
-        positions count.
-      NotImplementedError: `backend` cannot do it.
+      ValueError: `own_twice` is set where a token reaches itself only once, or queries and keys differ in length where
+        positions count, or there is no such backend.
+      NotImplementedError: the backend does not admit these operands.
     """
     by_position = causal or log_decay is not None
     if own_twice and (causal or log_decay is None):
@@ -63,21 +66,22 @@ def linear_attention(
         if log_decay is not None and log_decay.shape[1] > 1:
             log_decay = jnp.where(real, log_decay, 0)
     if not by_position:
-        choose("linear attention of all keys to all queries", backend, {"xla": lambda: None})
+        choose("linear attention of all keys to all queries", backend, {"xla": xla}, Static(), Operands(q, k, v, None))
         return of_all_keys(q, k, v, normaliser).astype(dtype)
 
-    if normaliser is not None:  # the weights are what values of 1 add up to
+    if normaliser is not None:  # values of 1 add up to the sum of weights
         v = jnp.concatenate([v, jnp.ones_like(v[..., :1])], -1)
     if log_decay is not None:
         log_decay = log_decay.astype(jnp.float32)
-    admits = {name: partial(module.admits, q, v) for name, module in {"xla": xla, **KERNELS}.items()}
-    chosen = choose("linear attention", backend, admits)
+    x = Operands(q, k, v, log_decay)
+    name, static = choose("linear attention", backend, BACKENDS, Static(), x)
 
     def one_way(reverse: bool) -> Array:
-        if chosen.name == "xla":
-            return xla.forward(q, k, v, log_decay, reverse=reverse)
+        way = static._replace(reverse=reverse)
+        if name == "xla":  # JAX differentiates it
+            return xla.forward(way, x)
         decay = None if log_decay is None else jnp.broadcast_to(log_decay, (len(v), *log_decay.shape[1:]))
-        return fused(q, k, v, decay, reverse, chosen).astype(jnp.float32)
+        return fused(name, way, x._replace(log_decay=decay)).astype(jnp.float32)
 
     y = one_way(False)
     if not causal:
@@ -96,7 +100,9 @@ def of_all_keys(
     v: Float[Array, "batch keys heads value_dim"],
     normaliser: Callable | None,
 ) -> Float[Array, "batch queries heads value_dim"]:
-    """Two matrix products, in which XLA reads and writes little more than it must; sums in float32, rounded after."""
+    """Two matrix products, in which XLA reads and writes little more than it must. Sums are in float32 and rounded
+    afterwards.
+    """
     state = jnp.einsum("bkhd,bkhe->bhde", k, v)
     above = jnp.einsum("bqhd,bhde->bqhe", q, state).astype(jnp.float32)
     if normaliser is None:
@@ -105,27 +111,18 @@ def of_all_keys(
     return above / normaliser(below)[..., None]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def fused(
-    q: Float[Array, "batch length heads key_dim"],
-    k: Float[Array, "batch length heads key_dim"],
-    v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "batch #length heads #key_dim"] | None,
-    reverse: bool,
-    backend: Backend,
-) -> Float[Array, "batch length heads value_dim"]:
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def fused(name: str, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
     """`xla.forward` by a kernel, in the type of v. The gradient computes the states again."""
-    forward = partial(KERNELS[backend.name].forward, reverse=reverse, interpret=backend.interpret)
-    return folds_vmap(forward)(q, k, v, log_decay)
+    return folds_vmap(partial(KERNELS[name].forward, static))(x)
 
 
-def _forward(*args: Any) -> tuple[Array, tuple]:
-    return fused(*args), args[:4]
+def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Operands]:
+    return fused(name, static, x), x
 
 
-def _backward(reverse: bool, backend: Backend, kept: tuple, dy: Array) -> tuple[Array, Array, Array, Array | None]:
-    backward = partial(KERNELS[backend.name].backward, reverse=reverse, interpret=backend.interpret)
-    return folds_vmap(backward)(*kept, dy)
+def _backward(name: str, static: Static, kept: Operands, dy: Array) -> tuple[Operands]:
+    return (Operands(*folds_vmap(partial(KERNELS[name].backward, static))(kept, dy)),)
 
 
 fused.defvjp(_forward, _backward)

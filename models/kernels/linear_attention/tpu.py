@@ -11,18 +11,20 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array, Float
 
 from lra.models.kernels.blocks import pad_to_multiple
+from lra.models.kernels.linear_attention.operands import Operands, Static
 from lra.models.kernels.linear_attention.tpu_chunk import ChannelDecay, TokenDecay, wide
 from lra.models.kernels.mosaic_tpu import NT, TN, dot, interpreted
 
 CHUNK = 128
 LANES = 128  # a tile's last axis
 MAX_DIM = 256
-MAX_HEADS = 8  # of one step
-MAX_LANES, ROOM = 512, 768  # of one step, where they can be that few, and where not
+MAX_HEADS = 8  # heads of one step
+MAX_LANES, ROOM = 512, 768  # lanes of one step: the aim, and the limit where the aim cannot be met
 
 
-def admits(q: Array, v: Array) -> None:
-    """Raises NotImplementedError: not bfloat16 or float32, or too wide for the memory."""
+def admits(static: Static, x: Operands) -> None:
+    """Raises NotImplementedError for types but bfloat16 and float32, and for heads too wide for the memory."""
+    q, v = x.q, x.v
     if q.dtype not in (jnp.bfloat16, jnp.float32):
         raise NotImplementedError(f"the kernel is for bfloat16 and float32, not {q.dtype}")
     heads, dim = q.shape[2], max(q.shape[3], v.shape[3])
@@ -33,30 +35,16 @@ def admits(q: Array, v: Array) -> None:
         raise NotImplementedError(f"{heads} heads of {dim} dimensions do not divide into groups of whole tiles")
 
 
-def forward(
-    q: Float[Array, "batch length heads key_dim"],
-    k: Float[Array, "batch length heads key_dim"],
-    v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "batch #length heads #key_dim"] | None,
-    *,
-    reverse: bool = False,
-    interpret: bool = False,
-) -> Float[Array, "batch length heads value_dim"]:
+def forward(static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
     """`xla.forward` in the type of v."""
-    plan = Plan.of(q, v, log_decay, reverse, interpret)
-    y = plan.run(forward_chunk, plan.inputs(q, k, v), log_decay, [plan.tokens(plan.value_dim, v.dtype)])
-    return plan.cut(y[0], v.shape)
+    q, k, v, log_decay = x
+    grid = Grid.of(static, x)
+    y = grid.run(forward_chunk, grid.inputs(q, k, v), log_decay, [grid.tokens(grid.value_dim, v.dtype)])
+    return grid.cut(y[0], v.shape)
 
 
 def backward(
-    q: Float[Array, "batch length heads key_dim"],
-    k: Float[Array, "batch length heads key_dim"],
-    v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "batch #length heads #key_dim"] | None,
-    dy: Float[Array, "batch length heads value_dim"],
-    *,
-    reverse: bool = False,
-    interpret: bool = False,
+    static: Static, kept: Operands, dy: Float[Array, "batch length heads value_dim"]
 ) -> tuple[Array, Array, Array, Array | None]:
     """The gradients of q, k, v and log_decay.
 
@@ -64,19 +52,20 @@ def backward(
     them. Where they meet the gradients of the states after the chunk is what passes the chunk's decays: the gradient of
     log_decay takes no difference of long sums.
     """
-    plan = Plan.of(q, v, log_decay, reverse, interpret)
-    q_, k_, v_, dy_ = plan.inputs(q, k, v, dy)
-    states = plan.run(states_chunk, [k_, v_], log_decay, [plan.states])
-    outputs = [plan.tokens(x.shape[-1] // plan.heads, x.dtype) for x in (q_, k_, v_)]
+    q, k, v, log_decay = kept
+    grid = Grid.of(static, kept)
+    q_, k_, v_, dy_ = grid.inputs(q, k, v, dy)
+    states = grid.run(states_chunk, [k_, v_], log_decay, [grid.states])
+    outputs = [grid.tokens(x.shape[-1] // grid.heads, x.dtype) for x in (q_, k_, v_)]
     if log_decay is not None:
-        outputs.append(plan.decay_gradient)
-    d_q, d_k, d_v, *d_decay = plan.run(backward_chunk, [q_, k_, v_, dy_, *states], log_decay, outputs, from_end=True)
-    d_log_decay = None if log_decay is None else plan.cut_decay(d_decay[0], log_decay.shape)
-    return plan.cut(d_q, q.shape), plan.cut(d_k, k.shape), plan.cut(d_v, v.shape), d_log_decay
+        outputs.append(grid.decay_gradient)
+    d_q, d_k, d_v, *d_decay = grid.run(backward_chunk, [q_, k_, v_, dy_, *states], log_decay, outputs, from_end=True)
+    d_log_decay = None if log_decay is None else grid.cut_decay(d_decay[0], log_decay.shape)
+    return grid.cut(d_q, q.shape), grid.cut(d_k, k.shape), grid.cut(d_v, v.shape), d_log_decay
 
 
-class Plan(NamedTuple):
-    """The grid is batch by groups of heads by chunks, one chunk after another. Heads lie side by side in the lanes."""
+class Grid(NamedTuple):
+    """The grid: batch by groups of heads by chunks, one chunk after another. Heads lie side by side in the lanes."""
 
     batch: int
     chunks: int
@@ -89,17 +78,18 @@ class Plan(NamedTuple):
     interpret: bool
 
     @staticmethod
-    def of(q: Array, v: Array, log_decay: Array | None, reverse: bool, interpret: bool) -> "Plan":
+    def of(static: Static, x: Operands) -> "Grid":
+        q, _, v, log_decay = x
         batch, length, heads, _ = q.shape
         dim, value_dim = padded(q.shape[-1]), padded(v.shape[-1])
         decay = None if log_decay is None else TokenDecay if log_decay.shape[-1] == 1 else ChannelDecay
-        return Plan(
+        return Grid(
             batch, -(-length // CHUNK), heads, heads_together(heads, dim, value_dim), dim, value_dim, decay,
-            reverse, interpret,
+            static.reverse, static.interpret,
         )  # fmt: skip
 
     def inputs(self, *arrays: Array) -> list[Array]:
-        """[batch, length, heads, dim] to [batch, chunks chunk, heads dim], with zeros for what is not there."""
+        """[batch, length, heads, dim] to [batch, chunks chunk, heads dim], filled up with zeros."""
 
         def flat(x: Array) -> Array:
             x = pad_to_multiple(pad_to_multiple(x, CHUNK), padded(x.shape[-1]), axis=-1)
@@ -108,12 +98,14 @@ class Plan(NamedTuple):
         return [flat(x) for x in arrays]
 
     def cut(self, x: Array, shape: tuple[int, ...]) -> Array:
-        """The reverse, to an array of this shape."""
+        """The reverse of `inputs`, to an array of this shape."""
         x = x.reshape(self.batch, -1, self.heads, x.shape[-1] // self.heads)
         return x[:, : shape[1], :, : shape[3]]
 
     def decay_input(self, log_decay: Array) -> Array:
-        """As `inputs`; one a token to [batch, groups, chunks chunk, heads together]."""
+        """Log-decays as `inputs` has them. If a token has one decay, they are [batch, groups, chunks chunk, heads
+        together].
+        """
         length = self.length if log_decay.shape[1] == 1 else log_decay.shape[1]
         x = jnp.broadcast_to(log_decay, (len(log_decay), length, *log_decay.shape[2:]))
         if self.decay is ChannelDecay:
@@ -122,7 +114,7 @@ class Plan(NamedTuple):
         return x.reshape(*x.shape[:2], -1, self.together).swapaxes(1, 2)
 
     def cut_decay(self, x: Array, shape: tuple[int, ...]) -> Array:
-        """The reverse, for a gradient."""
+        """The reverse of `decay_input`, for a gradient."""
         length = shape[1] if shape[1] > 1 else self.length
         if self.decay is TokenDecay:
             x = x.swapaxes(1, 2).reshape(len(x), -1, self.heads, 1)[:, :length]
@@ -151,7 +143,7 @@ class Plan(NamedTuple):
         return jax.ShapeDtypeStruct(shape, jnp.float32)
 
     def spec(self, x: Any, at: Callable) -> pl.BlockSpec:
-        """The block of a step of an array of one of these shapes; `at` gives the chunk."""
+        """The block that a step has of an array of one of these shapes. `at` gives the chunk."""
         if len(x.shape) == 3:
             width = x.shape[2] // self.heads * self.together
             return pl.BlockSpec((None, CHUNK, width), lambda b, h, c: (b, at(c), h))
@@ -192,8 +184,8 @@ class Plan(NamedTuple):
         )(*inputs)
 
     def each_head(self, head: Callable[[int], None]) -> None:
-        """With a decay a channel, each in a branch, though always taken: else the compiler mixes the heads, and vector
-        memory has no room for what all of them compute.
+        """Runs `head` for each head of a step. With a decay a channel, each head is in a branch, though it is always
+        taken: else the compiler mixes the heads, and vector memory has no room for what all of them compute.
         """
         always = pl.program_id(2) >= 0
         for h in range(self.together):
@@ -204,40 +196,40 @@ class Plan(NamedTuple):
                 one()
 
     def columns(self, h: int, *refs: Any) -> list[Any]:
-        """Those of head h."""
+        """The columns of head h."""
         widths = [ref.shape[1] // self.together for ref in refs]
         return [ref.at[:, h * width : (h + 1) * width] for ref, width in zip(refs, widths)]
 
 
-def forward_chunk(plan: Plan, decays: Callable, ins: tuple, outs: tuple, state_ref: Any) -> None:
+def forward_chunk(grid: Grid, decays: Callable, ins: tuple, outs: tuple, state_ref: Any) -> None:
     def head(h: int) -> None:
         decay = decays(h)
-        q_ref, k_ref, v_ref, y_ref = plan.columns(h, *ins, *outs)
+        q_ref, k_ref, v_ref, y_ref = grid.columns(h, *ins, *outs)
         q, k, v, state = q_ref[...], k_ref[...], v_ref[...], state_ref[h]
         y = dot(decay.scores(q, k), v, dtype=v.dtype) + dot(wide(q) * decay.come, state, NT, v.dtype)
         y_ref[...] = y.astype(y_ref.dtype)
         state_ref[h] = state * decay.kept + dot(v, wide(k) * decay.go, TN, v.dtype)
 
-    plan.each_head(head)
+    grid.each_head(head)
 
 
-def states_chunk(plan: Plan, decays: Callable, ins: tuple, outs: tuple, state_ref: Any) -> None:
+def states_chunk(grid: Grid, decays: Callable, ins: tuple, outs: tuple, state_ref: Any) -> None:
     def head(h: int) -> None:
         decay, state = decays(h), state_ref[h]
-        k_ref, v_ref = plan.columns(h, *ins)
+        k_ref, v_ref = grid.columns(h, *ins)
         v = v_ref[...]
         outs[0][h] = state
         state_ref[h] = state * decay.kept + dot(v, wide(k_ref[...]) * decay.go, TN, v.dtype)
 
-    plan.each_head(head)
+    grid.each_head(head)
 
 
-def backward_chunk(plan: Plan, decays: Callable, ins: tuple, outs: tuple, d_state_ref: Any) -> None:
+def backward_chunk(grid: Grid, decays: Callable, ins: tuple, outs: tuple, d_state_ref: Any) -> None:
     *tokens, states_ref = ins
 
     def head(h: int) -> None:
         decay = decays(h)
-        q, k, v, dy = (ref[...] for ref in plan.columns(h, *tokens))
+        q, k, v, dy = (ref[...] for ref in grid.columns(h, *tokens))
         narrow = partial(dot, dtype=v.dtype)
         state, d_state = states_ref[h], d_state_ref[h]
         scores, d_scores = decay.scores(q, k), narrow(dy, v, NT)
@@ -247,15 +239,15 @@ def backward_chunk(plan: Plan, decays: Callable, ins: tuple, outs: tuple, d_stat
         d_q, d_k, d_decay = decay.backward(q, k, scores, d_scores, seen * d_seen, left * d_left, kept)
         d_q, d_k = d_q + d_seen * decay.come, d_k + d_left * decay.go
         d_v = narrow(scores, dy, TN) + narrow(left, d_state, NT)
-        for ref, x in zip(plan.columns(h, *outs[:3]), (d_q, d_k, d_v)):
+        for ref, x in zip(grid.columns(h, *outs[:3]), (d_q, d_k, d_v)):
             ref[...] = x.astype(ref.dtype)
         d_state_ref[h] = d_state * decay.kept + narrow(dy, seen, TN)
-        if plan.decay:
-            plan.decay.store(outs[3], h, d_decay)
+        if grid.decay:
+            grid.decay.store(outs[3], h, d_decay)
 
-    plan.each_head(head)
-    if plan.decay:
-        plan.decay.finish(outs[3], plan.reverse)
+    grid.each_head(head)
+    if grid.decay:
+        grid.decay.finish(outs[3], grid.reverse)
 
 
 def padded(dim: int) -> int:

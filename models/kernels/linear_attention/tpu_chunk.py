@@ -1,8 +1,8 @@
 """What the tokens of one chunk of one head give each other on TPU, by their decays, and its gradient.
 
-Rows are tokens. The chunk's tokens see the state before it, and leave theirs, through its boundaries: `come` is the
-decay from where the chunk begins up to and with a token, `go` that after a token until the chunk ends, `kept` that of
-all.
+Rows are tokens. The chunk's tokens read the state before the chunk and add to the state after it. `come` is the decay
+from the beginning of the chunk up to and including a token, `go` the decay after a token until the end of the chunk,
+and `kept` the decay of the whole chunk.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def up_to(chunk: int, reverse: bool) -> jax.Array:
 
 
 class TokenDecay(NamedTuple):
-    """No decay, or one a token."""
+    """No decay, or one for each token."""
 
     weights: jax.Array  # [chunk, chunk], the decay from token j to i, 0 where i does not see j
     come: jax.Array | float = 1.0  # [chunk, 1]
@@ -39,9 +39,10 @@ class TokenDecay(NamedTuple):
 
     @staticmethod
     def of_heads(ref: Any, chunk: int, heads: int, reverse: bool) -> Callable[[int], "TokenDecay"]:
-        """Of each head, from log-decays [chunk, heads], or None.
+        """A function that gives the decay of each head, from log-decays [chunk, heads], or from None.
 
-        The exponents are differences of sums of multiples of 2^-10, which are exact, and of the small rest.
+        The exponents are differences of sums. Multiples of 2^-10 and the small rest are summed separately, and the sums
+        of the former are exact.
         """
         seen = up_to(chunk, reverse)
         ones = jnp.where(seen, 1.0, 0.0)
@@ -72,9 +73,12 @@ class TokenDecay(NamedTuple):
         self, q: jax.Array, k: jax.Array, scores: jax.Array, d_scores: jax.Array, come: jax.Array, go: jax.Array,
         kept: jax.Array,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
-        """Gradients of q and k through the scores, and, for `store`, of the log-decays, to which what passes is added:
-        from the state to each token (`come`, [chunk, dim]), from each token to the state (`go`), and all the way
-        (`kept`, [1, dim]).
+        """Gradients of q and k through the scores, and, for `store`, those of the log-decays.
+
+        Args:
+          come: [chunk, dim], what passes from the state to each token.
+          go: [chunk, dim], what passes from each token to the state.
+          kept: [1, dim], what passes through the whole chunk.
         """
         d = d_scores * self.weights
         i, j = places(*d.shape)
@@ -90,16 +94,18 @@ class TokenDecay(NamedTuple):
 
     @staticmethod
     def finish(ref: Any, reverse: bool) -> None:
-        """What passes a token is what comes in from there on, less what goes out from there on but to the end."""
+        """Sums the changes: what passes a token is what comes in from there on, less what goes out from there on before
+        the end.
+        """
         ref[...] = dot(jnp.where(up_to(len(ref), reverse), 1.0, 0.0), ref[...], TN)
 
 
 class ChannelDecay(NamedTuple):
     """One decay for each channel of a token.
 
-    Each half of the chunk, of that half, and so on, is seen by the half after it, through the boundary between them:
-    the decay from a key to the boundary goes into the key, that from there to a query into the query. Every exponent
-    is a sum of log-decays, doubled in length from level to level.
+    The chunk is halved again and again. At each level a half is seen by the half after it, through the boundary between
+    them. The decay from a key to the boundary goes into the key, the decay from there to a query into the query. Every
+    exponent is a sum of log-decays, of twice as many tokens at each next level.
     """
 
     later: list[jax.Array]  # of each level, from pairs of tokens on: whether a token is in the later half
@@ -111,7 +117,7 @@ class ChannelDecay(NamedTuple):
 
     @staticmethod
     def of_heads(ref: Any, chunk: int, heads: int, reverse: bool) -> Callable[[int], "ChannelDecay"]:
-        """Of each head, from log-decays [chunk, heads dim]."""
+        """A function that gives the decay of each head, from log-decays [chunk, heads dim]."""
         dim = ref.shape[1] // heads
 
         def of_head(h: int) -> ChannelDecay:
@@ -144,7 +150,7 @@ class ChannelDecay(NamedTuple):
         self, q: jax.Array, k: jax.Array, scores: jax.Array, d_scores: jax.Array, come: jax.Array, go: jax.Array,
         kept: jax.Array,
     ) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
-        """As TokenDecay's. The sums of log-decays are undone from the longest to the shortest."""
+        """As in TokenDecay. It undoes the sums of log-decays from the longest to the shortest."""
         i, j = places(*d_scores.shape)
         own = jnp.where(i == j, d_scores, 0.0).sum(1, keepdims=True)
         d = jnp.where(up_to(len(q), self.reverse) & (i != j), d_scores, 0.0)

@@ -8,27 +8,20 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lra.models.kernels.blocks import pad_to_multiple
+from lra.models.kernels.linear_attention.operands import Operands, Static
 
 CHUNK = 64
 
-# Log-decays below are 0 as decays in float32. Multiples of 2^-10 above it have exact sums of up to 128.
+# Lower log-decays are decays of 0 in float32. Multiples of 2^-10 above it have exact sums of up to 128.
 LEAST = -104.0
 
 
-def admits(q: Array, v: Array) -> None:
-    """Everything."""
+def admits(static: Static, x: Operands) -> None:
+    """XLA admits all operands."""
 
 
-def forward(
-    q: Float[Array, "batch length heads key_dim"],
-    k: Float[Array, "batch length heads key_dim"],
-    v: Float[Array, "batch length heads value_dim"],
-    log_decay: Float[Array, "#batch #length heads #key_dim"] | None,
-    *,
-    reverse: bool = False,
-    chunk: int = CHUNK,
-) -> Float[Array, "batch length heads value_dim"]:
-    """y_i = S_i^T q_i with S_i = diag(exp(log_decay_i)) S_{i-1} + k_i v_i^T, or S_{i+1} if `reverse`; in float32.
+def forward(static: Static, x: Operands, chunk: int = CHUNK) -> Float[Array, "batch length heads value_dim"]:
+    """y_i = S_i^T q_i with S_i = diag(exp(log_decay_i)) S_{i-1} + k_i v_i^T, in float32; S_{i+1} if `static.reverse`.
 
     The sequence is cut into chunks of `chunk` tokens, a power of two; the state S is kept for each chunk, not for
     each token, and the rest is computed again in the backward pass.
@@ -36,6 +29,8 @@ def forward(
     Every exponent is a sum of log-decays between two tokens. No difference of longer sums is taken, which would
     lose them, and none is above 0, so that nothing overflows or is masked after exp.
     """
+    q, k, v, log_decay = x
+    reverse = static.reverse
     batch, length, heads = q.shape[:3]
     chunk = min(chunk, 1 << (length - 1).bit_length())
     if log_decay is None:
@@ -60,9 +55,10 @@ def forward(
 
 
 def sums(x: Array, reverse: bool, after: bool = False) -> Array:
-    """At each place of the axis before the last, the sum up to and with it, or of what comes after it.
+    """At each place of the axis before the last, the sum up to and including it or, if `after`, of what comes after it.
 
-    One product with a matrix of ones and zeros, exact in float32: a scan of logarithmic depth takes longer to compile.
+    It is one product with a matrix of ones and zeros, exact in float32. A scan of logarithmic depth would take longer
+    to compile.
     """
     i, t = np.ogrid[: x.shape[-2], : x.shape[-2]]
     up_to = t >= i if reverse else t <= i
@@ -105,7 +101,7 @@ def channel_decay_within(
     size = q.shape[2] // 2
     while size:
 
-        def halves(x: Array, size: int = size) -> Sequence[Array]:  # the half seen, and the half that sees it
+        def halves(x: Array, size: int = size) -> Sequence[Array]:  # the half that is seen, and the half that sees it
             both = jnp.unstack(x.reshape(*x.shape[:2], -1, 2, size, x.shape[-1]), axis=3)
             return both[::-1] if reverse else both
 

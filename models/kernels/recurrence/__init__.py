@@ -7,7 +7,7 @@ from lra.models.kernels.recurrence.layers import (
     open_gaps,
 )
 from lra.models.kernels.recurrence.op import diagonal_recurrence
-from lra.models.kernels.recurrence.static import DIRECTIONS
+from lra.models.kernels.recurrence.operands import DIRECTIONS
 
 __all__ = [
     "DIRECTIONS",

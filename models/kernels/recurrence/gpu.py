@@ -18,32 +18,34 @@ from jaxtyping import Array
 
 from lra.models.kernels.blocks import pad_to_multiple
 from lra.models.kernels.mosaic_gpu import LANE, Registers, interpreted
+from lra.models.kernels.recurrence.operands import Kept, Operands, Static
 from lra.models.kernels.recurrence.parts import Parts, joined, parts, plus, times
-from lra.models.kernels.recurrence.static import Static
 from lra.models.kernels.recurrence.xla import before, each_way
 
-CHANNELS = 128  # of a block of threads
-LAYOUT = plgpu.Layout.WG_STRIDED((CHANNELS,), 1)  # one a thread
+CHANNELS = 128  # channels of a block of threads
+LAYOUT = plgpu.Layout.WG_STRIDED((CHANNELS,), 1)  # one channel a thread
 ALIGNED = 8  # channels: copies take rows of whole 16 bytes
-AHEAD, BEHIND = 4, 2  # slots in shared memory of what comes and of what goes
+AHEAD, BEHIND = 4, 2  # slots in shared memory for tokens that come and for those that go
 READ = 8  # tokens that are read before the first of them is used
-TOKENS = 64  # of a slot, at most
-SMEM = 100 * 1024  # bytes, so that a multiprocessor has room for two blocks of threads
+TOKENS = 64  # tokens of a slot, at most
+SMEM = 100 * 1024  # bytes of shared memory, so that a multiprocessor has room for two blocks of threads
 
 
-def admits() -> None:
-    """All there is."""
+def admits(static: Static, x: Operands) -> None:
+    """The kernel admits all operands."""
 
 
-def forward(static: Static, log_a: Array, x: Array) -> Array:
+def forward(static: Static, operands: Operands) -> Array:
     """As in xla.py."""
+    log_a, x = operands
     kernel = Kernel(states, static.reverses, log_a.ndim == 1, x.shape, static.interpret)
     (h,), _ = kernel(log_a, [parts(x)], [jnp.float32])
     return joined(h)
 
 
-def backward(static: Static, log_a: Array, h: Array, dh: Array) -> tuple[Array, Array]:
+def backward(static: Static, kept: Kept, dh: Array) -> tuple[Array, Array]:
     """As in xla.py."""
+    log_a, h = kept
     back = tuple(not reverse for reverse in static.reverses)
     kernel = Kernel(gradients, back, log_a.ndim == 1, dh[:, 0].shape, static.interpret)
     real = jnp.float32 if jnp.iscomplexobj(h) else static.dtype
@@ -52,7 +54,7 @@ def backward(static: Static, log_a: Array, h: Array, dh: Array) -> tuple[Array, 
         d_log_a = joined(sums).sum((0, 1))
     else:
         (dx, slopes), _ = kernel(log_a, [parts(h), parts(dh)], [real, jnp.float32])
-        d_log_a = each_way(before, joined(slopes), static.reverses).sum(1)  # the kernel has them where they came from
+        d_log_a = each_way(before, joined(slopes), static.reverses).sum(1)  # each slope belongs to the token before it
     return d_log_a, joined(tuple(y.astype(jnp.float32).sum(1) for y in dx)).astype(static.dtype)
 
 
@@ -68,16 +70,16 @@ class Kernel(NamedTuple):
     def __call__(
         self, log_a: Array, inputs: Sequence[Parts], dtypes: Sequence[Any], sums: bool = False
     ) -> tuple[list[Parts], Parts]:
-        """Outputs of `dtypes`, [batch, ways, length, channels]; and [batch, ways, channels] of what steps add up."""
+        """Outputs of `dtypes`, [batch, ways, length, channels]; and sums over the steps, [batch, ways, channels]."""
         (batch, length, channels), ways, n = self.shape, len(self.reverses), len(inputs[0])
         gates: Parts = ()
-        if self.constant:  # a - 1, since next to 1 it has digits that a has not
+        if self.constant:  # a - 1: near a = 1 it has digits that a has lost
             gates = tuple(pad_to_multiple(y, CHANNELS, -1) for y in parts(jnp.expm1(log_a)))
         else:
             inputs = [parts(jnp.exp(log_a)), *inputs]
         coming, going = [y.dtype for x in inputs for y in x], [jnp.dtype(dtype) for dtype in dtypes for _ in range(n)]
         tokens = tokens_of_slot(length, coming, going)
-        # copies fill with zeros what is beyond the end, and write nothing there; interpreted ones do not
+        # copies read zeros beyond the end and write nothing there, but interpreted ones do not
         rows, columns = (tokens, CHANNELS) if self.interpret else (1, ALIGNED)
         fit = lambda x: pad_to_multiple(pad_to_multiple(x, rows, -2), columns, -1)
         sources = tuple(fit(y) for x in inputs for y in x)

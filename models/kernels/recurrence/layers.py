@@ -8,7 +8,7 @@ from lra.models.kernels.blocks import from_blocks, into_blocks
 from lra.models.kernels.recurrence.op import diagonal_recurrence
 from lra.models.kernels.recurrence.xla import before
 
-CHUNK = 16  # tokens of a convolution for which a state is kept; its cost a token is of this order
+CHUNK = 16  # tokens of a convolution for which a state is kept; the cost of a token is of this order
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -51,8 +51,8 @@ def bidirectional_state_space(
 ) -> Float[Array, "batch length out"]:
     """y_i = Re(C_0 f_i + C_1 g_i) with f_i = a f_{i-1} + B u_i and g_i = a g_{i+1} + B u_i, a = exp(log_a), in float32.
 
-    A token enters both states, and so counts itself twice. Gaps in the mask are closed first, so that a is
-    one for all tokens: padding would need a = 1.
+    A token enters both states, and so counts itself twice. Gaps in the mask are closed first: padding would need a = 1,
+    and a is one for all tokens.
     """
     u = close_gaps(full_precision(u), mask)
     driven = jax.lax.complex(u @ b.real.T, u @ b.imag.T)
@@ -62,14 +62,14 @@ def bidirectional_state_space(
 
 
 def place_without_gaps(mask: Bool[Array, "batch length"]) -> Int[Array, "batch length"]:
-    """How many real tokens there are before each token."""
+    """The number of real tokens before each token."""
     return jnp.cumsum(mask, 1) - mask
 
 
 def close_gaps(
     x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
 ) -> Float[Array, "batch length dim"]:
-    """The real tokens one after the other, zeros behind them."""
+    """The real tokens one after the other, with zeros behind them."""
     place = jnp.where(mask, place_without_gaps(mask), mask.shape[1])  # beyond the end is dropped
     return jax.vmap(lambda x, place: jnp.zeros_like(x).at[place].add(x, mode="drop"))(x, place)
 
@@ -77,6 +77,6 @@ def close_gaps(
 def open_gaps(
     x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
 ) -> Float[Array, "batch length dim"]:
-    """The real tokens back where they were; padding gets what is of no use."""
+    """The reverse of `close_gaps`: the real tokens at their places. What padding gets has no meaning."""
     place = jnp.minimum(place_without_gaps(mask), mask.shape[1] - 1)
     return jnp.take_along_axis(x, place[..., None], 1)

@@ -1,16 +1,17 @@
-"""The diagonal linear recurrence: one function, whatever computes it."""
+"""The diagonal linear recurrence: the function that layers call, for all backends."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lra.models.kernels.backends import choose
+from lra.models.kernels.backends import Differentiable, choose
 from lra.models.kernels.recurrence import gpu, tpu, xla
-from lra.models.kernels.recurrence.static import DIRECTIONS, Static
+from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static
 
-BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+BACKENDS: Mapping[str, Differentiable] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def diagonal_recurrence(
@@ -23,18 +24,18 @@ def diagonal_recurrence(
     """h_i = a_i h_{i-1} + x_i with a = exp(log_a) and h_{-1} = 0, elementwise, in float32 or complex64.
 
     It is the recurrence of S5 (Smith et al. 2022, 2208.04933, section 2.2) and, with an `a` for each token, that of
-    gated ones (HGRN, Qin et al. 2023, 2311.04823). The work and the memory are linear in the length, of
-    the gradient too: it is a recurrence in the other direction.
+    gated ones (HGRN, Qin et al. 2023, 2311.04823). Work and memory are linear in the length. So
+    are those of the gradient, which is a recurrence in the other direction.
 
     Args:
       log_a: real parts at most 0, or the states grow; without batch and length, it is the same for all tokens.
-      x: bfloat16 is read as it is, and gets its gradient in it.
+      x: the inputs. If they are bfloat16 they are read as they are, and their gradient is bfloat16 too.
       direction: "forward"; "backward", where h_i = a_i h_{i+1} + x_i; or "both", one after the other on axis 1.
-      backend: one of `backends.NAMES`; None is the best known on the device at hand.
+      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
 
     Raises:
-      ValueError: no such direction, or the shapes do not fit.
-      NotImplementedError: `backend` cannot do it.
+      ValueError: there is no such direction or backend, or the shapes do not fit.
+      NotImplementedError: the backend does not admit these operands.
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"direction '{direction}' is none of {', '.join(DIRECTIONS)}")
@@ -45,29 +46,25 @@ def diagonal_recurrence(
     complex_ = jnp.iscomplexobj(log_a) or jnp.iscomplexobj(x)
     wide = jnp.complex64 if complex_ else jnp.float32
     narrow = jnp.bfloat16 if x.dtype == jnp.bfloat16 and not complex_ else wide
-    chosen = choose("diagonal recurrence", backend, {name: module.admits for name, module in BACKENDS.items()})
-    static = Static(DIRECTIONS[direction], narrow, chosen.interpret)
-    h = recurrence(chosen.name, static, log_a.astype(wide).reshape(flat), x.astype(narrow).reshape(batch, length, -1))
+    operands = Operands(log_a.astype(wide).reshape(flat), x.astype(narrow).reshape(batch, length, -1))
+    static = Static(DIRECTIONS[direction], narrow)
+    name, static = choose("diagonal recurrence", backend, BACKENDS, static, operands)
+    h = recurrence(name, static, operands)
     return h.reshape(batch, *[2] * (direction == "both"), length, *state)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def recurrence(
-    name: str,
-    static: Static,
-    log_a: Inexact[Array, " channels"] | Inexact[Array, "batch length channels"],
-    x: Inexact[Array, "batch length channels"],
-) -> Inexact[Array, "batch ways length channels"]:
-    return BACKENDS[name].forward(static, log_a, x)
+def recurrence(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
+    return BACKENDS[name].forward(static, x)
 
 
-def _forward(name: str, static: Static, log_a: Array, x: Array) -> tuple[Array, tuple[Array, Array]]:
-    h = recurrence(name, static, log_a, x)
-    return h, (log_a, h)
+def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Kept]:
+    h = recurrence(name, static, x)
+    return h, Kept(x.log_a, h)
 
 
-def _backward(name: str, static: Static, kept: tuple[Array, Array], dh: Array) -> tuple[Array, Array]:
-    return BACKENDS[name].backward(static, *kept, dh)
+def _backward(name: str, static: Static, kept: Kept, dh: Array) -> tuple[Operands]:
+    return (Operands(*BACKENDS[name].backward(static, kept, dh)),)
 
 
 recurrence.defvjp(_forward, _backward)

@@ -1,4 +1,4 @@
-"""Numbers as their parts, for kernels, which have no complex type: (x,) if real, (real, imaginary) if complex."""
+"""Numbers as tuples, for kernels, which have no complex type: (x,) if real, (real, imaginary) if complex."""
 
 import jax
 import jax.numpy as jnp

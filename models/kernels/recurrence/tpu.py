@@ -17,28 +17,30 @@ from jax.experimental.pallas import tpu as pltpu
 from jaxtyping import Array
 
 from lra.models.kernels.mosaic_tpu import interpreted
+from lra.models.kernels.recurrence.operands import Kept, Operands, Static
 from lra.models.kernels.recurrence.parts import Parts, joined, parts, plus, times
-from lra.models.kernels.recurrence.static import Static
 from lra.models.kernels.recurrence.xla import before, each_way, powers
 
-TILE = 16  # the sublanes of bfloat16; of float32 they are two registers
+TILE = 16  # tokens: the sublanes of one register in bfloat16, of two in float32
 DOUBLINGS = (1, 2, 4, 8)
 BLOCK, LANES = 512, 256  # tokens and channels that are copied at once: ten arrays, at most, take 10 of 16 MiB
 
 
-def admits() -> None:
-    """All there is."""
+def admits(static: Static, x: Operands) -> None:
+    """The kernel admits all operands."""
 
 
-def forward(static: Static, log_a: Array, x: Array) -> Array:
+def forward(static: Static, operands: Operands) -> Array:
     """As in xla.py."""
+    log_a, x = operands
     kernel = Kernel(states, static.reverses, log_a.ndim == 1, x.shape, static.interpret)
     gates = kernel.gates(log_a)
     return joined(kernel([gates, Operand("token", parts(x))], [("way", jnp.float32)])[0])
 
 
-def backward(static: Static, log_a: Array, h: Array, dh: Array) -> tuple[Array, Array]:
+def backward(static: Static, kept: Kept, dh: Array) -> tuple[Array, Array]:
     """As in xla.py."""
+    log_a, h = kept
     back = tuple(not reverse for reverse in static.reverses)
     kernel = Kernel(gradients, back, log_a.ndim == 1, dh[:, 0].shape, static.interpret)
     operands = [kernel.gates(log_a), Operand("way", parts(h)), Operand("way", parts(dh))]
@@ -47,7 +49,7 @@ def backward(static: Static, log_a: Array, h: Array, dh: Array) -> tuple[Array, 
     d_log_a = joined(slopes)
     if kernel.constant:
         d_log_a = d_log_a.sum((0, 1, 2))
-    else:  # the kernel has them where they came from
+    else:  # each slope belongs to the token before it
         d_log_a = each_way(before, d_log_a, static.reverses).sum(1)
     return d_log_a, joined(tuple(y.astype(jnp.float32).sum(1) for y in dx)).astype(static.dtype)
 
@@ -87,7 +89,7 @@ class Kernel(NamedTuple):
         def at(way: Array, t: Array) -> Array:
             return jnp.where(way == int(not self.reverses[0]), blocks - 1 - t, t)
 
-        # shape, block, and which block it is for each step of the grid
+        # the shape, the block, and the index of the block at each step of the grid
         kinds = {
             "token": ((batch, length), (None, block), lambda b, w, c, t: (b, at(w, t), c)),
             "way": ((batch, ways, length), (None, None, block), lambda b, w, c, t: (b, w, at(w, t), c)),
@@ -116,7 +118,7 @@ class Kernel(NamedTuple):
             out_specs=[spec(kind) for kind, _ in each_output],
             out_shape=[jax.ShapeDtypeStruct((*kinds[kind][0], channels), dtype) for kind, dtype in each_output],
             scratch_shapes=[pltpu.VMEM((1, lanes), jnp.float32)] * n,
-            compiler_params=pltpu.CompilerParams(  # the interpreter forgets to extend them under vmap
+            compiler_params=pltpu.CompilerParams(  # the interpreter does not extend them under vmap
                 dimension_semantics=None if self.interpret else ("parallel", "parallel", "parallel", "arbitrary")
             ),
             interpret=interpreted(self.interpret),
@@ -129,21 +131,21 @@ class Time(NamedTuple):
 
     reverse: bool
     block: int
-    left: Array | None  # how many there are up to the end of the sequence, if it may be within the block
+    left: Array | None  # tokens up to the end of the sequence; None if no block reaches past the end
 
     def load(self, refs: Sequence[Any], start: Array) -> Parts:
         """A tile in float32; 0 beyond the end."""
-        found = tuple(ref[pl.ds(start, TILE)].astype(jnp.float32) for ref in refs)
+        tile = tuple(ref[pl.ds(start, TILE)].astype(jnp.float32) for ref in refs)
         if self.left is None:
-            return found
-        return tuple(jnp.where(start + tokens(x) < self.left, x, 0) for x in found)
+            return tile
+        return tuple(jnp.where(start + tokens(x) < self.left, x, 0) for x in tile)
 
     def before(self, x: Array, by: int = 1) -> Array:
-        """What was `by` tokens before, where that is in the tile."""
+        """The entry of `by` tokens before each token, where that is in the tile."""
         return pltpu.roll(x, TILE - by if self.reverse else by, 0)
 
     def reaches(self, x: Array, by: int = 1) -> Array:
-        """Whether that is in the tile."""
+        """Whether the entry of `by` tokens before is in the tile."""
         return tokens(x) < TILE - by if self.reverse else tokens(x) >= by
 
     def each_tile(self, tile: Callable[[Array, Any], Any], carry: Any) -> Any:
@@ -152,7 +154,9 @@ class Time(NamedTuple):
         return lax.fori_loop(0, count, lambda i, carry: tile(start(i), carry), carry, unroll=2 if count > 1 else 1)
 
     def factors(self, constant: bool, refs: Sequence[Any], start: Array) -> list[Parts]:
-        """a, and the factors of what comes from so many tokens before within the tile and of what from before it."""
+        """a, the factors of entries 1, 2, 4 and 8 tokens before within the tile, and the factor of the state before the
+        tile.
+        """
         if constant:
             return [tuple(ref[i] for ref in refs) for i in range(6)]
         a = product = self.load(refs, start)
@@ -165,7 +169,7 @@ class Time(NamedTuple):
         return [*out, product]
 
     def scan(self, x: Parts, factors: Sequence[Parts], carry: Parts) -> tuple[Parts, Parts]:
-        """The states of a tile after the state `carry`, and its last."""
+        """The states of a tile after the state `carry`, and the last of them."""
         for by, factor in zip(DOUBLINGS, factors[1:]):
             x = plus(x, times(factor, tuple(self.before(y, by) for y in x)))
         x = plus(x, times(factors[-1], carry))

@@ -1,34 +1,35 @@
-"""The diagonal recurrence as XLA runs it anywhere, in chunks: what the kernels are compared with."""
+"""The diagonal recurrence in XLA, in chunks, on any device. The kernels are compared with it."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from lra.models.kernels.blocks import from_blocks, into_blocks, pad_to_multiple
-from lra.models.kernels.recurrence.static import Static
+from lra.models.kernels.recurrence.operands import Kept, Operands, Static
 
-CONSTANT_CHUNK = 16  # tokens that a constant recurrence takes at once; its cost a token is of this order
-CHUNK = 64  # that of gates of their own: steps of a loop over all chunks
-
-
-def admits() -> None:
-    """All there is."""
+CONSTANT_CHUNK = 16  # tokens that a constant recurrence takes at once; the cost of a token is of this order
+CHUNK = 64  # tokens of a chunk where each token has a gate; the loop over all chunks has as many steps
 
 
-def forward(static: Static, log_a: Array, x: Array) -> Array:
-    """h [batch, ways, length, channels] by x [batch, length, channels] and log_a, which is like it or [channels]."""
-    x = x.astype(log_a.dtype)
+def admits(static: Static, x: Operands) -> None:
+    """XLA admits all operands."""
+
+
+def forward(static: Static, operands: Operands) -> Array:
+    """h, [batch, ways, length, channels]."""
+    log_a, x = operands.log_a, operands.x.astype(operands.log_a.dtype)
     if log_a.ndim == 1:
         return constant(log_a, x, static.reverses)
     return jnp.stack([gated(jnp.exp(log_a), x, reverse) for reverse in static.reverses], 1)
 
 
-def backward(static: Static, log_a: Array, h: Array, dh: Array) -> tuple[Array, Array]:
+def backward(static: Static, kept: Kept, dh: Array) -> tuple[Array, Array]:
     """The gradients of log_a and x, by h and its gradient [batch, ways, length, channels].
 
     That of x_i is l_i = dh_i + a_{i+1} l_{i+1}, and that of log_a_i is a_i h_{i-1} l_i. For q_i = a_i l_i the
     recurrence is q_i = a_i dh_i + a_i q_{i+1}, with no step of a shifted.
     """
+    log_a, h = kept
     a, back = jnp.exp(log_a), tuple(not reverse for reverse in static.reverses)
     came_from = [before(h[:, way], reverse) for way, reverse in enumerate(static.reverses)]
     if log_a.ndim == 1:
@@ -46,7 +47,7 @@ def each_way(f, h: Array, reverses: tuple[bool, ...]) -> Array:  # type: ignore[
 
 
 def before(h: Array, reverse: bool = False) -> Array:
-    """[batch, length, ...], what was at the step before; 0 at the first."""
+    """The entry before each entry of [batch, length, ...], or after it if `reverse`; 0 at the first."""
     pad = [(0, 0), (0, 1) if reverse else (1, 0), *[(0, 0)] * (h.ndim - 2)]
     return jnp.pad(h[:, 1:] if reverse else h[:, :-1], pad)
 

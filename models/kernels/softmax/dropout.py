@@ -1,4 +1,6 @@
-"""Dropout of attention probabilities by a hash of where they are: no mask is kept, and all kernels drop the same."""
+"""Dropout of attention probabilities by a hash of their positions: no mask is kept, and all kernels drop the
+same ones.
+"""
 
 from typing import NamedTuple
 
@@ -10,17 +12,17 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 
 class Dropout(NamedTuple):
-    """Each probability is dropped with this rate, alone; a key of None turns it off."""
+    """Drops each probability with this rate, independently of the others. A key of None turns dropout off."""
 
     rate: float = 0.0
     key: Key[Array, ""] | None = None
 
     def fold_in(self, index: Array | int) -> "Dropout":
-        """One independent of it, for part `index` of the probabilities."""
+        """An independent dropout for part `index` of the probabilities."""
         return self if self.key is None else Dropout(self.rate, jax.random.fold_in(self.key, index))
 
     def seeds(self, *matrices: int) -> Int[Array, "*matrices"] | None:
-        """One for each matrix of probabilities; None if nothing is dropped."""
+        """A seed for each matrix of probabilities; None if nothing is dropped."""
         if self.key is None or self.rate == 0.0:
             return None
         return lax.bitcast_convert_type(jax.random.bits(self.key, matrices, jnp.uint32), jnp.int32)
@@ -47,7 +49,7 @@ def hashed(x: Int[Array, "*shape"]) -> Int[Array, "*shape"]:
 def kept(
     seed: Int[Array, "*#matrix"], row: Int[Array, "*#matrix"], column: Int[Array, "*#matrix"], rate: float
 ) -> Bool[Array, "*matrix"]:
-    """Which probabilities stay: those of query `row` for key `column`, int32, seeded for each matrix."""
-    # a row's hash first, of what is small, so that an element costs one hash
+    """Which probabilities stay. `row` is the query and `column` the key of each, in int32; each matrix has a seed."""
+    # the rows are few: they are hashed first, so that an element costs one hash more
     bits = hashed(hashed(seed + row * np.int32(0x9E3779B1 - 2**32)) + column * np.int32(0x85EBCA77 - 2**32))
     return lax.shift_right_logical(bits, lax.full_like(bits, 8)) >= int(rate * 2**24)

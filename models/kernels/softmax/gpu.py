@@ -1,13 +1,10 @@
-"""Softmax attention in Mosaic GPU kernels for NVIDIA Hopper: forward, and backward once by queries and once by keys.
+"""Softmax attention in Mosaic GPU kernels for NVIDIA Hopper: a forward kernel, and two backward kernels, one by queries
+and one by keys.
 
-A block of threads has 64 or 128 queries (or keys) of one head and walks the tiles which a pattern leaves of their line,
-that of another warpgroup's copies into shared memory. Logits and probabilities stay in registers, [queries, keys] or,
+A block of threads has 64 or 128 queries (or keys) of one head. It walks the tiles that a pattern leaves of their line,
+while another warpgroup copies these into shared memory. Logits and probabilities stay in registers, [queries, keys] or,
 for the gradients of keys, transposed. Tiles past an example's last real key are not visited.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,16 +14,14 @@ from lra.models.kernels.softmax.gpu_backward import Given, gradient_of_queries, 
 from lra.models.kernels.softmax.gpu_block import HIDDEN, Inputs, Setting
 from lra.models.kernels.softmax.gpu_forward import attend
 from lra.models.kernels.softmax.gpu_walk import WIDTHS, size, walk, width
-from lra.models.kernels.softmax.pattern import Pattern, tiles
+from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
+from lra.models.kernels.softmax.pattern import tiles
 
-if TYPE_CHECKING:
-    from lra.models.kernels.softmax.op import Operands, Static
-
-MAX_BATCH = 65_535  # of blocks, along any axis of a CUDA grid but the first
+MAX_BATCH = 65_535  # examples: a CUDA grid has no more blocks along any axis but the first
 
 
-def admits(x: Operands, pattern: Pattern) -> None:
-    """Raises NotImplementedError, with the reason, if the kernels cannot."""
+def admits(static: Static, x: Operands) -> None:
+    """Raises NotImplementedError for types but bfloat16 and float16, wide heads, many examples and a bias."""
     types = {y.dtype.name for y in (x.q, x.k, x.v)}
     if len(types) > 1 or not types <= {"bfloat16", "float16"}:
         raise NotImplementedError(
@@ -53,29 +48,24 @@ def forward(
     return out[:, :queries, :, :value_dim], lse[:, :, :queries].swapaxes(1, 2)
 
 
-def backward(
-    static: Static,
-    x: Operands,
-    lse: Float[Array, "batch queries heads"],
-    delta: Float[Array, "batch queries heads"],
-    d_out: Float[Array, "batch queries heads value_dim"],
-) -> tuple[Array, Array, Array, None]:
-    """The gradients of q, k, v; lse must be finite, for a query without a key whatever it is."""
+def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, None]:
+    """The gradients of q, k and v."""
+    x = kept.x
     queries, keys, head_dim, value_dim = x.q.shape[1], x.k.shape[1], x.q.shape[-1], x.v.shape[-1]
     s = setting(static, x, backward=True)
     rows, across = s.size.rows, s.size.across
     padded = inputs(x, rows, rows)  # `across` divides `rows`
     given = Given(
-        pad(lse.swapaxes(1, 2) / np.log(2), {2: rows}),
-        pad(delta.swapaxes(1, 2), {2: rows}),
-        pad(d_out, {1: rows}, {3: padded.v.shape[-1]}),
+        pad(kept.lse.swapaxes(1, 2) / np.log(2), {2: rows}),
+        pad(dy.delta.swapaxes(1, 2), {2: rows}),
+        pad(dy.d_out, {1: rows}, {3: padded.v.shape[-1]}),
     )
     lines = tiles(static.pattern, queries, keys, rows, across)
     real_keys = ends(x)
     d_q = gradient_of_queries(padded, walk(lines, len(x.q), real_keys, across), given, s)
     lines = tiles(static.pattern, queries, keys, across, rows).transposed(-(-keys // rows))
     columns = walk(lines, len(x.q), None, across, transposed=True)
-    if real_keys is not None:  # there is nothing to walk for keys that are all padding
+    if real_keys is not None:  # a column of padded keys alone has no tile to walk
         real = jnp.arange(len(lines.counts)) * rows < real_keys
         columns = columns._replace(counts=jnp.where(real, columns.counts, 0))
     if padded.allowed is not None:
@@ -94,26 +84,26 @@ def setting(static: Static, x: Operands, backward: bool) -> Setting:
 def inputs(x: Operands, block_q: int, block_k: int) -> Inputs:
     head_dim, value_dim = width(x.q.shape[-1]), width(x.v.shape[-1])
     mask, allowed = None if x.mask is None else x.mask.swapaxes(1, 2), x.allowed
-    if mask is not None and allowed is not None:  # one of them is enough
+    if mask is not None and allowed is not None:  # `allowed` takes over the mask
         allowed, mask = allowed & mask[:, :, None], None
     return Inputs(
         pad(x.q, {1: block_q}, {3: head_dim}),
         pad(x.k, {1: block_k}, {3: head_dim}),
         pad(x.v, {1: block_k}, {3: value_dim}),
-        None if mask is None else pad(jnp.where(mask, 0.0, HIDDEN), {2: block_k}),  # the pattern hides what pads
+        None if mask is None else pad(jnp.where(mask, 0.0, HIDDEN), {2: block_k}),  # the pattern hides added keys
         None if allowed is None else pad(allowed.astype(jnp.int8), {2: block_q, 3: block_k}),
         x.seeds,
     )
 
 
 def pad(x: Array, multiples: dict[int, int], sizes: dict[int, int] | None = None) -> Array:
-    """With zeros: axes to the next multiple, or to a size."""
+    """x with zeros behind it: the axes in `multiples` up to the next multiple, those in `sizes` up to a size."""
     to = {axis: -(-x.shape[axis] // multiple) * multiple for axis, multiple in multiples.items()} | (sizes or {})
     return jnp.pad(x, [(0, to.get(axis, n) - n) for axis, n in enumerate(x.shape)])
 
 
 def ends(x: Operands) -> Int[Array, "batch 1"] | None:
-    """Where each example's keys that some head may see end; None if there is no mask."""
+    """The end of each example's keys that some head may see; None if there is no mask."""
     if x.mask is None:
         return None
     return jnp.where(x.mask.any(2), jnp.arange(1, x.mask.shape[1] + 1), 0).max(1, keepdims=True)

@@ -27,11 +27,11 @@ from lra.models.kernels.softmax.gpu_block import (
 )
 from lra.models.kernels.softmax.gpu_walk import ROWS, Walk
 
-COLUMNS = 128  # of dk and of dv, for which a warpgroup has registers
+COLUMNS = 128  # columns of dk and of dv for which a warpgroup has registers
 
 
 class Given(NamedTuple):
-    """What the gradients are computed from; all are 0 of padded queries."""
+    """What the gradients are computed from. For padded queries all of it is 0."""
 
     lse: Float[Array, "batch heads queries"]  # in base 2
     delta: Float[Array, "batch heads queries"]
@@ -81,7 +81,7 @@ def gradient_of_queries(
 def gradients_of_keys(
     x: Inputs, walk: Walk, given: Given, setting: Setting
 ) -> tuple[Float[Array, "batch keys heads head_dim"], Float[Array, "batch keys heads value_dim"]]:
-    """dk and dv, with logits transposed, and `walk` and `x.allowed` too: a warpgroup has 64 keys, queries go by."""
+    """dk and dv. Logits, `walk` and `x.allowed` are transposed: a warpgroup has 64 keys, and the queries go by."""
     starts = range(0, max(x.k.shape[-1], x.v.shape[-1]), COLUMNS)
     pieces = [some_columns(x, walk, given, setting, start) for start in starts]
     d_k, d_v = (jnp.concatenate([piece[name] for piece in pieces if name in piece], -1) for name in "kv")
@@ -91,7 +91,7 @@ def gradients_of_keys(
 def some_columns(
     x: Inputs, walk: Walk, given: Given, setting: Setting, start: int
 ) -> dict[str, Float[Array, "batch keys heads columns"]]:
-    """The columns of dk, by the name of "k", and dv from `start` on, at most COLUMNS of each."""
+    """The columns of dk, under the name "k", and of dv, under "v", from `start` on: at most COLUMNS of each."""
     batch, keys, heads, head_dim = x.k.shape
     value_dim, dtype = x.v.shape[-1], x.q.dtype
     size, to_log2 = setting.size, setting.scale * math.log2(math.e)

@@ -16,17 +16,17 @@ from lra.models.kernels.softmax.gpu_walk import ROWS, Size, Walk
 
 HIDDEN = -1e30  # logit of a pair that is not seen
 FLOOR = -1e20  # no maximum is lower, so that exp(HIDDEN - maximum) is 0 in a row which sees nothing
-ROW, COLUMN = LAYOUT.reduce(1), LAYOUT.reduce(0)  # one number for each
+ROW, COLUMN = LAYOUT.reduce(1), LAYOUT.reduce(0)  # layouts of one number for each row, for each column
 
 
 class Inputs(NamedTuple):
-    """Padded: lengths to the tile, heads to one of WIDTHS."""
+    """Operands that are padded: lengths to whole tiles, widths of heads to one of WIDTHS."""
 
     q: Float[Array, "batch queries heads head_dim"]
     k: Float[Array, "batch keys heads head_dim"]
     v: Float[Array, "batch keys heads value_dim"]
     mask: Float[Array, "batch #heads keys"] | None  # added to the logits: 0 or HIDDEN
-    allowed: Int8[Array, "batch #heads rows across"] | None  # of logits as the kernel has them, maybe transposed
+    allowed: Int8[Array, "batch #heads rows across"] | None  # like the kernel's logits, which may be transposed
     seeds: Int[Array, "batch heads"] | None
 
 
@@ -51,7 +51,9 @@ class Block:
         self.rows = pl.ds(self.start, ROWS)
 
     def run(self, copy: Callable[[Any, Any, Any], None], compute: Callable[[], None]) -> None:
-        """copy(tokens, slot, barrier) of what a tile needs, in one warpgroup; compute() in each other."""
+        """Runs copy(tokens, slot, barrier), which fetches what a tile needs, in one warpgroup, and compute() in each
+        other.
+        """
         groups = self.setting.size.groups
 
         @pl.when(self.group == groups)
@@ -67,7 +69,7 @@ class Block:
             compute()
 
     def feed(self, copy: Callable[[Any, Any, Any], None]) -> None:
-        """Fills the ring, a slot when its last reader has left it."""
+        """Fills the slots of the ring. A slot is filled again once its last reader has left it."""
         steps = self.setting.size.steps
 
         @pl.loop(0, self.count)
@@ -81,11 +83,11 @@ class Block:
             copy(pl.ds(self.first(t), self.tile[1]), slot, self.ready.at[slot])
 
         @pl.loop(jnp.maximum(self.count - steps, 0), self.count)
-        def _(t: Any) -> None:  # no arrival is left unseen
+        def _(t: Any) -> None:  # waits for every arrival that is left
             plgpu.barrier_wait(self.free.at[lax.rem(t, jnp.int32(steps))])
 
     def over_tiles(self, step: Callable[[Any, Any, Any], Any], carry: Any) -> Any:
-        """carry = step(t, slot, carry), tile t of the line being in that slot of the ring."""
+        """carry = step(t, slot, carry) for each tile t of the line, which is then in that slot of the ring."""
 
         def body(t: Any, carry: Any) -> Any:
             slot = lax.rem(t, jnp.int32(self.setting.size.steps))
@@ -97,7 +99,7 @@ class Block:
         return lax.fori_loop(0, self.count, body, carry)
 
     def store(self, x: jax.Array, buffer: Any, out: Any) -> None:
-        """Of this warpgroup's tokens, by way of shared memory: registers do not have them in order."""
+        """Writes this warpgroup's tokens to `out`, by way of shared memory: registers do not hold them in order."""
         mine = buffer.at[self.place]
         mine[...] = x.astype(out.dtype)
         plgpu.commit_smem()
@@ -109,7 +111,7 @@ class Block:
         return self.walk.tile(self.line, t) * self.tile[1]
 
     def copy_keys(self, k: Any, v: Any, mask: Any) -> Callable[[Any, Any, Any], None]:
-        """Into these rings, which `keys_in_rings` has made; for `run`."""
+        """A `copy` for `run` that fills the rings which `keys_in_rings` has made."""
 
         def copy(keys: Any, slot: Any, barrier: Any) -> None:
             plgpu.copy_gmem_to_smem(self.tokens(self.x.k, keys), k.at[slot], barrier)
@@ -120,22 +122,22 @@ class Block:
         return copy
 
     def logits(self, t: Any, q: Any, k: Any, mask: Any) -> jax.Array:
-        """Of a tile [queries, keys], without their scale; `mask` is that of its keys, or None."""
+        """The logits of a tile [queries, keys], before they are scaled. `mask` is the mask of its keys, or None."""
         s = self.registers.dot(q, k, self.tile, b_t=True)
         if mask is not None:
             s = s + columns(self.registers.load(mask, COLUMN), self.tile)
         return self.seen(t, s)
 
     def tokens(self, x: Any, span: Any) -> Any:
-        """Of [batch, length, heads, width]."""
+        """This head's tokens in `span` of x, [batch, length, heads, width]."""
         return x.at[self.example, span, self.head]
 
     def of_head(self, x: Any, *spans: Any) -> Any:
-        """Of [batch, heads, ...], where all heads may share one."""
+        """This head's part of x, [batch, heads, ...], where all heads may share one."""
         return x.at[self.example, self.head if x.shape[1] > 1 else 0, *spans]
 
     def seen(self, t: Any, logits: jax.Array) -> jax.Array:
-        """HIDDEN where the pattern or `allowed` says so; the mask's part is the kernel's."""
+        """The logits, HIDDEN where the pattern or `allowed` hides them. The kernel applies the mask itself."""
         masks = self.walk.masks
         if self.walk.kind is not None and masks is not None:
             kind = self.walk.kind[self.walk.starts[self.line] + t]
@@ -151,14 +153,14 @@ class Block:
         return jnp.where(self.registers.load(seen, optimized=False) != 0, logits, HIDDEN)
 
     def kept(self, t: Any, queries: int = 0) -> jax.Array:
-        """What dropout leaves of tile t; `queries` is their axis."""
+        """Which probabilities of tile t dropout keeps. `queries` is the axis of the queries."""
         at = [self.registers.iota(self.tile, 0) + self.start, self.registers.iota(self.tile, 1) + self.first(t)]
         assert self.x.seeds is not None
         return kept(self.x.seeds[self.example, self.head], at[queries], at[1 - queries], self.setting.rate)
 
 
 def ring(size: Size, arrivals: int) -> dict[str, Any]:
-    """Barriers of `size.steps` slots, each filled by so many copies."""
+    """The barriers of `size.steps` slots, each of which is filled by `arrivals` copies."""
     return dict(
         ready=plgpu.Barrier(num_arrivals=arrivals, num_barriers=size.steps),
         free=plgpu.Barrier(num_arrivals=size.groups, num_barriers=size.steps),
@@ -166,7 +168,7 @@ def ring(size: Size, arrivals: int) -> dict[str, Any]:
 
 
 def keys_in_rings(x: Inputs, size: Size) -> dict[str, Any]:
-    """Shared memory for tiles of keys on their way, and their barriers."""
+    """Shared memory for tiles of keys on their way, and its barriers."""
     return dict(
         k=shared(size, size.steps, size.across, x.k.shape[-1], x.k.dtype),
         v=shared(size, size.steps, size.across, x.v.shape[-1], x.v.dtype),
@@ -176,12 +178,16 @@ def keys_in_rings(x: Inputs, size: Size) -> dict[str, Any]:
 
 
 def shared(size: Size, count: int, length: int, width: int, dtype: Any) -> Any:
-    """Shared memory for so many tiles of tokens, swizzled no wider than a product over `size.across` can take."""
+    """Shared memory for `count` tiles of `length` tokens. It is swizzled no wider than a product over `size.across` can
+    take.
+    """
     return swizzled((count, length, width), dtype, min(128, 2 * size.across, 2 * width))
 
 
 def launch(kernel: Callable, setting: Setting, like: Array, out: Any, scratch: dict[str, Any], operands: Any) -> Any:
-    """For each line of `like`, [batch, length, heads, width]; neighbours of a head together, which share the cache."""
+    """Runs the kernel for each line of `like`, [batch, length, heads, width]. Lines of one head run together and share
+    the cache.
+    """
     batch, length, heads, _ = like.shape
     return plgpu.kernel(
         kernel,

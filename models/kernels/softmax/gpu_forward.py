@@ -1,4 +1,6 @@
-"""The forward kernel on Hopper: softmax on the way (Shah et al. 2024, FlashAttention-3, 2407.08608)."""
+"""The forward kernel on Hopper, which computes the softmax tile by tile (Shah et al. 2024, FlashAttention-3,
+2407.08608).
+"""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which tiles a Hopper kernel of softmax attention walks, and of what size."""
+"""The tiles that a Hopper kernel of softmax attention walks, and their sizes."""
 
 from typing import Any, NamedTuple
 
@@ -8,12 +8,14 @@ from jaxtyping import Array, Int, Int8
 
 from lra.models.kernels.softmax.pattern import Pattern, Tiles, tiles
 
-ROWS = 64  # of a warpgroup, as its tensor core takes them
-WIDTHS = (16, 32, 64, 128, 256)  # of heads, as tensor cores and swizzles take them; others are padded
+ROWS = 64  # rows of a tile in a warpgroup, as its tensor core takes them
+WIDTHS = (16, 32, 64, 128, 256)  # widths of heads that tensor cores and swizzles take; others are padded
 
 
 class Size(NamedTuple):
-    """A block of threads has tiles [64 groups, across], a warpgroup 64 rows of them; `steps` are on their way to it."""
+    """A block of threads has tiles [64 groups, across], of which each warpgroup has 64 rows. `steps` tiles are on their
+    way to the block at a time.
+    """
 
     groups: int
     across: int
@@ -25,15 +27,21 @@ class Size(NamedTuple):
 
 
 def size(pattern: Pattern, queries: int, keys: int, widest: int, crowded: bool, backward: bool) -> Size:
-    """With no register spilled; `widest`: of all heads, one of WIDTHS; `crowded`: pairs or dropout take registers."""
+    """The size with which no register is spilled.
+
+    Args:
+      widest: the width of the widest head, one of WIDTHS.
+      crowded: whether pairs or dropout take registers.
+    """
     across = max(128 >> (backward + (widest > 128) + (crowded and widest > 64)), 32)
     steps = 4 if widest <= 64 and not backward else 2
     if queries <= ROWS or (backward and widest > 128):  # a second warpgroup would find no row, or no registers
         return Size(1, across, steps)
     coarse = tiles(pattern, queries, keys, 2 * ROWS, 2 * ROWS).kind
-    if 2 * np.count_nonzero(coarse) >= len(coarse):  # small tiles may save much
+    if 2 * np.count_nonzero(coarse) >= len(coarse):  # most tiles are edges: smaller ones may save much
         fine = tiles(pattern, queries, keys, ROWS, ROWS).kind
-        # two warpgroups load half as much each: as much work again would be no gain, half as much may be, not measured
+        # Two warpgroups load half as much each. So small tiles must leave less than two thirds of the work:
+        # an estimate, not measured.
         if 3 * len(fine) < 2 * 4 * len(coarse):
             return Size(1, min(across, ROWS), steps)
     return Size(2, across, steps)
@@ -44,13 +52,15 @@ def width(dim: int) -> int:
 
 
 class Walk(NamedTuple):
-    """The tiles of each line, a row of the matrix of logits or, transposed, a column: arrays in global memory."""
+    """The tiles of each line, as arrays in global memory. A line is a row of the matrix of logits or, transposed, a
+    column.
+    """
 
     counts: Int[Array, "batch lines"]
     starts: Int[Array, " lines"]  # a line's first entry
-    first: Int[Array, " lines"]  # and the tile that it is
-    tiles: Int[Array, " entries"] | None  # None if those of each line are neighbours
-    kind: Int[Array, " entries"] | None  # 0: all of it is seen, n: what masks[n - 1] says; None if all are 0
+    first: Int[Array, " lines"]  # the tile of a line's first entry
+    tiles: Int[Array, " entries"] | None  # None if the tiles of each line are neighbours
+    kind: Int[Array, " entries"] | None  # 0: all of a tile is seen, n: masks[n - 1] says what; None if all are 0
     masks: Int8[Array, "kinds rows across"] | None
 
     def tile(self, line: Any, t: Any) -> Any:
@@ -59,7 +69,9 @@ class Walk(NamedTuple):
 
 
 def walk(lines: Tiles, batch: int, ends: Int[Array, "batch 1"] | None, across: int, transposed: bool = False) -> Walk:
-    """Over what is not padding: real tokens, lines being `across` wide, end at `ends` in each example."""
+    """The walk over the tiles that are not all padding. The real tokens of an example end at `ends`; a tile has
+    `across` of them.
+    """
     starts, index = lines.starts[:-1], lines.index
     first = np.append(index, 0)[starts].astype(np.int32)  # a last line may be empty
     neighbours = np.array_equal(index, np.repeat(first - starts, lines.counts) + np.arange(len(index)))

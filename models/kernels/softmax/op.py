@@ -1,39 +1,21 @@
-"""Softmax attention with a pattern: one function, whatever computes it."""
+"""Softmax attention with a pattern: the function that variants call, for all backends."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import choose, folds_vmap
+from lra.models.kernels.backends import Differentiable, choose, folds_vmap
 from lra.models.kernels.softmax import gpu, tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
+from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.pattern import FULL, Pattern
 
-BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
-
-
-class Operands(NamedTuple):
-    """What is attended, with one batch axis."""
-
-    q: Float[Array, "batch queries heads head_dim"]
-    k: Float[Array, "batch keys heads head_dim"]
-    v: Float[Array, "batch keys heads value_dim"]
-    mask: Bool[Array, "batch keys #heads"] | None
-    allowed: Bool[Array, "#batch #heads queries keys"] | None
-    bias: Float[Array, "#batch #heads queries keys"] | None
-    seeds: Int[Array, "batch heads"] | None  # of dropout
-
-
-class Static(NamedTuple):
-    """What is known when a program is traced."""
-
-    pattern: Pattern
-    rate: float  # of dropout
-    interpret: bool
+BACKENDS: Mapping[str, Differentiable] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def attend(
@@ -54,17 +36,20 @@ def attend(
     in the length (and that of `allowed` and `bias`, if there are any).
 
     Args:
-      mask: the keys that may be seen at all, by all heads or by each.
-      pattern: the keys that a query may see by its position.
-      allowed: further pairs of query and key that may not, where it takes data to say which.
+      mask: which keys queries may see, for all heads or for each.
+      pattern: which keys a query may see by its position.
+      allowed: which pairs of query and key remain, where that depends on data.
       bias: added to the logits; it has a gradient.
-      backend: one of `backends.NAMES`; None is the best known on the device at hand.
+      dropout: drops from the probabilities.
+      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
 
     Returns:
-      the output in the type of v, 0 for a query without a key; and the logarithm of the softmax denominators in
+      The output in the type of v, 0 for a query without a key. And the logarithms of the softmax denominators in
       float32, -inf for such a query, by which `merge` adds up parts.
 
-    Raises NotImplementedError: `backend` cannot do it.
+    Raises:
+      ValueError: there is no backend of that name.
+      NotImplementedError: the backend does not admit these operands.
     """
     batch, (queries, heads, _), keys = q.shape[:-3], q.shape[-3:], k.shape[-3]
     if not queries or not keys:
@@ -85,10 +70,9 @@ def attend(
     operands = Operands(
         fold(q), fold(k), fold(v), mask, fold_pairs(allowed), fold_pairs(bias), dropout.seeds(size, heads)
     )
-    admits = {name: partial(module.admits, operands, pattern) for name, module in BACKENDS.items()}
-    chosen = choose("softmax attention", backend, admits)
     rate = 0.0 if operands.seeds is None else dropout.rate
-    out, lse = _attend(chosen.name, Static(pattern, rate, chosen.interpret), operands)
+    name, static = choose("softmax attention", backend, BACKENDS, Static(pattern, rate), operands)
+    out, lse = _attend(name, static, operands)
     return out.reshape(*batch, *out.shape[1:]), lse.reshape(*batch, *lse.shape[1:])
 
 
@@ -99,7 +83,7 @@ def _attend(name: str, static: Static, x: Operands) -> tuple[Array, Array]:
 
 
 def each(x: Operands) -> Operands:
-    """With pairs for each example, as `folds_vmap` asks."""
+    """x with pairs for each example, as `folds_vmap` needs them."""
     return x if x.allowed is None else x._replace(allowed=jnp.broadcast_to(x.allowed, (len(x.q), *x.allowed.shape[1:])))
 
 
@@ -112,11 +96,11 @@ def _backward(name: str, static: Static, kept: Any, cotangents: tuple[Array, Arr
     x, out, lse = kept
     d_out, d_lse = cotangents
     alone = jnp.isneginf(lse)
-    # d logits = p (d p - delta), with the softmax's part and that of the denominators
+    # d logits = p (d p - delta); delta has a part from the softmax and one from the gradient of lse
     delta = (out.astype(jnp.float32) * d_out.astype(jnp.float32)).sum(-1) - jnp.where(alone, 0, d_lse)
     backward = partial(BACKENDS[name].backward, static)
     run, x = (backward, x) if name == "xla" else (folds_vmap(backward), each(x))
-    d_q, d_k, d_v, d_bias = run(x, jnp.where(alone, 0, lse), delta, d_out)
+    d_q, d_k, d_v, d_bias = run(Kept(x, jnp.where(alone, 0, lse)), Gradient(delta, d_out))
     return (Operands(d_q, d_k, d_v, None, None, d_bias, None),)
 
 

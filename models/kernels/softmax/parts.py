@@ -12,8 +12,8 @@ def merge(
 ) -> Float[Array, "*queries value_dim"]:
     """The sum of outputs, each weighted with its share of the softmax denominators.
 
-    Of parts that `attend` to disjoint sets of keys, it is the softmax over all of these keys. A query without a key
-    in any part gets 0.
+    If the parts are outputs of `attend` for disjoint sets of keys, the sum is the softmax over all of these keys. A
+    query without a key in any part gets 0.
     """
     outs, denominators = (jnp.stack(column) for column in zip(*parts))
     top = jnp.max(denominators, 0, initial=jnp.finfo(jnp.float32).min)

@@ -1,6 +1,6 @@
-"""Which keys a query may see, by position: rules that can be combined, and the tiles of the matrix they leave.
+"""Patterns, which say by position which keys a query may see, and the tiles that a pattern leaves of all pairs.
 
-All is NumPy, built once while a program is traced, and hashable, so that a compiled program can be found by it.
+A pattern is NumPy and hashable. So a program builds it once while it is traced, and jit finds a compiled program by it.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,10 @@ class Seen(IntEnum):
 
 
 class Pattern:
-    """A rule on positions; `|` is either, `&` both, `~` not.
+    """A rule on positions. `a | b` allows what either allows, `a & b` what both allow, and `~a` what a does not allow.
 
-    A subclass says `allowed`, and may say more so that long sequences need not be looked at pair by pair.
+    A subclass defines `allowed`. It may define the other methods too, so that long sequences need not be examined pair
+    by pair.
     """
 
     def allowed(self, i: Int[np.ndarray, "*#ij"], j: Int[np.ndarray, "*#ij"]) -> Bool[np.ndarray, "*ij"]:
@@ -30,20 +31,20 @@ class Pattern:
         raise NotImplementedError
 
     def seen(self, rows: range, columns: range) -> Seen:
-        """How much of a tile is left."""
+        """How much of a tile the pattern leaves."""
         tile = self.allowed(np.array(rows)[:, None], np.array(columns))
         return Seen.ALL if tile.all() else Seen.SOME if tile.any() else Seen.NONE
 
     def spans(self, rows: range, keys: int) -> list[range]:
-        """Keys outside of which these queries see nothing; those inside may still be unseen."""
+        """Ranges of keys. The queries in `rows` see no key outside of them, and need not see all keys in them."""
         return [range(keys)]
 
     def place(self, i: int, j: int) -> object:
-        """Tiles at (i, j), of the same shape, with equal places are the same."""
+        """A label of the tile at (i, j): two tiles of the same shape with equal labels have the same content."""
         return i, j
 
     def sizes(self) -> list[tuple[int, int]]:
-        """Sizes of tiles, (queries, keys), whose edges are the pattern's own."""
+        """Sizes (queries, keys) of tiles whose edges are edges of the pattern."""
         return []
 
     def __or__(self, other: "Pattern") -> "Pattern":
@@ -58,7 +59,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Window(Pattern):
-    """Keys from `before` tokens before the query to `after` tokens after it; None is without bounds."""
+    """Keys from `before` tokens before the query to `after` tokens after it; a side of None has no bound."""
 
     before: int | None = None
     after: int | None = None
@@ -116,7 +117,7 @@ class First(Pattern):
 
 @dataclass(frozen=True)
 class SameBlock(Pattern):
-    """Keys of the query's own block: block n has the queries n `queries` and on, the keys n `keys` and on."""
+    """Keys of the query's own block. Block n has the queries from n `queries` on, and the keys from n `keys` on."""
 
     queries: int
     keys: int
@@ -144,7 +145,7 @@ class SameBlock(Pattern):
 
 @dataclass(frozen=True)
 class Blocks(Pattern):
-    """Any blocks: a query of block m, `block` tokens each, sees the keys of all blocks in rows[m]."""
+    """Blocks of `block` tokens. A query of block m sees the keys of all blocks in rows[m]."""
 
     block: int
     rows: tuple[tuple[int, ...], ...]
@@ -165,8 +166,8 @@ class Blocks(Pattern):
 
     def spans(self, rows, keys):  # type: ignore[no-untyped-def]
         of = self.rows[rows[0] // self.block : rows[-1] // self.block + 1]
-        found = (range(n * self.block, min((n + 1) * self.block, keys)) for n in sorted({n for row in of for n in row}))
-        return [span for span in found if len(span)]
+        spans = (range(n * self.block, min((n + 1) * self.block, keys)) for n in sorted({n for row in of for n in row}))
+        return [span for span in spans if len(span)]
 
     def sizes(self):  # type: ignore[no-untyped-def]
         return [(self.block, self.block)]
@@ -182,7 +183,7 @@ class Either(Pattern):
 
     def seen(self, rows, columns):  # type: ignore[no-untyped-def]
         both = self.one.seen(rows, columns), self.other.seen(rows, columns)
-        # two parts of a tile may make all of it, which counts as SOME: its mask says so
+        # two parts may make up a whole tile: it counts as SOME, and its mask is full
         return max(both)
 
     def spans(self, rows, keys):  # type: ignore[no-untyped-def]
@@ -236,10 +237,11 @@ class Not(Pattern):
 
 @dataclass(frozen=True, eq=False)
 class Tiles:
-    """The tiles of a matrix [queries, keys] that a pattern leaves, row by row or, transposed, column by column.
+    """The tiles that a pattern leaves of the matrix [queries, keys], row by row or, transposed, column by column.
 
-    Line m (a row of tiles, or a column) has the entries starts[m] to starts[m + 1]: tile index[e] along the line, of
-    which all is seen where kind[e] is 0, and masks[kind[e] - 1] otherwise. Positions past the end are unseen.
+    Line m is a row of tiles, or a column. It has the entries starts[m] to starts[m + 1]. Entry e is tile index[e] of
+    its line. All of that tile is seen if kind[e] is 0; otherwise masks[kind[e] - 1] says which pairs are. Positions
+    past the end are unseen.
     """
 
     starts: Int[np.ndarray, " lines+1"]
@@ -249,11 +251,11 @@ class Tiles:
 
     @property
     def counts(self) -> Int[np.ndarray, " lines"]:
-        """Tiles of each line."""
+        """The number of tiles in each line."""
         return np.diff(self.starts)
 
     def transposed(self, lines: int) -> "Tiles":
-        """The same tiles by their other axis, which has so many."""
+        """The same tiles by their other axis, which has `lines` lines."""
         order = np.argsort(self.index, kind="stable")
         line = np.repeat(np.arange(len(self.counts), dtype=np.int32), self.counts)
         starts = np.zeros(lines + 1, np.int32)
@@ -263,10 +265,10 @@ class Tiles:
 
 @lru_cache(maxsize=256)
 def tiles(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int) -> Tiles:
-    """By rows: the key tiles of each query tile, in order. The last tiles may reach past the end."""
+    """The key tiles of each query tile, in order. The last tiles may reach past the end."""
     starts, index, kind = [0], [], []
     masks: list[np.ndarray] = []
-    known: dict[object, int] = {}  # by where a tile is, then by what is in it
+    known: dict[object, int] = {}  # numbers of masks, by the place of a tile and by its content
     for i in range(0, queries, block_q):
         rows = range(i, min(i + block_q, queries))
         spans = pattern.spans(rows, keys)
@@ -277,7 +279,7 @@ def tiles(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int)
             seen = pattern.seen(rows, inside)
             if seen is Seen.NONE:
                 continue
-            if seen is Seen.ALL and len(inside) == block_k:  # rows past the end see nothing that counts
+            if seen is Seen.ALL and len(inside) == block_k:  # the rows past the end do not count
                 index.append(n)
                 kind.append(0)
                 continue

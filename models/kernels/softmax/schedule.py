@@ -1,4 +1,6 @@
-"""In which order XLA visits the tiles of a pattern: lines of about as many tiles together, in parts of bounded size."""
+"""The order in which XLA visits the tiles of a pattern: lines with similar numbers of tiles together, in
+bounded parts.
+"""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,12 +11,12 @@ from jaxtyping import Array, Bool, Int
 
 from lra.models.kernels.softmax.pattern import FULL, Pattern, tiles
 
-SCORES = 512  # alive at once, at most, for each token of the longer side and each head
-# how many scores take as long, on a CPU, as to bring a key to a line, and as a line
+SCORES = 512  # scores that are alive at once, at most, for each token of the longer side and each head
+# On a CPU, bringing a key to a line takes as long as this many scores, and a line as long as this many.
 GATHER, LINE = 16, 512
 NOTHING = -1  # the kind of a tile that only fills up a line
 
-Table = np.ndarray | Array  # known when a program is traced, or a part's when it is one of several
+Table = np.ndarray | Array  # NumPy if known when a program is traced; an Array inside a scan over parts
 Lists = Sequence[Sequence[Int[np.ndarray, " entries"]]]
 
 
@@ -22,9 +24,11 @@ class Part(NamedTuple):
     """Lines of queries that are computed together, each with the same number of key tiles (`width`).
 
     Attributes:
-      lines: which; -1 is none.
-      tiles, kind: their key tiles, and how much of each is seen, as in `Tiles`; None if all is.
-      folds: for groups of key tiles, the tiles of this part that belong to each; a number past them is none.
+      lines: the numbers of the lines; -1 fills up a part and is no line.
+      tiles: the key tiles of each line.
+      kind: how much of each tile is seen, as in `Tiles`; None if all of every tile is seen.
+      folds: for groups of key tiles, the places in this part that hold each of these tiles. A place past the last one
+        fills up and holds none.
     """
 
     lines: Int[Table, "*parts lines"]
@@ -34,14 +38,16 @@ class Part(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Parts of one shape, along a first axis; `place`: where each key tile is in their folds, one after the other."""
+    """Parts of one shape, along a first axis. The folds of a part, one after the other, have key tile n at place[n]."""
 
     parts: Part
     place: Int[np.ndarray, " columns"]
 
 
 class Schedule(NamedTuple):
-    """All lines, `place`: where each is in the groups, one after the other; masks by kind, the last sees nothing."""
+    """All groups of parts. The groups, one after the other, have line n at place[n]. `masks` are by kind: the first
+    sees all of a tile, and the last sees nothing.
+    """
 
     block_q: int
     block_k: int
@@ -52,13 +58,15 @@ class Schedule(NamedTuple):
 
 @lru_cache(maxsize=256)
 def schedule(pattern: Pattern, queries: int, keys: int, whole: bool) -> Schedule:
-    """`whole`: a line is one tile of all keys, as suits data of all pairs."""
+    """The schedule of a pattern. If `whole`, a line has one tile of all keys, which suits operands that hold
+    all pairs.
+    """
     lines = -(-queries // max(SCORES * max(queries, keys) // keys, 1))
     widest = -(-queries // lines), keys
     block_q, block_k = widest if whole or pattern == FULL else cheapest(pattern, queries, keys, widest)
-    found = tiles(pattern, queries, keys, block_q, block_k)
-    index, kind = np.append(found.index, 0), np.append(found.kind, NOTHING)
-    tables = by_width([np.split(np.arange(len(found.index)), found.starts[1:-1])])
+    left = tiles(pattern, queries, keys, block_q, block_k)
+    index, kind = np.append(left.index, 0), np.append(left.kind, NOTHING)
+    tables = by_width([np.split(np.arange(len(left.index)), left.starts[1:-1])])
     scores = sum(table.size for _, table in tables) * block_q * block_k
     most = -(-scores // (SCORES * max(queries, keys)))
     groups, order = [], []
@@ -74,44 +82,46 @@ def schedule(pattern: Pattern, queries: int, keys: int, whole: bool) -> Schedule
         groups.append(Group(Part(members, index[table], kinds, folds), place))
         order.append(members.ravel())
     everything, nothing = np.ones((1, block_q, block_k), bool), np.zeros((1, block_q, block_k), bool)
-    masks = np.concatenate([everything, found.masks, nothing])
+    masks = np.concatenate([everything, left.masks, nothing])
     return Schedule(block_q, block_k, tuple(groups), places(np.concatenate(order)), masks)
 
 
 def cheapest(pattern: Pattern, queries: int, keys: int, widest: tuple[int, int]) -> tuple[int, int]:
-    """The sizes of tiles with the least work, found on a shorter problem of that shape."""
+    """The sizes of tiles with the least work. The work is counted on a shorter problem of the same shape."""
     longest = max(queries, keys)
     short_q, short_k = (-(-n * min(longest, 2048) // longest) for n in (queries, keys))
-    costs = {widest: 1.5 * queries * keys}  # it has masks to read, but gathers nothing
+    costs = {widest: 1.5 * queries * keys}  # one tile of all keys needs no gather, but has masks to read
     for size_q, size_k in (*pattern.sizes(), (16, 16)):
         while max(size_q, size_k) <= min(512, longest):
-            found = tiles(pattern, short_q, short_k, size_q, size_k)
-            cost = len(found.index) * size_k * (size_q + GATHER) + len(found.counts) * LINE
+            left = tiles(pattern, short_q, short_k, size_q, size_k)
+            cost = len(left.index) * size_k * (size_q + GATHER) + len(left.counts) * LINE
             costs[size_q, size_k] = cost * queries / short_q
             size_q, size_k = 2 * size_q, 2 * size_k
     return min(costs, key=lambda sizes: costs[sizes])
 
 
 def by_width(lists: Lists) -> list[tuple[Int[np.ndarray, " lines"], Int[np.ndarray, "parts lines width"]]]:
-    """lists[part][line] as tables of a few widths: lines, and entries filled up by -1, to at most a quarter more."""
+    """lists[part][line] as tables of a few widths. Each table comes with the lines that it has. Entries of -1 fill up a
+    line, by a quarter of it at most.
+    """
     longest = np.array([[len(entries) for entries in part] for part in lists]).max(0)
     unit = 2 ** np.maximum(np.frexp(longest)[1] - 3, 0)
     widths = np.maximum(-(-longest // unit) * unit, 1)
-    found = []
+    tables = []
     for width in np.unique(widths):
         lines = np.flatnonzero(widths == width)
         table = np.full((len(lists), len(lines), width), -1)
         for part, rows in zip(lists, table):
             for line, row in zip(lines.tolist(), rows):
                 row[: len(part[line])] = part[line]
-        found.append((lines, table))
-    return found
+        tables.append((lines, table))
+    return tables
 
 
 def folds_of(
     index: Int[np.ndarray, "parts lines width"], real: Bool[np.ndarray, "parts lines width"], columns: int
 ) -> tuple[tuple[Int[np.ndarray, "parts some most"], ...], Int[np.ndarray, " columns"]]:
-    """The folds of parts, and the place of each key tile in them."""
+    """The folds of parts, and the place of each key tile in the folds."""
     lists = []
     for part, is_real in zip(index.reshape(len(index), -1), real.reshape(len(real), -1)):
         entries = np.flatnonzero(is_real)
@@ -123,5 +133,5 @@ def folds_of(
 
 
 def places(order: Int[np.ndarray, " all"]) -> Int[np.ndarray, " real"]:
-    """Where 0, 1, ... are; -1 is none of them."""
+    """The places of 0, 1, ... in `order`, where -1 stands for none of them."""
     return np.argsort(order, kind="stable")[np.count_nonzero(order < 0) :]

@@ -8,30 +8,25 @@ other and add up in scratch memory (Dao et al. 2022, 2205.14135; Rabe and Staats
 a look at a table.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lra.models.kernels.mosaic_tpu import NN, NT, TN, dot
-from lra.models.kernels.softmax.pattern import Pattern
-from lra.models.kernels.softmax.tpu_visit import FLOOR, Kernel, Refs, Visit, plan_for, scale
-
-if TYPE_CHECKING:
-    from lra.models.kernels.softmax.op import Operands, Static
+from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
+from lra.models.kernels.softmax.tpu_visit import FLOOR, Kernel, Refs, Visit, scale, tiling_for
 
 
-def admits(x: Operands, pattern: Pattern) -> None:
-    """Raises NotImplementedError, with the reason, if the kernels cannot."""
+def admits(static: Static, x: Operands) -> None:
+    """Raises NotImplementedError for a bias, for types but bfloat16 and float32, and where no tiling fits."""
     if x.bias is not None:
         raise NotImplementedError("bias: its gradient is a matrix of all pairs, which the kernels never hold")
     types = {y.dtype.name for y in (x.q, x.k, x.v)}
     if len(types) > 1 or not types <= {"bfloat16", "float32"}:
         raise NotImplementedError(f"{', '.join(sorted(types))}: q, k and v must be bfloat16, or all float32")
-    plan_for(x, pattern)
+    tiling_for(x, static.pattern)
 
 
 def forward(
@@ -42,15 +37,10 @@ def forward(
     return out, lse[..., 0]
 
 
-def backward(
-    static: Static,
-    x: Operands,
-    lse: Float[Array, "batch queries heads"],
-    delta: Float[Array, "batch queries heads"],
-    d_out: Float[Array, "batch queries heads value_dim"],
-) -> tuple[Array, Array, Array, None]:
-    """The gradients of q, k, v; lse must be finite, for a query without a key whatever it is."""
-    of_queries = {"lse": lse[..., None], "delta": delta[..., None], "d_out": d_out}
+def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, None]:
+    """The gradients of q, k and v."""
+    x = kept.x
+    of_queries = {"lse": kept.lse[..., None], "delta": dy.delta[..., None], "d_out": dy.d_out}
     q, k, v = ((y.shape[-1], y.dtype) for y in (x.q, x.k, x.v))
     (d_q,) = Visit(static, x, by_keys=False)(gradient_of_queries, of_queries, [q], [q[0]])
     d_k, d_v = Visit(static, x, by_keys=True)(gradient_of_keys, of_queries, [k, v], [k[0], v[0]])
@@ -103,7 +93,7 @@ def gradient_of_keys(x: Refs, d_k: Any, d_v: Any, acc_k: Any, acc_v: Any) -> Ker
 
 
 def probabilities(x: Refs, n: int, s: Array, drop: Callable[[Array], Array]) -> tuple[Array, Array]:
-    """Those of head n, and the gradient of its logits."""
+    """The probabilities of head n in a tile, and the gradient of its logits."""
     p = jnp.exp(s - x["lse"][n])
     return p, p * (drop(dot(x["v"][n], x["d_out"][n], TN, x["v"].dtype)) - x["delta"][n])
 

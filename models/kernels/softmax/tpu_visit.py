@@ -1,9 +1,7 @@
-"""The grid of the TPU kernels of softmax attention: from tile to tile of a pattern, each with its logits."""
-
-from __future__ import annotations
+"""The grid of the TPU kernels of softmax attention, which goes from tile to tile of a pattern, and a tile's logits."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +12,9 @@ from jaxtyping import Array
 
 from lra.models.kernels.mosaic_tpu import TN, dot, interpreted
 from lra.models.kernels.softmax.dropout import kept
+from lra.models.kernels.softmax.operands import Operands, Static
 from lra.models.kernels.softmax.pattern import Pattern
-from lra.models.kernels.softmax.tpu_plan import Plan, plan
-
-if TYPE_CHECKING:
-    from lra.models.kernels.softmax.op import Operands, Static
+from lra.models.kernels.softmax.tpu_tiling import Tiling, tiling_of
 
 FLOOR = -1e30  # below all logits, and above UNSEEN, so that exp(UNSEEN - FLOOR) is 0
 UNSEEN = -2e30
@@ -27,7 +23,7 @@ Refs = dict[str, Any]  # blocks of operands by name, [heads, width, tokens]
 
 
 class Kernel(NamedTuple):
-    """What is done when a line of tiles begins, with a head's tile of logits, and when the line ends."""
+    """What a kernel does: when a line of tiles begins, with a head's tile of logits, and when the line ends."""
 
     start: Callable[[], None]
     add: Callable[[int, Array, Callable[[Array], Array]], None]  # head, logits [keys, queries], dropout
@@ -35,7 +31,9 @@ class Kernel(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """In scalar memory: a schedule, for each example the tiles up to its last real key, for each head a seed."""
+    """What is in scalar memory: a schedule, for each example the number of tiles up to its last real key, and for each
+    head a seed.
+    """
 
     line: Any
     index: Any
@@ -45,13 +43,15 @@ class Tables(NamedTuple):
 
 
 class Visit:
-    """A run over the tiles that a pattern leaves, by lines of queries or of keys: rows of tiles, or columns."""
+    """A run over the tiles that a pattern leaves, line after line. A line is a row of tiles or, if `by_keys`,
+    a column.
+    """
 
     def __init__(self, static: Static, x: Operands, by_keys: bool):
         self.static, self.x, self.by_keys = static, x, by_keys
-        self.plan = plan_for(x, static.pattern)
-        self.schedule = self.plan.by_keys if by_keys else self.plan.by_queries
-        self.tokens = {"queries": self.plan.block_q, "keys": self.plan.block_k}  # of a tile
+        self.tiling = tiling_for(x, static.pattern)
+        self.schedule = self.tiling.by_keys if by_keys else self.tiling.by_queries
+        self.tokens = {"queries": self.tiling.block_q, "keys": self.tiling.block_k}  # of a tile
 
     def __call__(
         self,
@@ -66,7 +66,7 @@ class Visit:
           kernel: gets the blocks of operands, those of outs, and one of scratch for each of its widths, in float32.
           of_queries: [batch, queries, heads, width], operands besides q, k, v.
         """
-        x, p, schedule = self.x, self.plan, self.schedule
+        x, p, schedule = self.x, self.tiling, self.schedule
         batch, _, heads, _ = x.q.shape
         side, length = ("keys", x.k.shape[1]) if self.by_keys else ("queries", x.q.shape[1])
         padded = -(-length // self.tokens[side]) * self.tokens[side]
@@ -91,12 +91,12 @@ class Visit:
         x, schedule = self.x, self.schedule
         batch, keys = x.k.shape[:2]
         mask = jnp.ones((batch, keys), bool) if x.mask is None else x.mask.any(-1)
-        real = jnp.where(mask, jnp.arange(keys, dtype=jnp.int32) // self.plan.block_k + 1, 0).max(1)
+        real = jnp.where(mask, jnp.arange(keys, dtype=jnp.int32) // self.tiling.block_k + 1, 0).max(1)
         seeds = jnp.zeros(1, jnp.int32) if x.seeds is None else x.seeds.reshape(-1)
         return Tables(schedule.line, schedule.index, schedule.kind, real, seeds)
 
     def operands(self, of_queries: dict[str, Array]) -> tuple[dict[str, Array], dict[str, pl.BlockSpec]]:
-        x, p = self.x, self.plan
+        x, p = self.x, self.tiling
         arrays: dict[str, Array] = {}
         specs: dict[str, pl.BlockSpec] = {}
         for name, y in {"q": x.q, **of_queries}.items():
@@ -119,29 +119,32 @@ class Visit:
         return arrays, specs
 
     def block(self, y: Array | jax.ShapeDtypeStruct, of: str) -> pl.BlockSpec:
-        """A tile's part of y: [batch, heads, width, queries or keys] or, of pairs, [batch, heads, keys, queries].
+        """The part of y that a tile needs. y is [batch, heads, width, queries or keys] or, of pairs, [batch, heads,
+        keys, queries].
 
-        An axis of one example or head is shared by all.
+        If the axis of examples or of heads has the size 1, all examples or heads share it.
         """
         batch, heads = (n > 1 for n in y.shape[:2])
-        shape = (self.plan.block_k, self.plan.block_q) if of == "pairs" else (y.shape[2], self.tokens[of])
+        shape = (self.tiling.block_k, self.tiling.block_q) if of == "pairs" else (y.shape[2], self.tokens[of])
 
         def at(b, g, r, t, *tables):  # type: ignore[no-untyped-def]
             queries, keys = self.place(b, r, t, Tables(*tables))
             where = {"queries": (0, queries), "keys": (0, keys), "pairs": (keys, queries)}[of]
             return b if batch else 0, g if heads else 0, *where
 
-        return pl.BlockSpec((None, self.plan.heads if heads else 1, *shape), at)
+        return pl.BlockSpec((None, self.tiling.heads if heads else 1, *shape), at)
 
     def place(self, b: Any, r: Any, t: Any, tables: Tables) -> tuple[Any, Any]:
-        """The tile of queries and that of keys; without a real key, what is in memory already: no copy is made."""
+        """The tile of queries and the tile of keys. Without a real key they are the tiles in memory, so that nothing is
+        copied.
+        """
         line, index, real = r + tables.line[t], tables.index[t], tables.real[b]
         if self.by_keys:
             return jnp.where(line < real, index, 0), line
         return line, jnp.minimum(index, jnp.maximum(real - 1, 0))
 
     def body(self, kernel: Callable[..., Kernel]) -> Callable[..., None]:
-        p, schedule = self.plan, self.schedule
+        p, schedule = self.tiling, self.schedule
         heads, last = self.x.q.shape[2], len(schedule.line) - 1
 
         def run(*refs: Any) -> None:
@@ -167,8 +170,8 @@ class Visit:
         return run
 
     def dropout(self, seeds: Any, matrix: Any, queries: Any, keys: Any) -> Callable[[Array], Array]:
-        """Of a tile of probabilities, or of their gradients."""
-        rate, p = self.static.rate, self.plan
+        """A function that drops from a tile of probabilities, or of their gradients."""
+        rate, p = self.static.rate, self.tiling
         if rate == 0.0:
             return lambda tile: tile
         row = queries * p.block_q + lax.broadcasted_iota(jnp.int32, (1, p.block_q), 1)
@@ -177,9 +180,9 @@ class Visit:
         return lambda tile: jnp.where(stays, tile * (1 / (1 - rate)), 0)
 
 
-def plan_for(x: Operands, pattern: Pattern) -> Plan:
+def tiling_for(x: Operands, pattern: Pattern) -> Tiling:
     width = max(x.q.shape[-1], x.v.shape[-1]) * x.q.dtype.itemsize
-    return plan(pattern, x.q.shape[1], x.k.shape[1], x.q.shape[2], width)
+    return tiling_of(pattern, x.q.shape[1], x.k.shape[1], x.q.shape[2], width)
 
 
 def tokens_last(y: Array, block: int) -> Array:
@@ -188,7 +191,7 @@ def tokens_last(y: Array, block: int) -> Array:
 
 
 def logits(x: Refs, n: int, cut: bool) -> Array:
-    """[keys, queries] of head n, in a tile of which the pattern leaves all or, cut, some."""
+    """The logits [keys, queries] of head n in a tile. If `cut`, the pattern leaves only a part of the tile."""
     s = dot(x["k"][n], x["q"][n], TN, x["k"].dtype) * scale(x)
     if cut:
         s = jnp.where(x["cut"][...] != 0, s, UNSEEN)

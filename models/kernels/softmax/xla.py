@@ -1,13 +1,11 @@
-"""Softmax attention in XLA: no score outlives its part, backward recomputes them from the softmax denominators.
+"""Softmax attention in XLA. No score outlives its part: the backward pass recomputes the scores from the denominators.
 
 The work is that of the tiles which the pattern leaves. Keys and values are gathered to the lines of queries that see
-them; their gradients go back by a table too, not by a scatter, which is slow and adds up in no fixed order.
+them. Their gradients go back by a table too: a scatter would be slow, and would add up in no fixed order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,25 +14,22 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from lra.models.kernels.blocks import from_blocks, into_blocks, pad_to_multiple
-from lra.models.kernels.softmax.dropout import kept
-from lra.models.kernels.softmax.pattern import Pattern
+from lra.models.kernels.softmax import dropout
+from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.schedule import Part, Schedule, Table, schedule
 
-if TYPE_CHECKING:
-    from lra.models.kernels.softmax.op import Operands, Static
 
-
-def admits(x: Operands, pattern: Pattern) -> None:
-    """It can do all."""
+def admits(static: Static, x: Operands) -> None:
+    """XLA admits all operands."""
 
 
 def forward(
     static: Static, x: Operands
 ) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch queries heads"]]:
-    plan, tiled = prepared(static, x)
+    order, tiled = prepared(static, x)
 
     def part(carry: None, which: Part) -> tuple[None, tuple[Array, Array]]:
-        _, _, v, logits, drop = scores(static, plan, tiled, which)
+        _, _, v, logits, drop = scores(static, order, tiled, which)
         top = logits.max(-1, keepdims=True)
         top = jnp.where(jnp.isfinite(top), top, 0)  # -inf - -inf is NaN
         weights = jnp.exp(logits - top)
@@ -45,25 +40,20 @@ def forward(
         lse = jnp.where(seen, jnp.log(total) + top, -jnp.inf)[..., 0]
         return carry, (out.astype(v.dtype), jnp.swapaxes(lse, 2, 3))
 
-    results = [over_parts(part, None, group.parts)[1] for group in plan.groups]
-    out, lse = (take(jnp.concatenate(lines, 1), plan.place) for lines in zip(*results))
+    results = [over_parts(part, None, group.parts)[1] for group in order.groups]
+    out, lse = (take(jnp.concatenate(lines, 1), order.place) for lines in zip(*results))
     return from_blocks(out, x.q.shape[1]), from_blocks(lse, x.q.shape[1])
 
 
-def backward(
-    static: Static,
-    x: Operands,
-    lse: Float[Array, "batch queries heads"],
-    delta: Float[Array, "batch queries heads"],
-    d_out: Float[Array, "batch queries heads value_dim"],
-) -> tuple[Array, Array, Array, Array | None]:
-    plan, tiled = prepared(static, x)
-    rows = [into_blocks(y, plan.block_q) for y in (lse, delta, d_out)]
+def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, Array | None]:
+    x = kept.x
+    order, tiled = prepared(static, x)
+    rows = [into_blocks(y, order.block_q) for y in (kept.lse, dy.delta, dy.d_out)]
     by_row = lambda y: jnp.swapaxes(y, 2, 3)[..., None]
     scale = scale_of(x.q)
 
     def part(place: Table, sums: Any, which: Part) -> tuple[Any, list[Array]]:
-        q, k, v, logits, drop = scores(static, plan, tiled, which)
+        q, k, v, logits, drop = scores(static, order, tiled, which)
         lse, delta, d_out = (take(y, which.lines) for y in rows)
         p = jnp.exp(logits - by_row(lse))
         d_p = drop(product("bnqhe,bnkhe->bnhqk", d_out, v))
@@ -71,7 +61,7 @@ def backward(
         d_products = d_logits.astype(q.dtype)
         d_k = product("bnhqk,bnqhd->bnkhd", d_products, q) * scale
         d_v = product("bnhqk,bnqhe->bnkhe", drop(p).astype(d_out.dtype), d_out)
-        sums = [y + fold(z, which.folds, place, plan.block_k) for y, z in zip(sums, (d_k, d_v))]
+        sums = [y + fold(z, which.folds, place, order.block_k) for y, z in zip(sums, (d_k, d_v))]
         lines = [(product("bnhqk,bnkhd->bnqhd", d_products, k) * scale).astype(q.dtype)]
         if x.bias is not None:
             one = [axis for axis, size in ((0, x.bias.shape[0]), (2, x.bias.shape[1])) if size == 1]
@@ -79,10 +69,10 @@ def backward(
         return sums, lines
 
     sums, results = [jnp.zeros(y.shape, jnp.float32) for y in (tiled.k, tiled.v)], []
-    for group in plan.groups:
+    for group in order.groups:
         sums, lines = over_parts(lambda *args, place=group.place: part(place, *args), sums, group.parts)
         results.append(lines)
-    d_q, *d_pairs = (take(jnp.concatenate(lines, 1), plan.place) for lines in zip(*results))
+    d_q, *d_pairs = (take(jnp.concatenate(lines, 1), order.place) for lines in zip(*results))
     d_bias = None
     if x.bias is not None:
         d_bias = joined(jnp.moveaxis(d_pairs[0], 1, 2), 2)[:, :, : x.q.shape[1]].astype(x.bias.dtype)
@@ -91,27 +81,29 @@ def backward(
 
 
 def prepared(static: Static, x: Operands) -> tuple[Schedule, Operands]:
-    """What is to be done, and the operands in tiles: [batch, tiles, block, ...], pairs [batch, lines, ..., keys]."""
+    """The schedule, and the operands in tiles: [batch, tiles, block, ...], pairs [batch, lines, ..., keys]."""
     whole = x.allowed is not None or x.bias is not None
-    plan = schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole)
-    keys = lambda y: into_blocks(y, plan.block_k)
+    order = schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole)
+    keys = lambda y: into_blocks(y, order.block_k)
 
     def lines(pairs: Array | None) -> Array | None:
         if pairs is None:
             return None
-        y = pad_to_multiple(pairs, plan.block_q, 2)
-        return jnp.moveaxis(y.reshape(*y.shape[:2], -1, plan.block_q, y.shape[3]), 2, 1)
+        y = pad_to_multiple(pairs, order.block_q, 2)
+        return jnp.moveaxis(y.reshape(*y.shape[:2], -1, order.block_q, y.shape[3]), 2, 1)
 
-    return plan, x._replace(
-        q=into_blocks(x.q, plan.block_q), k=keys(x.k), v=keys(x.v), mask=None if x.mask is None else keys(x.mask),
+    return order, x._replace(
+        q=into_blocks(x.q, order.block_q), k=keys(x.k), v=keys(x.v), mask=None if x.mask is None else keys(x.mask),
         allowed=lines(x.allowed), bias=lines(x.bias),
     )  # fmt: skip
 
 
 def scores(
-    static: Static, plan: Schedule, x: Operands, part: Part
+    static: Static, order: Schedule, x: Operands, part: Part
 ) -> tuple[Array, Array, Array, Float[Array, "batch lines heads queries keys"], Callable[[Array], Array]]:
-    """A part's queries, keys and values, [batch, lines, ..., heads, width]; its logits; and what drops of such."""
+    """The queries, keys and values of a part, [batch, lines, ..., heads, width]; its logits; and a function that drops
+    from an array like them.
+    """
     q = take(x.q, part.lines)
     beside = lambda y: joined(take(y, part.tiles), 2)
     k, v = beside(x.k), beside(x.v)
@@ -119,7 +111,7 @@ def scores(
     if x.bias is not None:
         logits += take(x.bias, part.lines)
     for seen in (
-        None if part.kind is None else seen_by_pattern(plan.masks, part.kind),
+        None if part.kind is None else seen_by_pattern(order.masks, part.kind),
         None if x.mask is None else jnp.swapaxes(beside(x.mask), 2, 3)[:, :, :, None],
         None if x.allowed is None else take(x.allowed, part.lines),
     ):
@@ -127,9 +119,9 @@ def scores(
             logits = jnp.where(seen, logits, -jnp.inf)
     if x.seeds is None:
         return q, k, v, logits, lambda y: y
-    row = positions(part.lines, plan.block_q)
-    column = joined(positions(part.tiles, plan.block_k), 1)
-    keep = kept(x.seeds[:, None, :, None, None], row[:, None, :, None], column[:, None, None, :], static.rate)
+    row = positions(part.lines, order.block_q)
+    column = joined(positions(part.tiles, order.block_k), 1)
+    keep = dropout.kept(x.seeds[:, None, :, None, None], row[:, None, :, None], column[:, None, None, :], static.rate)
     return q, k, v, logits, lambda y: jnp.where(keep, y / (1 - static.rate), 0)
 
 
@@ -152,7 +144,7 @@ def take(x: Array, table: Int[Table, "*shape"]) -> Array:
 def fold(
     x: Float[Array, "batch lines keys heads width"], folds: Sequence[Table], place: Table, block: int
 ) -> Float[Array, "batch tiles block heads width"]:
-    """The sums of all that belongs to one key tile: the transpose of `take`."""
+    """The sums of all that belongs to one key tile, for each of them: the transpose of `take`."""
     if len(place) == 1:
         return x.sum(1, keepdims=True)
     x = into_blocks(joined(x, 1), block)
@@ -161,7 +153,7 @@ def fold(
 
 
 def over_parts(f: Callable[[Any, Part], tuple[Any, Any]], carry: Any, parts: Part) -> tuple[Any, Any]:
-    """f's last carry, and its results for all lines, [batch, lines, ...]."""
+    """The last carry of f, and the results of f for all lines, [batch, lines, ...]."""
     if len(parts.lines) == 1:
         return f(carry, jax.tree.map(lambda table: table[0], parts))
     carry, results = lax.scan(f, carry, jax.tree.map(jnp.asarray, parts))
@@ -169,7 +161,7 @@ def over_parts(f: Callable[[Any, Part], tuple[Any, Any]], carry: Any, parts: Par
 
 
 def joined(x: Array, axis: int) -> Array:
-    """This axis and the next as one."""
+    """x with this axis and the next as one."""
     return x.reshape(*x.shape[:axis], x.shape[axis] * x.shape[axis + 1], *x.shape[axis + 2 :])
 
 

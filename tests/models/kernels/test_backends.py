@@ -1,44 +1,57 @@
 """Which backend an op gets, and what vmap makes of a kernel's call."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from lra.models.kernels import backends
-from lra.models.kernels.backends import Backend, choose, folds_vmap, use
+from lra.models.kernels.backends import choose, folds_vmap, use
 
 
-def can() -> None:
-    pass
+class Static(NamedTuple):
+    interpret: bool = False
 
 
-def cannot() -> None:
-    raise NotImplementedError("too wide")
+class Can:
+    def admits(self, static, x):
+        pass
 
 
-ALL = {"xla": can, "mosaic_tpu": can, "mosaic_gpu": cannot}
+class Cannot:
+    def admits(self, static, x):
+        raise NotImplementedError(f"{x} is too wide")
+
+
+ALL = {"xla": Can(), "mosaic_tpu": Can(), "mosaic_gpu": Cannot()}
+
+
+def chosen(backend=None, op="op", among=ALL):
+    name, static = choose(op, backend, among, Static(), "x")
+    return name, static.interpret
 
 
 def test_xla_unless_asked_otherwise():
-    assert choose("op", None, ALL) == Backend("xla")
-    assert choose("op", "mosaic_tpu", ALL) == Backend("mosaic_tpu")
+    assert chosen() == ("xla", False)
+    assert chosen("mosaic_tpu") == ("mosaic_tpu", False)
     with use("mosaic_tpu", interpret=True):
-        assert choose("op", None, ALL) == Backend("mosaic_tpu", interpret=True)
-        assert choose("op", "xla", ALL).name == "xla", "the call's own word goes first"
+        assert chosen() == ("mosaic_tpu", True)
+        assert chosen("xla")[0] == "xla", "the call's own word goes first"
         with use("xla"):
-            assert choose("op", None, ALL) == Backend("xla")
-        assert choose("op", None, ALL).name == "mosaic_tpu"
-    assert choose("op", None, ALL) == Backend("xla")
+            assert chosen() == ("xla", False)
+        assert chosen() == ("mosaic_tpu", True)
+    assert chosen() == ("xla", False)
 
 
 def test_what_cannot_says_why():
-    with pytest.raises(NotImplementedError, match="too wide"):
-        choose("op", "mosaic_gpu", ALL)
+    with pytest.raises(NotImplementedError, match="x is too wide"):
+        chosen("mosaic_gpu")
     with pytest.raises(NotImplementedError, match="no backend 'mosaic_gpu', only xla"):
-        choose("op", "mosaic_gpu", {"xla": can})
+        chosen("mosaic_gpu", among={"xla": Can()})
     with pytest.raises(ValueError, match="mosaic_gpu"):
-        choose("op", "cuda", ALL)
+        chosen("cuda")
     with pytest.raises(ValueError, match="mosaic_gpu"), use("triton"):
         pass
 
@@ -46,9 +59,9 @@ def test_what_cannot_says_why():
 def test_defaults_are_of_an_op_on_a_device_and_fall_through_to_xla(monkeypatch):
     kind = jax.devices()[0].device_kind
     monkeypatch.setattr(backends, "DEFAULTS", {("op", kind): ("mosaic_gpu", "mosaic_tpu"), ("op", "abacus"): ("xla",)})
-    assert choose("op", None, ALL) == Backend("mosaic_tpu"), "the first that can"
-    assert choose("op", None, {**ALL, "mosaic_tpu": cannot}) == Backend("xla")
-    assert choose("another op", None, ALL) == Backend("xla")
+    assert chosen() == ("mosaic_tpu", False), "the first that can"
+    assert chosen(among={**ALL, "mosaic_tpu": Cannot()}) == ("xla", False)
+    assert chosen(op="another op") == ("xla", False)
 
 
 def test_a_mapped_axis_joins_the_batch():

@@ -10,6 +10,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from lra.models.kernels.linear_attention import xla
+from lra.models.kernels.linear_attention.operands import Operands, Static
 
 from .oracle import KINDS, assert_close, oracle, problem
 
@@ -18,7 +19,7 @@ quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimizati
 
 @functools.partial(quick_jit, static_argnames=("reverse", "chunk"))
 def value_and_gradients(q, k, v, log_decay, dy, reverse=False, chunk=8):
-    run = functools.partial(xla.forward, reverse=reverse, chunk=chunk)
+    run = lambda *x: xla.forward(Static(reverse), Operands(*x), chunk)
     y, pull_back = jax.vjp(run, q, k, v, log_decay)
     return y, *pull_back(dy)
 
@@ -66,7 +67,7 @@ def test_decays_that_underflow_leave_nothing_but_the_token_itself(kind):
 def test_bfloat16_is_summed_in_float32(kind):
     q, k, v, decay, dy = problem(300, kind, strongest=0.01)
     q, k, v = (jnp.bfloat16(x) for x in (q, k, v))
-    y = quick_jit(xla.forward)(q, k, v, decay)
+    y = quick_jit(functools.partial(xla.forward, Static()))(Operands(q, k, v, decay))
     assert y.dtype == jnp.float32
     np.testing.assert_allclose(y, oracle(q, k, v, decay, dy).y, rtol=1e-4, atol=1e-3)
 
@@ -77,7 +78,7 @@ def test_the_state_is_not_kept_for_each_token():
 
     def memory(length: int) -> int:
         x = jax.ShapeDtypeStruct((1, length, 1, width), jnp.float32)
-        f = lambda *inputs: jnp.square(xla.forward(*inputs, chunk=16)).sum()
+        f = lambda *inputs: jnp.square(xla.forward(Static(), Operands(*inputs), 16)).sum()
         compiled = quick_jit(jax.grad(f, (0, 1, 2, 3))).lower(x, x, x, x).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 

@@ -9,7 +9,7 @@ import pytest
 from lra.models.kernels.softmax.dropout import Dropout
 from lra.models.kernels.softmax.op import attend
 from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Window
-from lra.models.kernels.softmax.tpu_plan import plan
+from lra.models.kernels.softmax.tpu_tiling import tiling_of
 from lra.targets import compile_for
 
 from ..where import needs_compiler
@@ -56,7 +56,7 @@ def memory(program) -> int:
     ],
 )
 def test_each_choice_of_tiles_compiles(target, dtype, head_dim, length, pattern, tile):
-    assert plan(pattern, length, length, 8, head_dim * jnp.dtype(dtype).itemsize)[:3] == tile
+    assert tiling_of(pattern, length, length, 8, head_dim * jnp.dtype(dtype).itemsize)[:3] == tile
     program = compiled(target, length, 8, head_dim, dtype, pattern)
     assert program.as_text().count("tpu_custom_call") == 3
 

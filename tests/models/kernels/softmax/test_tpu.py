@@ -8,7 +8,7 @@ import pytest
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout, kept
 from lra.models.kernels.softmax.op import attend
 from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Blocks, First, SameBlock, Window
-from lra.models.kernels.softmax.tpu_plan import Schedule, plan
+from lra.models.kernels.softmax.tpu_tiling import Schedule, tiling_of
 
 from ..where import on
 from .oracle import assert_close, oracle, problem
@@ -106,7 +106,7 @@ def test_a_mapped_axis_joins_the_batch():
     "pattern", [FULL, CAUSAL, Window(20, 30) | First(5), SameBlock(100, 60), RANDOM_BLOCKS, ~Window(300, 0)], ids=repr
 )
 def test_schedules_visit_what_is_seen_and_each_line(pattern, queries, keys):
-    p = plan(pattern, queries, keys, 2, 64)
+    p = tiling_of(pattern, queries, keys, 2, 64)
     rows, columns = -(-queries // p.block_q), -(-keys // p.block_k)
     seen = np.zeros((rows * p.block_q, columns * p.block_k), bool)
     i, j = np.ogrid[:queries, :keys]
@@ -135,16 +135,16 @@ def tiles_of(visited: Schedule, block_k: int, block_q: int):
 
 
 def test_small_patterns_have_small_tiles_and_several_heads():
-    window = plan(Window(25, 25), 4096, 4096, 8, 32)
+    window = tiling_of(Window(25, 25), 4096, 4096, 8, 32)
     assert (window.block_q, window.block_k, window.heads) == (128, 128, 8)
-    dense = plan(FULL, 4096, 4096, 8, 128)
+    dense = tiling_of(FULL, 4096, 4096, 8, 128)
     assert (dense.block_q, dense.block_k, dense.heads) == (512, 512, 1)
 
 
 def test_the_table_is_linear_in_the_length_of_a_window_and_none_of_all_pairs():
-    short, long = (plan(Window(25, 25), n, n, 1, 128).by_queries for n in (2**14, 2**17))
+    short, long = (tiling_of(Window(25, 25), n, n, 1, 128).by_queries for n in (2**14, 2**17))
     assert len(long.line) < 8.1 * len(short.line)
-    assert len(plan(FULL, 2**20, 2**20, 1, 128).by_keys.line) <= 2**20 // 512
+    assert len(tiling_of(FULL, 2**20, 2**20, 1, 128).by_keys.line) <= 2**20 // 512
 
 
 def test_what_it_cannot_it_says():
@@ -154,4 +154,4 @@ def test_what_it_cannot_it_says():
     with pytest.raises(NotImplementedError, match="float16"):
         attend(*[x.astype(jnp.float16)] * 3)
     with pytest.raises(NotImplementedError, match="scalar memory"):
-        plan(CAUSAL, 2**20, 2**20, 1, 128)
+        tiling_of(CAUSAL, 2**20, 2**20, 1, 128)

@@ -14,8 +14,8 @@ from PIL import Image
 from lra.errors import UserError
 from lra.tasks import Split
 from lra.tasks.pathfinder import Pathfinder
-from lra.tasks.pathfinder_drawing import draw_chunk
-from lra.tasks.pathfinder_files import decode_png, write_lra_folder
+from lra.tasks.pathfinder.drawing import draw_chunk
+from lra.tasks.pathfinder.files import decode_png, write_lra_folder
 
 SOURCE = Pathfinder(train=5, validation=2, test=3, chunk=4)
 LEVEL = Path("pathfinder32") / "curv_contour_length_14"
@@ -100,7 +100,7 @@ def test_reads_back_as_generated(root, drawn, monkeypatch):
         found, warnings = read(SOURCE, place)
         assert_same(found, drawn)
         assert warnings == []
-    monkeypatch.setattr("lra.tasks.pathfinder_files.BLOCK", 3)
+    monkeypatch.setattr("lra.tasks.pathfinder.files.BLOCK", 3)
     assert_same(read(SOURCE, root)[0], drawn)
 
 
@@ -321,7 +321,7 @@ def test_tfds_build(build, drawn, monkeypatch):
         found, warnings = read(SOURCE, place)
         assert_same(found, drawn)
         assert warnings == []
-    monkeypatch.setattr("lra.tasks.pathfinder_files.BLOCK", 2)
+    monkeypatch.setattr("lra.tasks.pathfinder.files.BLOCK", 2)
     assert_same(read(SOURCE, build)[0], drawn)
     with pytest.raises(UserError, match="10 images, 11 were expected"):
         read(replace(SOURCE, test=4), build)

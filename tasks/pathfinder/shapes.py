@@ -1,7 +1,7 @@
-"""What Pathfinder's images are made of: paddles and markers, as tables that the generator looks up.
+"""The paddles and markers of Pathfinder's images, as tables that the generator looks up.
 
-The tables are the same on every machine. They are filled by sums, products and correctly rounded sines, or
-rounded to steps far coarser than the differences between mathematics libraries.
+The tables are the same on every computer. They are filled by sums, products and correctly rounded sines, or rounded to
+steps far coarser than the differences between mathematics libraries.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lra.errors import UsageError
-
-if TYPE_CHECKING:
-    from lra.tasks.pathfinder import Pathfinder
+from lra.tasks.pathfinder.law import Law
 
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
@@ -25,13 +23,15 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 DEGREES = 360
-UNIT = 2**16  # of the weights of a next paddle's directions
+UNIT = 2**16  # unit of the weights of a next paddle's directions
 TAKEN = 76  # a mask above 0.3 of 255 is taken for a contour's first paddle
 CLASH = 459  # two masks that add up to 1.8 of 255 clash
 
 
 def sine(angle: float, cosine: bool = False) -> float:
-    """sin or cos of a double, correctly rounded: ceilings make pixels of its last bit; libraries differ."""
+    """sin or cos of a double, correctly rounded. A ceiling can turn its last bit into a pixel, and libraries differ in
+    that bit.
+    """
     one = 1 << 200
     x = int(Fraction(angle) * one)
     term, total, n = (one, 0, 0) if cosine else (x, 0, 1)
@@ -61,7 +61,7 @@ def half_down(value: float) -> int:
 
 
 def draw_line(size: int, dy: int, dx: int, width: int) -> Bytes:
-    """[size, size]: a line from the centre to (dy, dx) off it, the pixels of Pillow's `ImageDraw.line`."""
+    """[size, size]: a line from the centre to (dy, dx) off it. Its pixels are those of Pillow's `ImageDraw.line`."""
     image = np.zeros((size, size), np.uint8)
     start, steps = size // 2, max(abs(dy), abs(dx))
     if width == 1:
@@ -109,21 +109,23 @@ def lanczos(old: int, new: int) -> Ints:
 
 
 def shrink(image: Bytes, size: int) -> Bytes:
-    """[size, size]: a square image resampled as by Pillow: along the rows to bytes, then the columns."""
+    """[size, size]: a square image resampled as Pillow does it, first along the rows, with rounding to bytes, then
+    along the columns.
+    """
     weights = lanczos(len(image), size)
     rows = np.clip(image @ weights.T + 2**21 >> 22, 0, 255)
     return np.clip(weights @ rows + 2**21 >> 22, 0, 255).astype(np.uint8)
 
 
 class Stamps(NamedTuple):
-    """The pixels of a stack of small images that matter, in lists of one length."""
+    """The pixels that matter in a stack of small images, in lists of one length."""
 
     offsets: Ints  # [stamps, pixels], in a flat canvas
     values: Bytes  # [stamps, pixels]
 
 
 def stamps(images: Bytes, width: int, least: int = 1) -> Stamps:
-    """The pixels of [k, s, s] images that reach `least`; other pixels, each once, fill up shorter lists."""
+    """The pixels of [k, s, s] images that reach `least`. Other pixels, each once, fill up the shorter lists."""
     half = images.shape[1] // 2
     y, x = np.mgrid[-half : half + 1, -half : half + 1].reshape(2, -1)
     flat = images.reshape(len(images), -1)
@@ -132,7 +134,7 @@ def stamps(images: Bytes, width: int, least: int = 1) -> Stamps:
 
 
 class Moves(NamedTuple):
-    """Where displacements lead: the law's ceilings of y + d sin(a), which feel how the sum is rounded."""
+    """The targets of displacements: the law's ceilings of y + d sin(a), which depend on the rounding of the sum."""
 
     rows: Ints  # [kinds, width], times the width
     columns: Ints  # [kinds, width]
@@ -145,29 +147,29 @@ class Moves(NamedTuple):
 class Paddles:
     """The tables for paddles of one margin.
 
-    A place is a flat index into a canvas: the image, within a border wide enough for all that is looked up
-    around it. The kind of a paddle tells its orientation: 0..359 is the first paddle of a contour, drawn from
-    its place, the tail, at kind - 180 degrees. 360 + k leads to the k-th pixel of a circle around its pivot,
-    which is its place, the head, and is drawn from there backwards.
+    A place is a flat index into a canvas: the image, within a border wide enough for all that is looked up around it.
+    The kind of a paddle gives its orientation. Kinds 0..359 are first paddles of a contour: they are drawn from their
+    place, the tail, at kind - 180 degrees. Kind 360 + k leads to the k-th pixel of a circle around its pivot. That
+    pixel is its place, the head, from which it is drawn backwards.
     """
 
-    def __init__(self, spec: Pathfinder, margin: int):
-        size, length, fine = spec.resolution, spec.paddle_length, spec.antialias
-        step, reach = length + margin, length + math.ceil(spec.paddle_thickness) + margin
-        self.border = border = max(2 * step + margin + 2, reach + margin, math.ceil(spec.marker_radius) + 3)
+    def __init__(self, law: Law, margin: int):
+        size, length, fine = law.resolution, law.paddle_length, law.antialias
+        step, reach = length + margin, length + math.ceil(law.paddle_thickness) + margin
+        self.border = border = max(2 * step + margin + 2, reach + margin, math.ceil(law.marker_radius) + 3)
         self.width = width = size + 2 * border
-        frame = np.pad(np.zeros((size - 2 * spec.padding,) * 2, np.uint8), spec.padding, constant_values=255)
+        frame = np.pad(np.zeros((size - 2 * law.padding,) * 2, np.uint8), law.padding, constant_values=255)
         self.inside = np.pad(np.ones((size, size), bool), border).ravel()
         self.mask = np.pad(frame, border).ravel()
         self.room = np.pad(255 - dilate(frame, margin), border).ravel()  # see Canvases
 
-        # The circle of heads; the original truncates coordinates, and drops the negative ones before.
+        # The circle of heads. The original truncates coordinates, after it has dropped the negative ones.
         turns = [k / step for k in range(math.ceil(2 * math.pi * step))]
         circle = sorted({(math.floor(step * math.sin(t)), math.floor(step * math.cos(t))) for t in turns})
         self.circle = np.array([y * width + x for y, x in circle])
         angles = [d * math.pi / 180 for d in range(-180, 180)] + [math.atan2(y, x) for y, x in circle]
         bends = np.abs(np.subtract.outer(angles, angles[DEGREES:]))
-        bends = np.minimum(spec.continuity * np.minimum(bends, 2 * math.pi - bends), math.pi / 2)
+        bends = np.minimum(law.continuity * np.minimum(bends, 2 * math.pi - bends), math.pi / 2)
         self.weights = np.rint(UNIT * np.cos(bends) ** 2).astype(np.int64)  # [kinds, heads]
         self.least_weight = math.ceil(1e-4 * UNIT * 255)
 
@@ -181,7 +183,7 @@ class Paddles:
 
         strokes = np.concatenate([ways[:, :DEGREES], backs[:, DEGREES:]], axis=1)[:, :, 0]
         ends = (np.ceil(reach * fine + length * fine * strokes).astype(int) - reach * fine).T.tolist()
-        stroke = round(spec.paddle_thickness * fine)
+        stroke = round(law.paddle_thickness * fine)
         lines = {(y, x): draw_line(2 * reach * fine + 1, y, x, stroke) for y, x in ends}
         inks = {end: shrink(line, 2 * reach + 1) for end, line in lines.items()}
         fields = {end: shrink(dilate(line, margin * fine), 2 * reach + 1) for end, line in lines.items()}
@@ -190,13 +192,13 @@ class Paddles:
         self.masks = stamps(masks, width)
         self.rooms = stamps(np.stack([dilate(np.pad(m, margin), margin) for m in masks]), width)
         core = stamps(masks[DEGREES:], width, least=CLASH - 255)
-        most = np.minimum(CLASH - 1 - core.values.astype(int), 255)  # of other masks, without a clash
+        most = np.minimum(CLASH - 1 - core.values.astype(int), 255)  # highest value of another mask without a clash
         self.cores = Stamps(core.offsets, most.astype(np.uint8))
-        if (1 + spec.crowd) * (masks > TAKEN).sum((1, 2)).max() > (frame == 0).sum() - 0.01 * size**2:
+        if (1 + law.crowd) * (masks > TAKEN).sum((1, 2)).max() > (frame == 0).sum() - 0.01 * size**2:
             raise UsageError("so many paddles could fill 99 % of the image, where the law of Pathfinder would end")
 
         # A first paddle takes the pixels that its mask fills; the original moves them by one pixel both ways.
-        # Where all of them can leave the image at once, its dilation has no number, and it gives up.
+        # Where all of these can leave the image at once, the original's dilation has no number, and it gives up.
         # The first long contour starts in the middle of the image, and the tails that do so fill a box.
         self.footprints, self.usable = [], np.zeros(DEGREES, bool)
         self.box_start, self.box_size = np.zeros((2, DEGREES), np.int64), np.zeros((2, DEGREES), np.int64)
@@ -205,12 +207,12 @@ class Paddles:
             y, x = pixels = pixels[(abs(pixels) <= step).all(1)].T
             self.footprints.append((y * width + x).tolist())
             self.usable[degree] = all(((a * y >= 0) & (b * x >= 0)).any() for a in (1, -1) for b in (1, -1))
-            self.box_start[:, degree] = 2 * spec.seed_distance - pixels.min(1)
-            self.box_size[:, degree] = size - 4 * spec.seed_distance - np.ptp(pixels, axis=1)
+            self.box_start[:, degree] = 2 * law.seed_distance - pixels.min(1)
+            self.box_size[:, degree] = size - 4 * law.seed_distance - np.ptp(pixels, axis=1)
         self.starts = np.flatnonzero(self.usable & (self.box_size > 0).all(0))
         if not len(self.starts):
             raise UsageError("no first paddle lies in the middle of the image; lower seed_distance or raise resolution")
-        self.around = spec.seed_distance * ways[:, :DEGREES, 0]
+        self.around = law.seed_distance * ways[:, :DEGREES, 0]
 
     def moves(self, targets: Floats) -> Moves:
         rows, columns = np.clip(targets + self.border, 0, self.width - 1).astype(np.int64)
@@ -222,8 +224,8 @@ class Paddles:
         return self.fit[0, degrees, y] & self.fit[1, degrees, x]
 
     def free_tails(self, taken: Bools, degree: int) -> Ints:
-        """The places in the image where a first paddle at this angle meets nothing taken, [area]."""
-        # The canvas is one long integer here, so that a shift moves all of it; its border takes what leaves.
+        """The places in the image where a first paddle at this angle meets nothing that is taken, of `taken` [area]."""
+        # The canvas is one long integer here: a shift moves all of it, and its border takes what leaves the image.
         board = int.from_bytes(np.packbits(taken, bitorder="little").tobytes(), "little")
         blocked = 0
         for offset in self.footprints[degree]:
@@ -234,20 +236,22 @@ class Paddles:
 
 
 class Greys:
-    """The values of pixels, and the markers. Images are composed by maxima, so of the ranks of values."""
+    """The grey levels of pixels, and the markers. An image is a maximum of shapes, and so of the ranks of
+    their levels.
+    """
 
-    def __init__(self, spec: Pathfinder):
+    def __init__(self, law: Law):
         byte = np.arange(256) / 255
-        # The original keeps paddles, not markers, in single precision, which decides ties of the rounding.
-        contour = np.float32(byte * (spec.paddle_contrast * spec.snake_contrast)).astype(float)
-        distractor = np.float32(byte * spec.snake_contrast).astype(float)
+        # The original has paddles, but not markers, in single precision, which decides ties of the rounding.
+        contour = np.float32(byte * (law.paddle_contrast * law.snake_contrast)).astype(float)
+        distractor = np.float32(byte * law.snake_contrast).astype(float)
         values = byte, contour, distractor
         self.levels = np.unique(np.concatenate(values))
         self.marker, self.contour, self.distractor = (np.searchsorted(self.levels, v).astype(np.uint16) for v in values)
-        # Resampling treats the border in its own way, so the disc is drawn at every place of a small image.
-        self.resolution, self.reach, fine = spec.resolution, math.ceil(spec.marker_radius) + 3, spec.antialias
+        # Resampling treats the border of an image differently, so the disc is drawn at every place of a small image.
+        self.resolution, self.reach, fine = law.resolution, math.ceil(law.marker_radius) + 3, law.antialias
         self.size, side = 4 * self.reach + 1, 2 * self.reach + 1
-        shape = 255 * disc(spec.marker_radius * fine).astype(np.uint8)
+        shape = 255 * disc(law.marker_radius * fine).astype(np.uint8)
         half, extent = len(shape) // 2, fine * self.size
         self.discs = np.zeros((self.size, self.size, side, side), np.uint8)
         for y, x in np.ndindex(self.size, self.size):

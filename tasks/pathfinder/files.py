@@ -1,4 +1,4 @@
-"""LRA's own files of Pathfinder: its folder of PNGs, read and written, and its TFDS build, read."""
+"""LRA's own files of Pathfinder: its folder of PNGs, which is read and written, and its TFDS build, which is read."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lra.errors import UserError
 from lra.files import folder_atomically, writing
-from lra.tasks.parallel import parallel
-from lra.tasks.pathfinder_drawing import Chunk, draw_chunk
-from lra.tasks.pathfinder_shapes import Bytes
+from lra.tasks.pathfinder.drawing import Chunk, draw_chunk
+from lra.tasks.pathfinder.law import Law
+from lra.tasks.pathfinder.shapes import Bytes
 from lra.tasks.publisher import NESTS, find, import_tensorflow
 from lra.tasks.task import Warn
-
-if TYPE_CHECKING:
-    from lra.tasks.pathfinder import Pathfinder
+from lra.workers import in_order
 
 FOLDERS = {6: "curv_baseline", 9: "curv_contour_length_9", 14: "curv_contour_length_14"}
 TFDS_SPLITS = {6: "easy", 9: "intermediate", 14: "hard"}
@@ -33,39 +31,37 @@ BLOCK = 200
 Labels = np.ndarray  # of int, [n]; -1 for an image that is empty
 
 
-def level(spec: Pathfinder) -> str:
-    return FOLDERS.get(spec.contour_length, f"curv_contour_length_{spec.contour_length}")
+def level(law: Law) -> str:
+    return FOLDERS.get(law.contour_length, f"curv_contour_length_{law.contour_length}")
 
 
-def pattern(spec: Pathfinder) -> str:
-    name = f"pathfinder{spec.resolution}"
-    build = f"{name}-{TFDS_SPLITS.get(spec.contour_length)}\\.tfrecord-[^/]+"
-    return f"(^|/){name}/({level(spec)}/(metadata/[^/]+\\.npy|imgs/.+\\.png)|[^/]+/{build})$"
+def pattern(law: Law) -> str:
+    name = f"pathfinder{law.resolution}"
+    build = f"{name}-{TFDS_SPLITS.get(law.contour_length)}\\.tfrecord-[^/]+"
+    return f"(^|/){name}/({level(law)}/(metadata/[^/]+\\.npy|imgs/.+\\.png)|[^/]+/{build})$"
 
 
-def read(spec: Pathfinder, folder: Path, workers: int, warn: Warn) -> Iterator[tuple[Bytes, Labels]]:
-    """Blocks of images and labels, in the order of the TFDS build or of batch and line in the folder's metadata.
+def read(law: Law, folder: Path, workers: int, warn: Warn) -> Iterator[tuple[Bytes, Labels]]:
+    """Blocks of images and labels, in the order of the TFDS build, or of batch and line in the folder's metadata.
 
     Args:
-      folder: holds `pathfinder32` (or another resolution) as LRA's archive does, or is that folder, its level
-        or a version of its TFDS build.
+      folder: the folder that holds `pathfinder32` (or another resolution), as LRA's archive does. It may also be that
+        folder, its level, or a version of its TFDS build.
     """
-    name = f"pathfinder{spec.resolution}"
-    records = f"{name}-{TFDS_SPLITS.get(spec.contour_length)}.tfrecord-*"
+    name = f"pathfinder{law.resolution}"
+    records = f"{name}-{TFDS_SPLITS.get(law.contour_length)}.tfrecord-*"
     for place in (folder, *sorted(folder.glob("*.*.*")), *sorted((folder / name).glob("*.*.*"))):
         if shards := sorted(place.glob(records)):
-            return check_count(spec, place, read_records(spec, shards))
-    root = find(folder, f"{name}/{level(spec)}/metadata", PUBLISHED).parent
+            return check_count(law, place, read_records(law, shards))
+    root = find(folder, f"{name}/{level(law)}/metadata", PUBLISHED).parent
     trees = [folder / nest / name for nest in NESTS if (folder / nest / name).is_dir()]
     if len(trees) > 1:
         warn(f"{folder} has {len(trees)} folders called {name}, of which LRA's issue 38 suspects one; read: {root}")
-    return check_count(spec, root, read_folder(spec, root, workers, warn))
+    return check_count(law, root, read_folder(law, root, workers, warn))
 
 
-def check_count(
-    spec: Pathfinder, place: Path, blocks: Iterator[tuple[Bytes, Labels]]
-) -> Iterator[tuple[Bytes, Labels]]:
-    count, expected = 0, sum(spec.sizes.values())
+def check_count(law: Law, place: Path, blocks: Iterator[tuple[Bytes, Labels]]) -> Iterator[tuple[Bytes, Labels]]:
+    count, expected = 0, sum(law.sizes.values())
     for images, labels in blocks:
         count += len(labels)
         yield images, labels
@@ -80,14 +76,14 @@ def check_count(
 
 
 class Line(NamedTuple):
-    """What a line of metadata says."""
+    """The content of a line of metadata."""
 
     where: str  # file and line, for errors
     image: Path
     label: int
 
 
-def read_folder(spec: Pathfinder, root: Path, workers: int, warn: Warn) -> Iterator[tuple[Bytes, Labels]]:
+def read_folder(law: Law, root: Path, workers: int, warn: Warn) -> Iterator[tuple[Bytes, Labels]]:
     files = list((root / "metadata").glob("*.npy"))
     if not files:
         raise UserError(f"{root / 'metadata'} has no .npy files; fetch {PUBLISHED}")
@@ -96,12 +92,12 @@ def read_folder(spec: Pathfinder, root: Path, workers: int, warn: Warn) -> Itera
     files.sort(key=lambda path: int(path.stem))
     blocks = (
         lines[start : start + BLOCK]
-        for lines in (metadata_of(root, path, spec.contour_length) for path in files)
+        for lines in (metadata_of(root, path, law.contour_length) for path in files)
         for start in range(0, len(lines), BLOCK)
     )
     empty = 0
-    found: Iterator[tuple[Bytes, Labels]] = parallel(partial(read_images, spec.resolution), blocks, workers)
-    for images, labels in found:
+    batches: Iterator[tuple[Bytes, Labels]] = in_order(partial(read_images, law.resolution), blocks, workers)
+    for images, labels in batches:
         empty += int((labels < 0).sum())
         yield images, labels
     if empty:
@@ -109,13 +105,14 @@ def read_folder(spec: Pathfinder, root: Path, workers: int, warn: Warn) -> Itera
 
 
 def metadata_of(root: Path, path: Path, length: int) -> list[Line]:
-    """The lines of a metadata file: plain text as in LRA's release, or a NumPy array of texts as upstream writes it.
+    """The lines of a metadata file. It is plain text, as in LRA's release, or a NumPy array of texts, as the original
+    generator writes it.
 
     Args:
       length: paddles of the long contours.
 
     Raises:
-      UserError: a line is malformed; names it.
+      UserError: a line is malformed. The message names it.
     """
     again = "fetch the file again"
     try:
@@ -155,7 +152,7 @@ def metadata_of(root: Path, path: Path, length: int) -> list[Line]:
 
 
 def read_images(resolution: int, lines: list[Line]) -> tuple[Bytes, Labels]:
-    """The images of some lines; an empty file, of which LRA's own data has one, has the label -1."""
+    """The images of some lines. An empty file, of which LRA's own data has one, has the label -1."""
     images = np.zeros((len(lines), resolution, resolution), np.uint8)
     labels = np.array([line.label for line in lines])
     for index, line in enumerate(lines):
@@ -174,7 +171,7 @@ def decode_png(raw: bytes, resolution: int, name: str) -> Bytes:
     """The grey levels of a PNG.
 
     Raises:
-      UserError: it is damaged or of another size.
+      UserError: the PNG is damaged or of another size.
     """
     try:
         with Image.open(io.BytesIO(raw), formats=["PNG"]) as image:
@@ -191,8 +188,8 @@ def decode_png(raw: bytes, resolution: int, name: str) -> Bytes:
 # --- The TFDS build --------------------------------------------------------------------------------------------
 
 
-def read_records(spec: Pathfinder, shards: list[Path]) -> Iterator[tuple[Bytes, Labels]]:
-    """The examples of a TFDS build, in its order: LRA's own splits are the first 80 %, the next 10 %, the rest."""
+def read_records(law: Law, shards: list[Path]) -> Iterator[tuple[Bytes, Labels]]:
+    """The examples of a TFDS build, in its order. LRA's own splits are the first 80 %, the next 10 % and the rest."""
     tensorflow = import_tensorflow("LRA's TFDS build")
     features = {
         "image": tensorflow.io.FixedLenFeature((), tensorflow.string),
@@ -215,7 +212,7 @@ def read_records(spec: Pathfinder, shards: list[Path]) -> Iterator[tuple[Bytes, 
             where = f"{shard}, record {number}"
             if label not in (0, 1):
                 raise UserError(f"{where}: the label {label} is neither 0 nor 1; fetch the file again")
-            images.append(decode_png(png, spec.resolution, where))
+            images.append(decode_png(png, law.resolution, where))
             labels.append(label)
             if len(labels) == BLOCK:
                 yield np.stack(images), np.array(labels)
@@ -227,20 +224,20 @@ def read_records(spec: Pathfinder, shards: list[Path]) -> Iterator[tuple[Bytes, 
 # --- Writing the folder ----------------------------------------------------------------------------------------
 
 
-def metadata(spec: Pathfinder, index: int, chunk: Chunk) -> list[str]:
+def metadata(law: Law, index: int, chunk: Chunk) -> list[str]:
     """LRA's line of text about each image of a chunk."""
-    contours = f"{spec.continuity} {spec.contour_length} {spec.distractor_length}"
-    paddles = f"{spec.paddle_length} {spec.paddle_thickness}"
+    contours = f"{law.continuity} {law.contour_length} {law.distractor_length}"
+    paddles = f"{law.paddle_length} {law.paddle_thickness}"
     return [
         f"imgs/{index} sample_{i}.png {i} {label} {contours} {paddles} {margin} 1\n"
         for i, (label, margin) in enumerate(zip(chunk.labels, chunk.margins, strict=True))
     ]
 
 
-def write_batch(spec: Pathfinder, root: Path, count: int, index: int) -> int:
-    """Writes a chunk as LRA does, up to position `count` of the data set; returns the number of its images."""
-    chunk = draw_chunk(spec, index)
-    lines = metadata(spec, index, chunk)[: count - index * spec.chunk]
+def write_batch(law: Law, root: Path, count: int, index: int) -> int:
+    """Writes a chunk as LRA does, up to position `count` of the data set. Returns the number of its images."""
+    chunk = draw_chunk(law, index)
+    lines = metadata(law, index, chunk)[: count - index * law.chunk]
     folder = root / "imgs" / str(index)
     with writing(folder):
         folder.mkdir(parents=True)
@@ -251,23 +248,24 @@ def write_batch(spec: Pathfinder, root: Path, count: int, index: int) -> int:
 
 
 def write_lra_folder(
-    spec: Pathfinder,
+    law: Law,
     folder: Path,
     count: int,
     workers: int = 1,
     advance: Callable[[int], None] = lambda images: None,
 ) -> Path:
-    """Writes the first `count` images as LRA does, a batch a chunk, all or nothing; returns where they are.
+    """Writes the first `count` images as LRA does, a batch for each chunk, all or nothing. Returns the folder that
+    holds them.
 
-    That is <folder>/pathfinder<resolution>/<level>. It holds the images, imgs/<batch>/sample_<i>.png, and
-    what is to be known of them, metadata/<batch>.npy, which, like LRA's, is plain text in spite of its name.
+    That is <folder>/pathfinder<resolution>/<level>. It holds the images, imgs/<batch>/sample_<i>.png, and a line about
+    each, metadata/<batch>.npy, which, like LRA's, is plain text in spite of its name.
     """
-    root = Path(folder) / f"pathfinder{spec.resolution}" / level(spec)
+    root = Path(folder) / f"pathfinder{law.resolution}" / level(law)
     if root.exists():
         raise UserError(f"{root} is there already; delete it or choose another folder")
-    batches = range(-(-count // spec.chunk))
+    batches = range(-(-count // law.chunk))
     with folder_atomically(root) as draft:
         (draft / "metadata").mkdir()
-        for images in parallel(partial(write_batch, spec, draft, count), batches, workers):
+        for images in in_order(partial(write_batch, law, draft, count), batches, workers):
             advance(images)
     return root

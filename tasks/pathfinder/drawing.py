@@ -1,25 +1,23 @@
 """Pathfinder's images: contours that grow paddle by paddle, distractors around them, and two markers.
 
-Images come in chunks, each a pure function of the parameters and of its index, so the number of processes
-does not matter. The same bits on every machine: raw words of Philox decide everything, and between them and
-the pixels there are only integers, and tables that are the same everywhere (see pathfinder_shapes).
+Images come in chunks. Each chunk is a pure function of the parameters and of its index, so the number of processes does
+not matter. The bits are the same on every computer: raw words of Philox decide everything, and between them and the
+pixels there are only integers, and tables that are the same everywhere (see shapes.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lra.tasks.parallel import parallel
-from lra.tasks.pathfinder_shapes import DEGREES, TAKEN, Bools, Bytes, Greys, Ints, Paddles
+from lra.tasks.pathfinder.law import Law
+from lra.tasks.pathfinder.shapes import DEGREES, TAKEN, Bools, Bytes, Greys, Ints, Paddles
 from lra.tasks.words import Words
-
-if TYPE_CHECKING:
-    from lra.tasks.pathfinder import Pathfinder
+from lra.workers import in_order
 
 PADDLE_TRIES, DISTRACTOR_TRIES = 3, 5
 
@@ -33,8 +31,9 @@ class Chunk(NamedTuple):
 class Canvases:
     """What the paddles of n images leave free.
 
-    mask: [n, area], the maximum of the paddles' masks.
-    room: [n, area], 255 less the mask dilated by the margin.
+    Attributes:
+      mask: [n, area], the maximum of the paddles' masks.
+      room: [n, area], 255 less the mask dilated by the margin.
     """
 
     def __init__(self, paddles: Paddles, mask: Bytes, room: Bytes):
@@ -45,7 +44,7 @@ class Canvases:
         return cls(paddles, *(np.broadcast_to(c, (n, len(c))).copy() for c in (paddles.mask, paddles.room)))
 
     def add(self, images: Ints, places: Ints, kinds: Ints) -> None:
-        """One more paddle in each of the images."""
+        """Adds one more paddle to each of the images."""
         at = (images * self.mask.shape[1] + places)[:, None]
         mask, masks = self.mask.reshape(-1), self.paddles.masks
         pixels = at + masks.offsets[kinds]
@@ -55,9 +54,9 @@ class Canvases:
         room[pixels] = np.minimum(room.take(pixels), 255 - rooms.values[kinds])
 
     def start(self, images: Ints, words: Words) -> tuple[Bools, Ints, Ints]:
-        """The first paddle of a contour in each image: (whether there is one, places, kinds)."""
+        """The first paddle of a contour in each image: (whether it fits, places, kinds)."""
         paddles, n = self.paddles, len(images)
-        found, places, kinds = np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n, np.int64)
+        fits, places, kinds = np.zeros(n, bool), np.zeros(n, np.int64), np.zeros(n, np.int64)
         left = np.arange(n)
         for _ in range(PADDLE_TRIES):
             kinds[left] = words.below(DEGREES, len(left))
@@ -66,24 +65,24 @@ class Canvases:
             tails = [paddles.free_tails(t, kind) for t, kind in zip(taken, kinds[left], strict=True)]
             left, tails = left[[len(t) > 0 for t in tails]], [t for t in tails if len(t)]
             places[left] = [t[i] for t, i in zip(tails, words.below([len(t) for t in tails]), strict=True)]
-            found[left] = paddles.first_fits(places[left], kinds[left])
-            left = left[~found[left]]
-        return found, places, kinds
+            fits[left] = paddles.first_fits(places[left], kinds[left])
+            left = left[~fits[left]]
+        return fits, places, kinds
 
     def extend(self, images: Ints, pivots: Ints, kinds: Ints, words: Words) -> tuple[Bools, Ints, Ints, Ints]:
-        """The next paddle of a contour in each image: (whether there is one, pivots, places, kinds)."""
+        """The next paddle of a contour in each image: (whether it fits, pivots, places, kinds)."""
         paddles, mask, area = self.paddles, self.mask.reshape(-1), self.mask.shape[1]
         pivots = paddles.hop(pivots, kinds)
         circles = (images * area + pivots)[:, None] + paddles.circle
         sums = np.cumsum(paddles.weights[kinds] * self.room.reshape(-1).take(circles), axis=1)
-        picks, found = np.zeros(len(images), np.int64), np.zeros(len(images), bool)
+        picks, fits = np.zeros(len(images), np.int64), np.zeros(len(images), bool)
         left = np.flatnonzero(sums[:, -1] >= paddles.least_weight)
         for _ in range(PADDLE_TRIES):
             picks[left] = pick = (sums[left] <= words.below(sums[left, -1])[:, None]).sum(1)
             pixels = circles[left, pick][:, None] + paddles.cores.offsets[pick]
-            found[left] = free = ~(mask.take(pixels) > paddles.cores.values[pick]).any(1)
+            fits[left] = free = ~(mask.take(pixels) > paddles.cores.values[pick]).any(1)
             left = left[~free]
-        return found, pivots, pivots + paddles.circle[picks], DEGREES + picks
+        return fits, pivots, pivots + paddles.circle[picks], DEGREES + picks
 
 
 def start_pairs(paddles: Paddles, n: int, words: Words) -> tuple[Ints, Ints, Ints]:
@@ -115,12 +114,12 @@ def long_contours(paddles: Paddles, length: int, n: int, words: Words) -> tuple[
             turn[new], growing[new] = 2, True
         lanes = np.flatnonzero(growing)
         now, contour, before = (lanes, turn[lanes]), (lanes, turn[lanes] % 2), (lanes, turn[lanes] - 2)
-        found, pivots[contour], places[now], kinds[now] = canvases.extend(lanes, pivots[contour], kinds[before], words)
+        fits, pivots[contour], places[now], kinds[now] = canvases.extend(lanes, pivots[contour], kinds[before], words)
         # A paddle blocks only those after the next one, so that neighbours may touch.
-        canvases.add(lanes[found], places[before][found], kinds[before][found])
+        canvases.add(lanes[fits], places[before][fits], kinds[before][fits])
         turn[lanes] += 1
-        growing[lanes] = found & (turn[lanes] < 2 * length)
-        end = lanes[found & ~growing[lanes]]
+        growing[lanes] = fits & (turn[lanes] < 2 * length)
+        end = lanes[fits & ~growing[lanes]]
         if len(end):
             ended.append((places[end], kinds[end]))
             missing -= len(end)
@@ -129,22 +128,22 @@ def long_contours(paddles: Paddles, length: int, n: int, words: Words) -> tuple[
 
 
 def short_contours(canvases: Canvases, number: int, length: int, words: Words) -> tuple[Ints, Ints]:
-    """Distractors around what is there: (places, kinds), [n, number, length]; -1 where one is missing."""
+    """Distractors around the paddles that are there: (places, kinds), [n, number, length]; -1 where one is missing."""
     paddles, n = canvases.paddles, len(canvases.mask)
     places, kinds = (np.full((n, number, length), -1) for _ in range(2))
     for i in range(number):
         missing = np.ones(n, bool)
         for _ in range(DISTRACTOR_TRIES):
             images = np.flatnonzero(missing)
-            found, *first = canvases.start(images, words)
-            images, lanes = images[found], np.arange(found.sum())
+            fits, *first = canvases.start(images, words)
+            images, lanes = images[fits], np.arange(fits.sum())
             trial = Canvases(paddles, canvases.mask[images], canvases.room[images])
             place, kind = (np.zeros((len(images), length), np.int64) for _ in range(2))
-            place[:, 0], kind[:, 0] = (values[found] for values in first)
+            place[:, 0], kind[:, 0] = (values[fits] for values in first)
             pivot = paddles.first_pivot(place[:, 0], kind[:, 0])
             for j in range(1, length):
-                found, pivot, place[lanes, j], kind[lanes, j] = trial.extend(lanes, pivot, kind[lanes, j - 1], words)
-                lanes, pivot = lanes[found], pivot[found]
+                fits, pivot, place[lanes, j], kind[lanes, j] = trial.extend(lanes, pivot, kind[lanes, j - 1], words)
+                lanes, pivot = lanes[fits], pivot[fits]
                 trial.add(lanes, place[lanes, j - 1], kind[lanes, j - 1])
             trial.add(lanes, place[lanes, -1], kind[lanes, -1])
             done = images[lanes]
@@ -154,13 +153,13 @@ def short_contours(canvases: Canvases, number: int, length: int, words: Words) -
 
 
 @lru_cache(maxsize=8)
-def tables(spec: Pathfinder, margin: int) -> tuple[Paddles, Greys]:
-    return Paddles(spec, margin), Greys(spec)
+def tables(law: Law, margin: int) -> tuple[Paddles, Greys]:
+    return Paddles(law, margin), Greys(law)
 
 
-def draw_images(spec: Pathfinder, margin: int, labels: Bytes, words: Words) -> Bytes:
+def draw_images(law: Law, margin: int, labels: Bytes, words: Words) -> Bytes:
     """[n, resolution, resolution]: images with these labels, and paddles of this margin."""
-    (paddles, greys), n, length = tables(spec, margin), len(labels), spec.contour_length
+    (paddles, greys), n, length = tables(law, margin), len(labels), law.contour_length
     images, border, width = np.arange(n), paddles.border, paddles.width
     canvas = np.zeros((n, width, width), np.uint16)
 
@@ -174,7 +173,7 @@ def draw_images(spec: Pathfinder, margin: int, labels: Bytes, words: Words) -> B
         paint(images, place, paddles.inks.offsets[kind], greys.contour[paddles.inks.values[kind]])
         if j != 2 * length - 2:  # the original forgets to block the last paddle of the first contour
             canvases.add(images, place, kind)
-    short = short_contours(canvases, spec.distractors, spec.distractor_length, words)
+    short = short_contours(canvases, law.distractors, law.distractor_length, words)
     for place, kind in zip(*(s.reshape(n, -1).T for s in short), strict=True):
         there = np.flatnonzero(kind >= 0)
         inks = paddles.inks.offsets[kind[there]], greys.distractor[paddles.inks.values[kind[there]]]
@@ -189,17 +188,17 @@ def draw_images(spec: Pathfinder, margin: int, labels: Bytes, words: Words) -> B
     return greys.shades(canvas[:, border:-border, border:-border])
 
 
-def draw_chunk(spec: Pathfinder, index: int) -> Chunk:
+def draw_chunk(law: Law, index: int) -> Chunk:
     """The images at positions index * chunk to (index + 1) * chunk - 1 of the data set."""
-    words = Words(spec.seed, index)
-    labels = words.below(2, spec.chunk).astype(np.uint8)
-    margins = np.array(spec.paddle_margins, np.uint8)[words.below(len(spec.paddle_margins), spec.chunk)]
-    images = np.zeros((spec.chunk, spec.resolution, spec.resolution), np.uint8)
+    words = Words(law.seed, index)
+    labels = words.below(2, law.chunk).astype(np.uint8)
+    margins = np.array(law.paddle_margins, np.uint8)[words.below(len(law.paddle_margins), law.chunk)]
+    images = np.zeros((law.chunk, law.resolution, law.resolution), np.uint8)
     for margin in np.unique(margins).tolist():
-        images[margins == margin] = draw_images(spec, margin, labels[margins == margin], words)
+        images[margins == margin] = draw_images(law, margin, labels[margins == margin], words)
     return Chunk(images, labels, margins)
 
 
-def draw_chunks(spec: Pathfinder, indices: Iterable[int], processes: int = 1) -> Iterator[Chunk]:
+def draw_chunks(law: Law, indices: Iterable[int], processes: int = 1) -> Iterator[Chunk]:
     """The chunks of these indices, in their order."""
-    return parallel(partial(draw_chunk, spec), indices, processes)
+    return in_order(partial(draw_chunk, law), indices, processes)

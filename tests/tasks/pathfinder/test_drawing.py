@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from pathfinder_law import dilate, literal_images, paddle, paste, reverse, shrink, translate
 
 from lra.errors import UsageError
-from lra.tasks import pathfinder_drawing, pathfinder_shapes
-from lra.tasks.pathfinder import Pathfinder, Pathfinder64, PathX, PathX256
-from lra.tasks.pathfinder_drawing import draw_chunk, draw_chunks, tables
-from lra.tasks.pathfinder_shapes import DEGREES, sine
+from lra.tasks.pathfinder import Pathfinder, Pathfinder64, PathX, PathX256, drawing, shapes
+from lra.tasks.pathfinder.drawing import draw_chunk, draw_chunks, tables
+from lra.tasks.pathfinder.shapes import DEGREES, sine
+
+from .literal_law import dilate, literal_images, paddle, paste, reverse, shrink, translate
 
 # --- The tables ---------------------------------------------------------------------------------------------
 
@@ -126,9 +126,9 @@ def test_chunks_do_not_feel_the_mathematics_library(monkeypatch):
         return shake
 
     worse = {name: shaken(getattr(math, name)) for name in ("sin", "cos", "atan2")}
-    monkeypatch.setattr(pathfinder_shapes, "math", SimpleNamespace(**vars(math) | worse))
-    monkeypatch.setattr(pathfinder_shapes, "np", SimpleNamespace(**vars(np) | {"cos": shaken(np.cos)}))
-    pathfinder_shapes.lanczos.cache_clear()
+    monkeypatch.setattr(shapes, "math", SimpleNamespace(**vars(math) | worse))
+    monkeypatch.setattr(shapes, "np", SimpleNamespace(**vars(np) | {"cos": shaken(np.cos)}))
+    shapes.lanczos.cache_clear()
     for resolution, expected in DIGESTS[:2]:
         tables.cache_clear()
         assert digest(draw_chunk(replace(SPECS[resolution], chunk=8), 3)) == expected
@@ -144,8 +144,8 @@ def test_chunks_depend_on_seed_and_index_only():
 def test_markers_tell_the_label(monkeypatch):
     """At 64 x 64 nothing but the markers is white."""
     spec, drawn = Pathfinder64(chunk=12), []
-    grow = pathfinder_drawing.long_contours
-    monkeypatch.setattr(pathfinder_drawing, "long_contours", lambda *a: drawn.append(grow(*a)) or drawn[-1])
+    grow = drawing.long_contours
+    monkeypatch.setattr(drawing, "long_contours", lambda *a: drawn.append(grow(*a)) or drawn[-1])
     images, labels, _ = draw_chunk(spec, 0)
     width, border = tables(spec, 1)[0].width, tables(spec, 1)[0].border
     tips = np.stack(np.divmod(drawn[0][0], width), axis=-1) - border  # [n, paddles, 2]

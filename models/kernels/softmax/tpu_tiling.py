@@ -1,4 +1,4 @@
-"""Which tiles a TPU kernel of softmax attention visits, and of what size."""
+"""The tiles that a TPU kernel of softmax attention visits, and their sizes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,23 +10,25 @@ from jaxtyping import Int, Int8
 from lra.models.kernels.softmax.pattern import FULL, Pattern, Tiles, tiles
 
 LANES = 128
-SIDES = (512, 256, 128)  # of tiles
+SIDES = (512, 256, 128)  # sides of tiles
 MAX_AREA = 512 * 512  # logits of a step, of all its heads
-MAX_BLOCK = 2**18  # bytes of keys of a step, of all its heads; of vector memory, a dozen such blocks are in use
-MAX_HEADS = 8  # of a step
+MAX_BLOCK = 2**18  # bytes of the keys of a step, of all its heads: vector memory has to hold a dozen such blocks
+MAX_HEADS = 8  # heads of a step
 MAX_TABLE = 900 * 2**10  # bytes of scalar memory, which has 1 MiB
 MAX_MASKS = 64 * 2**20  # bytes of all masks of tiles
-# In logits that could be computed meanwhile, not measured: a step begins, a token of a tile is brought in.
+# The costs of beginning a step and of copying a token of a tile, as the number of logits that could be computed in that
+# time; estimated, not measured.
 STEP, TOKEN = 2**16, 64
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The tiles in the order of visits, those of a line (a row of tiles, or a column) one after the other.
+    """The tiles in the order of visits: those of one line (a row of tiles, or a column) after those of the other.
 
-    Entry e is tile index[e] of line[e]. All of it is seen where kind[e] is 0, masks[kind[e] - 1] of it otherwise; where
-    kind[e] is -1 the line has no tile and is visited only to write its zeros. Lines that are all alike have one entry
-    list: line[e] is then 0, and the list is gone through `repeats` times, once a line.
+    Entry e is tile index[e] of line[e]. All of the tile is seen if kind[e] is 0; if kind[e] is above 0, masks[kind[e] -
+    1] says what is seen. A kind of -1 marks a line without a tile, which is visited only to write zeros. Lines that are
+    all alike share one list of entries: line[e] is then 0, and the kernel goes through the list `repeats` times, once
+    for each line.
     """
 
     repeats: int
@@ -48,8 +50,10 @@ def schedule(lines: Tiles, repeats: int = 1) -> Schedule:
     )
 
 
-class Plan(NamedTuple):
-    """`by_queries`: row after row of tiles, for what is summed over keys; `by_keys`: column after column."""
+class Tiling(NamedTuple):
+    """The sizes of tiles, and the two orders of visits: `by_queries` goes row after row, for sums over keys; `by_keys`
+    goes column after column, for sums over queries.
+    """
 
     block_q: int
     block_k: int
@@ -59,17 +63,22 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def plan(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> Plan:
-    """The tiles with the least work; `width`: bytes of a head's token, of keys or of values, whichever has more.
+def tiling_of(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> Tiling:
+    """The tiling with the least work.
 
-    Raises NotImplementedError: no tables fit.
+    Args:
+      heads: the number of heads of an example.
+      width: bytes of one token of a head, of keys or of values, whichever has more.
+
+    Raises:
+      NotImplementedError: the tables of no tiling fit into scalar memory, or its tiles into vector memory.
     """
     work = {}
     for side in SIDES:
         block_q, block_k = block(queries, side), block(keys, side)
         together = heads_of_a_step(heads, block_q, block_k, width)
         count = visits(pattern, queries, keys, block_q, block_k)
-        lines = max(-(-queries // block_q), -(-keys // block_k))  # if empty, visited too
+        lines = max(-(-queries // block_q), -(-keys // block_k))  # an empty line is visited too
         if fits(block_q, block_k, width) and (pattern == FULL or 3 * 4 * (count + lines) <= MAX_TABLE):
             work[block_q, block_k, together] = count * (
                 block_q * block_k + TOKEN * (block_q + block_k) + STEP / together
@@ -79,7 +88,7 @@ def plan(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> P
     block_q, block_k, together = min(work, key=lambda choice: work[choice])
     rows, columns = -(-queries // block_q), -(-keys // block_k)
     if pattern == FULL:
-        # one row for all, one column for all: queries past the end see what nobody looks at, keys past it likewise
+        # all rows are alike, and so are all columns: nobody reads the outputs of queries and keys past the end
         by_queries = schedule(tiles(FULL, block_q, keys, block_q, block_k), rows)
         by_keys = schedule(tiles(FULL, rows * block_q, block_k, block_q, block_k).transposed(1), columns)
     else:
@@ -87,11 +96,11 @@ def plan(pattern: Pattern, queries: int, keys: int, heads: int, width: int) -> P
         by_queries, by_keys = schedule(by_row), schedule(by_row.transposed(columns))
     if by_queries.masks.nbytes > MAX_MASKS:
         raise NotImplementedError(f"{len(by_queries.masks)} different masks of {block_q} by {block_k} are too many")
-    return Plan(block_q, block_k, together, by_queries, by_keys)
+    return Tiling(block_q, block_k, together, by_queries, by_keys)
 
 
 def block(length: int, side: int) -> int:
-    """The length of a tile: `side` or less, so that the last tile is filled best."""
+    """The length of a tile: `side` or less. Among these lengths it fills the last tile best."""
     tile = -(-length // -(-length // side))
     return -(-tile // LANES) * LANES
 
@@ -106,7 +115,9 @@ def fits(block_q: int, block_k: int, width: int, heads: int = 1) -> bool:
 
 
 def visits(pattern: Pattern, queries: int, keys: int, block_q: int, block_k: int) -> int:
-    """How many tiles the spans of a pattern touch; those that see nothing, if any, are not visited."""
+    """The number of tiles that the spans of a pattern touch. Tiles of them in which nothing is seen are counted too,
+    although no kernel visits them.
+    """
     count = 0
     for i in range(0, queries, block_q):
         stop = 0

@@ -1,0 +1,41 @@
+"""Records as a flat table, for data frames and spreadsheets."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lra.leaderboard.board import hardware_of
+from lra.leaderboard.record import Record
+
+
+def rows(record: Record) -> Iterator[dict[str, Any]]:
+    """A row for each seed of a record: texts and numbers alone, the same columns for every record.
+
+    Accuracies are shares of all examples of a split, losses are mean nats; they are None where a seed has no score.
+    `steps_per_second` is of all seeds of the run together, which train at once. `step_bytes` is the memory of a step.
+    """
+    task, variant, measured = record.task, record.variant, record.measured
+    for seed in record.seeds:
+        yield {
+            "run": record.run,
+            "task": task.name,
+            "task_version": task.version,
+            "data_sha256": task.data_sha256,
+            "protocol": record.protocol.name,
+            "overrides": "; ".join(record.protocol.overrides),
+            "variant": variant.name,
+            "variant_version": variant.version,
+            "parameters": record.parameters,
+            "seed": seed.seed,
+            "status": seed.status,
+            "step": seed.step,
+            "test_accuracy": seed.test.accuracy if seed.test else None,
+            "test_loss": seed.test.loss if seed.test else None,
+            "validation_accuracy": seed.validation.accuracy if seed.validation else None,
+            "validation_loss": seed.validation.loss if seed.validation else None,
+            "test_floor": task.floor.test,
+            "test_examples": task.examples.test,
+            "steps_per_second": measured.steps_per_second,
+            "step_bytes": measured.memory_bytes.get("step"),
+            "hardware": hardware_of(record),
+            "finished_at": measured.finished_at,
+        }
