@@ -250,13 +250,23 @@ def build(name: str, bindings: Bindings) -> Any:
         if binding is not None:
             value = binding.value
             values[field.name] = build(value.section, bindings) if isinstance(value, Reference) else value
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        elif field.default is not dataclasses.MISSING:
+            values[field.name] = default_of(section, field)
+        else:
             example = f", as in --gin '{name}.{field.name} = {sample(section, field)}'"
             raise UsageError(f"{name}.{field.name} must be set" + (example if section.set_by == "anyone" else ""))
     try:
         return section.schema(**values)
     except (UsageError, ValueError, TypeError) as error:
         raise blamed(str(error), name, bindings) from error
+
+
+def default_of(section: Section, field: Any) -> Any:
+    """A parameter's default as its type has it, so that it is written as if it had been bound."""
+    try:
+        return typed(field.default, section.hints[field.name])
+    except ValueError:  # as None where a variant's author says int
+        return field.default
 
 
 def sample(section: Section, field: Any) -> str:

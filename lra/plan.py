@@ -179,7 +179,10 @@ def unbuilt(spec: RunSpec) -> Plan:
     task = task_named(spec.task, spec.protocol)
     if spec.variant not in VARIANTS:
         raise unknown("variant", spec.variant, VARIANTS)
-    return plan_of(spec, task, bindings_of_spec(spec, task))
+    plan = plan_of(spec, task, bindings_of_spec(spec, task))
+    sections = {section for part in plan.parts().items() for section in sections_in(*part)}
+    used = sorted(str(binding) for binding in parsed(spec.overrides) if binding.section in sections)
+    return dataclasses.replace(plan, spec=dataclasses.replace(spec, task=task.name, overrides=tuple(used)))
 
 
 def bindings_of_spec(spec: RunSpec, task: Task) -> Bindings:
@@ -198,10 +201,7 @@ def plan_of(spec: RunSpec, task: Task, bindings: Bindings) -> Plan:
     pair = build("pair", bindings) if task.documents == 2 else None
     if train.select == "best" and not source.sizes["validation"]:
         raise blamed(f"{task.name} has no validation split here, so train.select = 'best' cannot be", "train", bindings)
-    plan = Plan(spec, task, source, variant, options, encoder, pair, train)
-    sections = {section for part in plan.parts().items() for section in sections_in(*part)}
-    used = sorted(str(binding) for binding in parsed(spec.overrides) if binding.section in sections)
-    return dataclasses.replace(plan, spec=dataclasses.replace(spec, task=task.name, overrides=tuple(used)))
+    return Plan(spec, task, source, variant, options, encoder, pair, train)
 
 
 def abstract(variant: Variant, call: Callable[[], T]) -> T:

@@ -38,7 +38,7 @@ class Pathfinder64(Pathfinder):
 
     resolution: int = 64
     paddle_length: int = 5
-    paddle_thickness: float = 1
+    paddle_thickness: float = 1.0
     seed_distance: int = 12
     marker_radius: float = 2.5
     continuity: float = 1.8
@@ -55,7 +55,7 @@ class PathX(Pathfinder64):
     paddle_thickness: float = 1.5
     paddle_margins: tuple[int, ...] = (2, 3)
     seed_distance: int = 20
-    marker_radius: float = 3
+    marker_radius: float = 3.0
     distractor_paddles: int = 35
     snake_contrast: float = 0.9
 
@@ -65,11 +65,11 @@ class PathX256(Pathfinder64):
     """LRA's pathfinder256, "hard". `Law` has the parameters; these are the defaults that differ from Pathfinder64's."""
 
     resolution: int = 256
-    paddle_thickness: float = 2
+    paddle_thickness: float = 2.0
     paddle_margins: tuple[int, ...] = (3,)
     seed_distance: int = 27
     padding: int = 22
-    marker_radius: float = 5
+    marker_radius: float = 5.0
     distractor_paddles: int = 30
     snake_contrast: float = 1.0
     chunk: int = 100

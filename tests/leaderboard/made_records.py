@@ -56,8 +56,8 @@ PATTERN: dict[str, Json] = {
 
 SECTIONS = frozenset({"train", "encoder", "pair", "adamw", "rsqrt", "cosine"})
 TRACKS = {
-    "paper": Track("paper", "At most 10 % more parameters.", SECTIONS, "last", 0.1, lambda task: 100_000),
-    "demo": Track("demo", "To try things.", SECTIONS, "best", None, lambda task: 1 // 0),
+    "paper": Track("paper", "At most 10 % more parameters.", SECTIONS, "last", ("variant",), 0.1, lambda task: 100_000),
+    "demo": Track("demo", "To try things.", SECTIONS, "best", ("variant",), None, lambda task: 1 // 0),
 }
 
 

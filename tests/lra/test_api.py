@@ -50,7 +50,8 @@ def test_importing_imports_nothing_heavy():
 
 
 def test_every_name_is_there_and_documented():
-    page = PAGE.read_text()
+    page, stub = PAGE.read_text(), Path(lra.__file__).with_suffix(".pyi").read_text()
+    assert [line.split()[-1] for line in stub.splitlines() if line.startswith("from")] == list(lra._API)
     for name in lra._API:
         assert getattr(lra, name).__doc__, name
         assert f"lra.{name}" in page or name == "Plan", name

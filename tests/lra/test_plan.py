@@ -286,3 +286,15 @@ def test_a_file_is_loaded_once_and_again_when_it_has_changed(tmp_path, registry)
     assert extension.load(file) == ["pickled"]
     assert (first.options().share, VARIANTS["pickled"].options().share) == (0.5, 0.75)
     assert first.source == MINE
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_default_is_written_as_if_it_had_been_bound():
+    @register_attention("has_defaults")
+    def has_defaults(q, k, v, mask, by: float = 2, width: int = None):  # noqa: RUF013
+        return v * by
+
+    plan = resolved("listops", "has_defaults", "demo")
+    bound = resolved("listops", "has_defaults", "demo", overrides=["has_defaults.by = 2"])
+    assert plan.config == bound.config
+    assert "has_defaults.by = 2.0\nhas_defaults.width = None\n" in plan.config

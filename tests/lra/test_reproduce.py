@@ -155,7 +155,7 @@ def test_the_configuration_is_the_whole_plan(record, task, variant, protocol, ov
     again = plan_of_record(own)
     assert again.run_id("x") == plan.run_id("x") == run_of(own)
     assert (again.encoder, again.train, again.pair) == (plan.encoder, plan.train, plan.pair)
-    assert (again.parameters, again.seeds, again.protocol) == (plan.parameters, (3, 1), protocol)
+    assert (again.parameters, again.seeds, again.spec.protocol) == (plan.parameters, (3, 1), protocol)
 
 
 @pytest.fixture
