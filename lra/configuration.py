@@ -216,6 +216,11 @@ def examples(kind: type) -> list[str]:
     return [name for name, section in SECTIONS.items() if issubclass(section.schema, kind)]
 
 
+def kind_of(hint: Any) -> str:
+    """What a parameter takes, as a person reads it."""
+    return " or ".join(f"@{name}()" for name in examples(hint)) if is_sectioned(hint) else in_words(hint)
+
+
 def once(bindings: Iterable[Binding]) -> list[Binding]:
     """The bindings, none of which repeats another.
 

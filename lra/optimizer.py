@@ -84,9 +84,11 @@ class AdamW(Optimizer):
     """AdamW as LRA has it: p -= lr (adam + weight_decay p) for all parameters (Loshchilov & Hutter 2019, 1711.05101).
 
     Attributes:
-      learning_rate: the section of the schedule, as in @cosine().
+      learning_rate: the section of the schedule.
       weight_decay: the share of a parameter that a step takes away, times the learning rate.
-      b1, b2, eps: Adam's decay rates and the number added to its denominator.
+      b1: the decay rate of the mean of the gradients.
+      b2: the decay rate of the mean of their squares.
+      eps: the number that is added to Adam's denominator.
       clip: the global gradient norm above which gradients are scaled down; None never does.
     """
 

@@ -13,10 +13,11 @@ class TrainConfig:
 
     Attributes:
       steps: optimiser steps in all.
-      optimizer: the section of the optimiser, as in @adamw().
-      batch_size, eval_batch_size: examples in a batch, for each seed.
-      log_every, eval_every: steps between two lines of the log, and between two evaluations of the whole validation
-        split.
+      optimizer: the section of the optimiser.
+      batch_size: examples in a training batch, for each seed.
+      log_every: steps between two lines of the log.
+      eval_every: steps between two evaluations of the whole validation split.
+      eval_batch_size: examples in a batch of an evaluation, for each seed.
       select: "last" scores the parameters after the last step, "best" those with the highest validation accuracy;
         a task without a validation split has only the last.
     """

@@ -9,6 +9,7 @@ WORDS = {
     int: "a whole number", float: "a number", bool: "True or False", str: "a text in quotes", types.NoneType: "None",
     tuple: "a tuple", list: "a list", dict: "a dict",
 }  # fmt: skip
+PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
 def typed(value: Any, hint: Any) -> Any:
@@ -93,5 +94,5 @@ def in_words(hint: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(map(repr, arguments))
     if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
-        return f"a tuple of {in_words(arguments[0]).removeprefix('a ')}s"
+        return f"a tuple of {PLURALS.get(arguments[0], 'values')}"
     return WORDS.get(hint if origin is None else origin, "any value")

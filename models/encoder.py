@@ -26,7 +26,8 @@ class EncoderConfig:
       heads: attention heads; they divide qkv_dim.
       qkv_dim: width of queries, keys and values over all heads.
       mlp_dim: hidden width of the blocks' MLPs and of the classifier's head.
-      dropout, attention_dropout: rates, of embeddings and block outputs, and of attention probabilities.
+      dropout: the rate at which embeddings and the outputs of blocks are dropped.
+      attention_dropout: the rate at which attention probabilities are dropped, where a variant has any.
       pool: "mean" over the real tokens, "cls", the representation of a learned token before the others, or "first",
         that of the first token, which is what LRA's code makes of CLS where it encodes pairs.
       positions: "sinusoidal", "learned" or "none".

@@ -8,9 +8,9 @@ from lra.commands.output import print_json, print_table
 
 def parameters(section: str) -> list[dict[str, Any]]:
     """The parameters of a section, in their order: name, type and meaning in words, default, the protocols' values."""
+    from lra.configuration import kind_of
     from lra.recipe import set_by_protocols
     from lra.sections import section_named
-    from lra.typed import in_words
 
     described = section_named(section)
     by_protocols = set_by_protocols(section)
@@ -18,7 +18,7 @@ def parameters(section: str) -> list[dict[str, Any]]:
     for field in dataclasses.fields(described.schema):
         required = field.default is dataclasses.MISSING
         rows.append(
-            {"name": field.name, "type": in_words(described.hints[field.name]), "required": required,
+            {"name": field.name, "type": kind_of(described.hints[field.name]), "required": required,
              "default": None if required else field.default, "meaning": described.meanings.get(field.name, ""),
              "protocols": by_protocols.get(field.name, {})}
         )  # fmt: skip
