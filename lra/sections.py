@@ -39,7 +39,7 @@ class Section:
     @property
     def hints(self) -> dict[str, Any]:
         """The types of the parameters, by name."""
-        return hints_of(self.schema)
+        return hints_of(typing.cast(Any, self.schema))
 
     @property
     def meanings(self) -> dict[str, str]:
