@@ -1,5 +1,6 @@
 """Variants from outside the project: a file, `--import my_attention.py`, or an installed package, by an entry point."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import sys
@@ -22,8 +23,9 @@ def load_all(paths: Iterable[Path]) -> None:
         load(path)
 
 
+@functools.cache
 def load_installed() -> None:
-    """Imports what installed packages name under the entry point `lra.attention`.
+    """Imports what installed packages name under the entry point `lra.attention`, once in a process.
 
     One that fails is said to on standard error: it must not stop a run of another variant.
     """
