@@ -65,7 +65,7 @@ def load_task(task: str, protocol: str | None = None, overrides: Sequence[str] =
       UserError: it is not prepared with these parameters, or a file is damaged; names the command that prepares it.
     """
     chosen, source = task_and_source(task, protocol, overrides)
-    return prepared.load(chosen, source, f"lra.prepare({task!r}, {protocol!r})").splits
+    return prepared.load(chosen, source, f"lra.prepare({task!r}, {protocol!r}, {overrides!r})").splits
 
 
 def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:

@@ -16,7 +16,7 @@ from gin import config_parser
 
 from lra.errors import UsageError, unknown
 from lra.sections import SECTIONS, Section, section_named, section_of
-from lra.typed import in_words, typed
+from lra.typed import in_words, is_plain, typed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,9 +193,12 @@ def typed_value(binding: Binding, hint: Any) -> Any:
     if is_sectioned(hint):
         raise UsageError(f"{binding.section}.{binding.parameter} is a section, as in @{examples(hint)[0]}()")
     try:
-        return typed(binding.value, hint)
+        value = typed(binding.value, hint)
     except ValueError as error:
         raise UsageError(f"{binding.section}.{binding.parameter} = {error}") from error
+    if not is_plain(value):  # infinity, where any value is taken
+        raise UsageError(f"{binding.section}.{binding.parameter} = {value!r:.100} can stand in no record")
+    return value
 
 
 def reference(binding: Binding, hint: Any) -> Reference:
@@ -213,7 +216,7 @@ def is_sectioned(hint: Any) -> bool:
 
 def examples(kind: type) -> list[str]:
     """The sections whose objects are of a kind."""
-    return [name for name, section in SECTIONS.items() if issubclass(section.schema, kind)]
+    return [name for name, section in SECTIONS.items() if kind in section.schema.__mro__]
 
 
 def kind_of(hint: Any) -> str:
@@ -256,7 +259,7 @@ def build(name: str, bindings: Bindings) -> Any:
             value = binding.value
             values[field.name] = build(value.section, bindings) if isinstance(value, Reference) else value
         elif field.default is not dataclasses.MISSING:
-            values[field.name] = default_of(section, field)
+            values[field.name] = typed(field.default, section.hints[field.name])  # written as if it had been bound
         else:
             example = f", as in --gin '{name}.{field.name} = {sample(section, field)}'"
             raise UsageError(f"{name}.{field.name} must be set" + (example if section.set_by == "anyone" else ""))
@@ -264,14 +267,6 @@ def build(name: str, bindings: Bindings) -> Any:
         return section.schema(**values)
     except (UsageError, ValueError, TypeError) as error:
         raise blamed(str(error), name, bindings) from error
-
-
-def default_of(section: Section, field: Any) -> Any:
-    """A parameter's default as its type has it, so that it is written as if it had been bound."""
-    try:
-        return typed(field.default, section.hints[field.name])
-    except ValueError:  # as None where a variant's author says int
-        return field.default
 
 
 def sample(section: Section, field: Any) -> str:

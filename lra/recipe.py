@@ -18,6 +18,7 @@ from lra.configuration import Binding, Bindings, build, layered, once, parse, pa
 from lra.errors import UsageError, UserError, unknown
 from lra.protocol import GIN, Protocol
 from lra.sections import section_named
+from lra.spec import texts
 from lra.tasks import TASKS, Source, Task
 
 
@@ -92,7 +93,7 @@ def parsed(overrides: Sequence[str]) -> list[Binding]:
     Raises:
       UsageError: one is not valid, bound twice, or a rule of a protocol.
     """
-    bindings = once(map(parse_override, overrides))
+    bindings = once(map(parse_override, texts("overrides", overrides)))
     admit(bindings, "hand")
     return bindings
 

@@ -97,6 +97,7 @@ def check_variant(
     for excepted in variant.exceptions:
         if excepted not in CHECKS:
             raise UserError(f"{variant.where}: {unknown('check', excepted, CHECKS)}")
+    options_of(variant, overrides)  # a wrong binding is the caller's fault, no finding
     subjects = Subjects(variant, overrides)
     results: list[Result] = []
     for check in CHECKS.values():

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import inspect
 import linecache
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,9 @@ from lra.errors import UsageError, UserError
 from lra.models.attention.multihead import Core, MultiHead
 from lra.models.attention.options import options_dict, options_type
 from lra.models.attention.shape import Shape
+from lra.sections import SECTIONS
 
+NAME = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)  # what a configuration and the name of a file can hold
 T = TypeVar("T", bound=Callable[..., Any])
 
 FORMS = {
@@ -158,6 +161,16 @@ def is_the_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -
     return not is_own(one) and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
+def refuse_name(name: Any) -> None:
+    """Raises UsageError for a name by which a variant could not be told, in a configuration, from something else."""
+    from lra.tasks import TASKS  # late: importing a variant needs no task
+
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise UsageError(f"{name!r:.100} is no name for a variant; take letters, digits and _, as in my_attention")
+    if name == "all" or name in SECTIONS or name in TASKS:
+        raise UsageError(f"'{name}' is no name for a variant: it means something else already; choose another")
+
+
 def register_attention(
     name: str,
     *,
@@ -206,8 +219,11 @@ def register_attention(
       exceptions: names of checks that need not hold, and why.
 
     Raises:
-      UsageError: the name is taken, the signature is none of these, or `small` names an option that is not there.
+      UsageError: the name is taken or cannot be one, a default cannot be recorded, the signature is none of
+        these, or `small` names an option that is not there.
     """
+
+    refuse_name(name)
 
     def register(target: T) -> T:
         if name in VARIANTS and not is_the_same_definition(VARIANTS[name].make, target):
@@ -226,7 +242,7 @@ def register_attention(
         try:
             options = options_type(f"{name}_options", target)
         except ValueError as error:
-            raise UsageError(f"variant '{name}': {error}; take a tuple") from error
+            raise UsageError(f"variant '{name}': {error}") from error
         if strange := sorted({*(small or {})} - {field.name for field in dataclasses.fields(options)}):
             raise UsageError(f"variant '{name}' has no option '{strange[0]}', which its `small` names")
         layered = by_layer or form == "carrying mixer"
