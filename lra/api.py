@@ -65,7 +65,7 @@ def load_task(task: str, protocol: str | None = None, overrides: Sequence[str] =
       UserError: it is not prepared with these parameters, or a file is damaged; names the command that prepares it.
     """
     chosen, source = task_and_source(task, protocol, overrides)
-    return prepared.load(chosen, source, f"lra.prepare({task!r}, {protocol!r})").splits
+    return prepared.load(chosen, source, f"lra.prepare({task!r}, {protocol!r}, {overrides!r})").splits
 
 
 def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:
@@ -115,8 +115,10 @@ def records(folder: str | Path = "lra-results") -> list[Record]:
     """The records of a folder, of results or of nothing but records, in the order of their runs.
 
     Raises:
-      UserError: a file in it is no record; names all that are none.
+      UserError: there is no such folder, or a file in it is no record; names all that are none.
     """
+    if not Path(folder).is_dir():
+        raise UserError(f"there is no folder {folder}; lra.run makes it")
     found, left_out = store.load([Path(folder)])
     if left_out:
         raise UserError("; ".join(left_out))

@@ -16,7 +16,7 @@ from gin import config_parser
 
 from lra.errors import UsageError, unknown
 from lra.sections import SECTIONS, Section, section_named, section_of
-from lra.typed import in_words, typed
+from lra.typed import in_words, is_plain, typed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Binding:
 
 
 Bindings = Mapping[tuple[str, str], Binding]
+LONGEST = 9_000  # characters of a value; records are read with less than 10,000 a line
 EXAMPLE = "a binding reads like 'train.steps = 500'"
 
 
@@ -193,14 +194,18 @@ def typed_value(binding: Binding, hint: Any) -> Any:
     if is_sectioned(hint):
         raise UsageError(f"{binding.section}.{binding.parameter} is a section, as in @{examples(hint)[0]}()")
     try:
-        return typed(binding.value, hint)
+        value = typed(binding.value, hint)
     except ValueError as error:
         raise UsageError(f"{binding.section}.{binding.parameter} = {error}") from error
+    if not is_plain(value) or len(repr(value)) > LONGEST:  # infinity, where any value is taken
+        raise UsageError(f"{binding.section}.{binding.parameter} = {value!r:.100} can stand in no record")
+    return value
 
 
 def reference(binding: Binding, hint: Any) -> Reference:
     if not is_sectioned(hint):
-        raise UsageError(f"{binding.section}.{binding.parameter} = {binding.value!r} is not {in_words(hint)}")
+        kind = f"not {in_words(hint)}" if hint is not Any else "a section, where a value is wanted"
+        raise UsageError(f"{binding.section}.{binding.parameter} = {binding.value!r} is {kind}")
     if binding.value.section not in examples(hint):
         raise unknown(hint.__name__.lower(), binding.value.section, examples(hint))
     return binding.value
@@ -213,7 +218,7 @@ def is_sectioned(hint: Any) -> bool:
 
 def examples(kind: type) -> list[str]:
     """The sections whose objects are of a kind."""
-    return [name for name, section in SECTIONS.items() if issubclass(section.schema, kind)]
+    return [name for name, section in SECTIONS.items() if kind in section.schema.__mro__]
 
 
 def kind_of(hint: Any) -> str:
@@ -241,6 +246,16 @@ def layered(*layers: Iterable[Binding]) -> Bindings:
     return {binding.key: binding for layer in layers for binding in layer}
 
 
+def changes(binding: Binding, below: Bindings) -> bool:
+    """Whether a binding sets another value than those below it, or than the default where they set none."""
+    before = below.get(binding.key)
+    if before is not None:
+        return binding.value != before.value
+    section = section_named(binding.section)
+    (field,) = [field for field in dataclasses.fields(section.schema) if field.name == binding.parameter]
+    return field.default is dataclasses.MISSING or binding.value != typed(field.default, section.hints[field.name])
+
+
 def build(name: str, bindings: Bindings) -> Any:
     """The frozen dataclass of a section, with those of the sections that it refers to.
 
@@ -256,7 +271,7 @@ def build(name: str, bindings: Bindings) -> Any:
             value = binding.value
             values[field.name] = build(value.section, bindings) if isinstance(value, Reference) else value
         elif field.default is not dataclasses.MISSING:
-            values[field.name] = default_of(section, field)
+            values[field.name] = typed(field.default, section.hints[field.name])  # written as if it had been bound
         else:
             example = f", as in --gin '{name}.{field.name} = {sample(section, field)}'"
             raise UsageError(f"{name}.{field.name} must be set" + (example if section.set_by == "anyone" else ""))
@@ -264,14 +279,6 @@ def build(name: str, bindings: Bindings) -> Any:
         return section.schema(**values)
     except (UsageError, ValueError, TypeError) as error:
         raise blamed(str(error), name, bindings) from error
-
-
-def default_of(section: Section, field: Any) -> Any:
-    """A parameter's default as its type has it, so that it is written as if it had been bound."""
-    try:
-        return typed(field.default, section.hints[field.name])
-    except ValueError:  # as None where a variant's author says int
-        return field.default
 
 
 def sample(section: Section, field: Any) -> str:

@@ -1,6 +1,7 @@
 """Variants from outside the project: a file, `--import my_attention.py`, or an installed package, by an entry point."""
 
 import functools
+import hashlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -9,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lra.errors import UsageError, UserError
-from lra.files import sha256
 from lra.models.attention import VARIANTS
 
 GROUP = "lra.attention"  # of entry points; each names a module that registers variants
@@ -47,34 +47,40 @@ def load(path: Path) -> list[str]:
     path = path.resolve()
     if not path.is_file():
         raise UserError(f"--import {path}: there is no such file")
-    digest = sha256(path)
+    text = path.read_bytes()
+    digest = hashlib.sha256(text).hexdigest()
     known, names = _loaded.get(path, ("", []))
     if known == digest and all(name in VARIANTS for name in names):
         return names
     for name in names:
         VARIANTS.pop(name, None)
-    before = set(VARIANTS)
-    run(path)
-    new = [name for name in VARIANTS if name not in before]
+    before = dict(VARIANTS)
+    run(path, text)
+    new = [name for name in VARIANTS if VARIANTS[name] is not before.get(name)]
     if not new:
         raise UserError(f'--import {path} registers no variant; decorate one with @register_attention("name")')
+    if path.read_bytes() != text:  # its variants may have recorded either text
+        for name in new:
+            del VARIANTS[name]
+        raise UserError(f"--import {path} was changed while it was loaded; run the same command again")
     _loaded[path] = digest, new
     return new
 
 
-def run(path: Path) -> None:
-    """Runs a file as a module.
+def run(path: Path, text: bytes) -> None:
+    """Runs the text of a file as a module. No bytecode that Python keeps of it is asked: it may be of another text.
 
     Raises:
       UserError: it raised; names the line.
     """
-    spec = importlib.util.spec_from_file_location(f"lra_import_{path.stem}", path)
+    # the folder too: two files of one name are two modules, so that neither's variants pass for the other's
+    folder = hashlib.sha256(str(path.parent).encode()).hexdigest()[:8]
+    spec = importlib.util.spec_from_file_location(f"lra_import_{folder}_{path.stem}", path)
     assert spec
-    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
+        exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         if isinstance(error, SyntaxError) and error.filename == str(path):
             line = error.lineno

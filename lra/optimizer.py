@@ -99,6 +99,16 @@ class AdamW(Optimizer):
     weight_decay: float = 0.0
     clip: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("b1", "b2"):
+            if not 0 <= (rate := getattr(self, name)) < 1:
+                raise UsageError(f"adamw.{name} = {rate} is not at least 0 and less than 1")
+        for name in ("eps", "weight_decay"):
+            if (number := getattr(self, name)) < 0:
+                raise UsageError(f"adamw.{name} = {number} is not at least 0")
+        if self.clip is not None and self.clip <= 0:
+            raise UsageError(f"adamw.clip = {self.clip} is not above 0; None never clips")
+
     def transform(self) -> optax.GradientTransformation:
         adamw = optax.adamw(self.learning_rate, self.b1, self.b2, self.eps, weight_decay=self.weight_decay)
         return adamw if self.clip is None else optax.chain(optax.clip_by_global_norm(self.clip), adamw)

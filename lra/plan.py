@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from lra import extension
-from lra.configuration import Bindings, blamed, build, lines, sections_in
-from lra.errors import UsageError, UserError, unknown
+from lra.configuration import Bindings, blamed, build, changes, lines, sections_in
+from lra.errors import UsageError, UserError
 from lra.files import sha256_text
 from lra.leaderboard.record import Identity
 from lra.model_tree import ModelTree, model_tree
@@ -20,7 +20,7 @@ from lra.models.attention import VARIANTS, Variant
 from lra.models.attention.options import options_dict
 from lra.models.encoder import Classifier, EncoderConfig
 from lra.models.pair import PairClassifier, PairConfig
-from lra.recipe import bindings_of, parsed, source_of, task_named
+from lra.recipe import bindings_of, parsed, source_of, task_named, variant_named
 from lra.spec import RunSpec
 from lra.tasks import TASKS, Source, Task
 from lra.train_config import TrainConfig
@@ -36,7 +36,7 @@ class Plan:
     one of the files that its spec imports.
 
     Attributes:
-      spec: the names that it was resolved from; its overrides are those that this plan uses, sorted.
+      spec: the names that it was resolved from; its overrides are those that change something of this plan, sorted.
       options: of the variant, an instance of `variant.options`.
       pair: how two documents meet; None for a task of single ones.
       tree: what its model is made of; None until that has been tried.
@@ -141,10 +141,12 @@ def resolve(spec: RunSpec) -> Plan:
     8
 
     Raises:
-      UsageError: a name or a binding that does not exist, or a configuration that contradicts itself; names the file
-        and line, or the override.
+      UsageError: it is no RunSpec, a name or a binding that does not exist, or a configuration that contradicts itself;
+        names the file and line, or the override.
       UserError: a file that the spec imports is not there or wrong, or the variant raised; names the file and line.
     """
+    if not isinstance(spec, RunSpec):
+        raise UsageError(f"{spec!r:.100} is no run spec; write RunSpec(task, variant, protocol)")
     plan = untried(spec)
     try:
         return tried(plan)
@@ -179,12 +181,12 @@ def untried(spec: RunSpec) -> Plan:
     """
     extension.load_all(map(Path, spec.imports))
     task = task_named(spec.task, spec.protocol)
-    if spec.variant not in VARIANTS:
-        raise unknown("variant", spec.variant, VARIANTS)
     plan = plan_of(spec, task, bindings_of_spec(spec, task))
     sections = {section for part in plan.parts().items() for section in sections_in(*part)}
-    used = sorted(str(binding) for binding in parsed(spec.overrides) if binding.section in sections)
-    return dataclasses.replace(plan, spec=dataclasses.replace(spec, task=task.name, overrides=tuple(used)))
+    files = bindings_of(task, spec.variant, spec.protocol, ())
+    used = [binding for binding in parsed(spec.overrides) if binding.section in sections and changes(binding, files)]
+    overrides = tuple(sorted(map(str, used)))
+    return dataclasses.replace(plan, spec=dataclasses.replace(spec, task=task.name, overrides=overrides))
 
 
 def bindings_of_spec(spec: RunSpec, task: Task) -> Bindings:
@@ -197,7 +199,7 @@ def plan_of(spec: RunSpec, task: Task, bindings: Bindings) -> Plan:
     Raises:
       UsageError: a parameter is missing, or the configuration contradicts itself.
     """
-    variant = VARIANTS[spec.variant]
+    variant = variant_named(spec.variant)
     source = source_of(task, bindings)
     options, encoder, train = (build(name, bindings) for name in (variant.name, "encoder", "train"))
     pair = build("pair", bindings) if task.documents == 2 else None

@@ -12,13 +12,17 @@ What none of them sets has the default of its dataclass, or of the variant's sig
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lra.configuration import Binding, Bindings, build, layered, once, parse, parse_override
 from lra.errors import UsageError, UserError, unknown
 from lra.protocol import GIN, Protocol
-from lra.sections import section_named
+from lra.sections import SECTIONS, section_named
+from lra.spec import texts
 from lra.tasks import TASKS, Source, Task
+
+if TYPE_CHECKING:
+    from lra.models.attention import Variant
 
 
 def protocols() -> list[str]:
@@ -53,6 +57,21 @@ def task_named(name: str, protocol: str | None) -> Task:
     if protocol and protocol_named(protocol).stand_ins:
         return next((task for task in TASKS.values() if task.stands_in_for == name), TASKS[name])
     return TASKS[name]
+
+
+def variant_named(name: str) -> "Variant":
+    """The variant of that name.
+
+    Raises:
+      UsageError: there is none, or a configuration could not tell its name from a section's or a task's.
+    """
+    from lra.models.attention import VARIANTS
+
+    if name not in VARIANTS:
+        raise unknown("variant", name, VARIANTS)
+    if name == "all" or name in SECTIONS or name in TASKS:
+        raise UsageError(f"variant '{name}' ({VARIANTS[name].where}): this name means something else; choose another")
+    return VARIANTS[name]
 
 
 def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides: Iterable[Binding]) -> Bindings:
@@ -92,7 +111,7 @@ def parsed(overrides: Sequence[str]) -> list[Binding]:
     Raises:
       UsageError: one is not valid, bound twice, or a rule of a protocol.
     """
-    bindings = once(map(parse_override, overrides))
+    bindings = once(map(parse_override, texts("overrides", overrides)))
     admit(bindings, "hand")
     return bindings
 

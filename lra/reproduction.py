@@ -20,6 +20,7 @@ from lra.leaderboard.statistics import Interval
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, plan_of, prepare_command, tried
 from lra.progress import Display
+from lra.recipe import variant_named
 from lra.spec import RunSpec
 from lra.tasks import TASKS
 from lra.tasks.prepared import Prepared, folder_of, load, prepare
@@ -56,8 +57,7 @@ def provide_variant(record: Record, folder: Path, trust: bool) -> None:
     variant = record.variant
     name, version = variant.name, variant.version
     if variant.source_sha256 is None:
-        if name not in VARIANTS:
-            raise unknown("variant", name, VARIANTS)
+        variant_named(name)
     else:
         extension.load_installed()
         if name not in VARIANTS or VARIANTS[name].source_sha256 != variant.source_sha256:

@@ -65,7 +65,7 @@ class RunSpec:
 
 def texts(name: str, values: Any) -> tuple[str, ...]:
     if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, str) for v in values):
-        raise UsageError(f"{name} = {values!r} of a run spec is not a list of texts")
+        raise UsageError(f"{name} = {values!r} is not a list of texts")
     return tuple(values)
 
 

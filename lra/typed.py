@@ -12,6 +12,21 @@ WORDS = {
 PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a configuration can say it: a finite number, text, truth value or None; or a tuple, list or dict of them.
+
+    >>> is_plain((1, "a", None)), is_plain(float("inf")), is_plain(print)
+    (True, False, False)
+    """
+    if type(value) is float:
+        return math.isfinite(value)
+    if type(value) is dict:
+        return all(map(is_plain, (*value, *value.values())))
+    if type(value) in (tuple, list):
+        return all(map(is_plain, value))
+    return type(value) in (int, bool, str, bytes, types.NoneType)
+
+
 def typed(value: Any, hint: Any) -> Any:
     """The value as the hint has it: whole numbers become floats where a float is declared, lists become tuples.
 

@@ -44,6 +44,12 @@ class EncoderConfig:
     positions: str = "sinusoidal"
 
     def __post_init__(self) -> None:
+        for name in ("layers", "dim", "heads", "qkv_dim", "mlp_dim"):
+            if (size := getattr(self, name)) < 1:
+                raise UsageError(f"encoder.{name} = {size} is not at least 1")
+        for name in ("dropout", "attention_dropout"):
+            if not 0 <= (rate := getattr(self, name)) < 1:
+                raise UsageError(f"encoder.{name} = {rate} is not a rate of at least 0 and less than 1")
         if self.qkv_dim % self.heads:
             raise UsageError(f"encoder.qkv_dim = {self.qkv_dim} does not divide by encoder.heads = {self.heads}")
         for what, name, known in (("pooling", self.pool, POOLING), ("positions", self.positions, POSITIONS)):

@@ -10,9 +10,10 @@ import numpy as np
 
 from lra.bench.report import Report
 from lra.bench.timing import in_turns
-from lra.errors import UserError, unknown
+from lra.errors import UserError
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
+from lra.recipe import variant_named
 from lra.spec import RunSpec
 from lra.tasks import Split
 from lra.train import step_functions
@@ -26,8 +27,7 @@ def named(text: str) -> list[str]:
     """Variants from names with commas, or all; the Transformer first, as the others are compared with it."""
     names = sorted(VARIANTS) if text == "all" else text.split(",")
     for name in names:
-        if name not in VARIANTS:
-            raise unknown("variant", name, VARIANTS)
+        variant_named(name)
     return sorted(names, key=lambda name: name != BASE)
 
 

@@ -10,7 +10,7 @@ from lra.checks.subject import SHAPE, Subject
 from lra.configuration import build, layered, parse_override
 from lra.errors import UserError, unknown
 from lra.models.attention import VARIANTS, Variant
-from lra.recipe import parsed
+from lra.recipe import parsed, variant_named
 
 Status = Literal["holds", "fails", "excepted", "does not apply", "not run"]
 
@@ -91,12 +91,11 @@ def check_variant(
     Raises:
       UsageError: there is no such variant, or it declares an exception to a check that does not exist.
     """
-    if name not in VARIANTS:
-        raise unknown("variant", name, VARIANTS)
-    variant = VARIANTS[name]
+    variant = variant_named(name)
     for excepted in variant.exceptions:
         if excepted not in CHECKS:
             raise UserError(f"{variant.where}: {unknown('check', excepted, CHECKS)}")
+    options_of(variant, overrides)  # a wrong binding is the caller's fault, no finding
     subjects = Subjects(variant, overrides)
     results: list[Result] = []
     for check in CHECKS.values():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lra.commands.command import Parser, add_bindings, add_imports, add_workers, command
 from lra.commands.output import print_json, print_table
-from lra.errors import UsageError, UserError, unknown
+from lra.errors import UsageError, UserError
 from lra.files import write_atomically
 from lra.workers import as_completed
 
@@ -36,12 +36,11 @@ def variants(options: Namespace) -> int:
     from lra.commands.parameters import show_parameters
     from lra.models.attention import VARIANTS
     from lra.parameter_budget import REFERENCE, allowed_excess, excess, parameter_counts
+    from lra.recipe import variant_named
 
     extension.load_all(options.imports)
     if options.name is not None:
-        if options.name not in VARIANTS:
-            raise unknown("variant", options.name, VARIANTS)
-        variant = VARIANTS[options.name]
+        variant = variant_named(options.name)
         return show_parameters(variant.name, f"{variant.name}: {variant.paper} ({variant.where})", options.json)
     transformer = parameter_counts(REFERENCE)
     found: list[dict[str, Any]] = []
@@ -87,13 +86,12 @@ def check(options: Namespace) -> int:
     from lra.checks import CHECKS, status
     from lra.models.attention import VARIANTS
     from lra.progress import Display
-    from lra.recipe import parsed
+    from lra.recipe import parsed, variant_named
 
     extension.load_all(options.imports)
     names = list(dict.fromkeys(sorted(VARIANTS) if "all" in options.variants else options.variants))
     for name in names:
-        if name not in VARIANTS:
-            raise unknown("variant", name, VARIANTS)
+        variant_named(name)
     if options.workers < 1:
         raise UsageError(f"--workers {options.workers} is not at least 1")
     parsed(options.gin)  # a wrong one is named once, before anything is checked

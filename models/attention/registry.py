@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import inspect
 import linecache
+import re
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +20,7 @@ from lra.models.attention.multihead import Core, MultiHead
 from lra.models.attention.options import options_dict, options_type
 from lra.models.attention.shape import Shape
 
+NAME = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)  # what a configuration and the name of a file can hold
 T = TypeVar("T", bound=Callable[..., Any])
 
 FORMS = {
@@ -36,7 +39,8 @@ class Variant:
       form: one of FORMS.
       options: a frozen dataclass of its keyword arguments; an instance of it configures a variant.
       file, line: where it is defined.
-      source: the text of its file; None for the project's own, and where there is no text to be had.
+      is_own: whether the project itself registers it.
+      source: the text of the file that registers it; None for the project's own, and where there is no text to be had.
     """
 
     name: str
@@ -55,16 +59,12 @@ class Variant:
     exceptions: Mapping[str, str]
     file: str
     line: int
+    is_own: bool
     source: str | None
 
     @property
     def where(self) -> str:
         return f"{self.file}, line {self.line}"
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is one of the project's own variants."""
-        return is_own(self.make)
 
     @property
     def source_sha256(self) -> str | None:
@@ -139,10 +139,6 @@ def place_of(target: Callable[..., Any]) -> tuple[str, int]:
         return "?", 0
 
 
-def is_own(target: Callable[..., Any]) -> bool:
-    return target.__module__.startswith(f"{__package__}.")
-
-
 def text_of(file: str) -> str | None:
     """The text of a file, or of a cell of a notebook; None for what was typed at a prompt."""
     try:
@@ -155,7 +151,7 @@ def text_of(file: str) -> str | None:
 
 def is_the_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     """Whether a definition is another one made again, as when a cell of a notebook is run twice."""
-    return not is_own(one) and (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def register_attention(
@@ -206,14 +202,21 @@ def register_attention(
       exceptions: names of checks that need not hold, and why.
 
     Raises:
-      UsageError: the name is taken, the signature is none of these, or `small` names an option that is not there.
+      UsageError: the name is taken or cannot be one, a default cannot be recorded, the signature is none of
+        these, or `small` names an option that is not there.
     """
 
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise UsageError(f"{name!r:.100} is no name for a variant; take letters, digits and _, as in my_attention")
+    caller = sys._getframe(1)
+    own = caller.f_globals.get("__name__", "").startswith(f"{__package__}.")
+    source = None if own else text_of(caller.f_code.co_filename)
+
     def register(target: T) -> T:
-        if name in VARIANTS and not is_the_same_definition(VARIANTS[name].make, target):
+        before = VARIANTS.get(name)
+        if before and (before.is_own or not is_the_same_definition(before.make, target)):
             raise UsageError(
-                f"an attention variant called '{name}' is registered already ({VARIANTS[name].where}); "
-                "choose another name"
+                f"an attention variant called '{name}' is registered already ({before.where}); choose another name"
             )
         call = target.__call__ if inspect.isclass(target) else target
         arguments = tuple(argument for argument in inspect.signature(call).parameters if argument != "self")
@@ -226,15 +229,14 @@ def register_attention(
         try:
             options = options_type(f"{name}_options", target)
         except ValueError as error:
-            raise UsageError(f"variant '{name}': {error}; take a tuple") from error
+            raise UsageError(f"variant '{name}': {error}") from error
         if strange := sorted({*(small or {})} - {field.name for field in dataclasses.fields(options)}):
             raise UsageError(f"variant '{name}' has no option '{strange[0]}', which its `small` names")
         layered = by_layer or form == "carrying mixer"
         file, line = place_of(target)
-        source = None if is_own(target) else text_of(file)
         VARIANTS[name] = Variant(
             name, target, form, options, paper, cost, memory, causal, reads_positions, layered, version, small or {},
-            oracle, exceptions or {}, file, line, source,
+            oracle, exceptions or {}, file, line, own, source,
         )  # fmt: skip
         return target
 

@@ -12,7 +12,7 @@ from conftest import SMALL, bindings
 
 import lra
 from lra.cli import main
-from lra.errors import UserError
+from lra.errors import UsageError, UserError
 from lra.models.attention import VARIANTS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
@@ -90,3 +90,9 @@ def test_a_variant_without_a_text_is_not_trained(home, tmp_path):
         assert not list(tmp_path.rglob("*.json"))
     finally:
         VARIANTS.pop("typed_at_a_prompt", None)
+
+
+def test_a_wrong_binding_of_a_check_is_no_finding():
+    for overrides in (["local.radios = 2"], "local.radius = 2"):
+        with pytest.raises(UsageError, match=r"did you mean 'radius'|is not a list of texts"):
+            lra.check("local", overrides)

@@ -185,13 +185,13 @@ def test_a_resolved_spec_resolves_to_the_same_plan():
     """Its overrides are those that the plan uses, in one notation and order, whatever order they were given in."""
     overrides = [
         "train.steps=7",
-        "cosine.base = 3e-3",
+        "cosine.base = 2e-3",
         "rsqrt.base = 1.0",
         "performer.features = 8",
         "local.radius = 5",
     ]
     plan = resolved("listops", "local", "demo", [3, 1], overrides)
-    assert plan.spec.overrides == ("cosine.base = 0.003", "local.radius = 5", "train.steps = 7")
+    assert plan.spec.overrides == ("cosine.base = 0.002", "local.radius = 5", "train.steps = 7")
     again = resolve(RunSpec.from_json(plan.spec.to_json()))
     assert again == plan
     assert (
@@ -200,6 +200,8 @@ def test_a_resolved_spec_resolves_to_the_same_plan():
         == resolved("listops", "local", "demo", [3, 1], overrides[::-1]).run_id("x")
     )
     assert resolved("text", "local", "demo").spec.task == "synthetic_text"
+    as_in_the_files = ["train.steps = 240", "local.radius = 8", "adamw.b1 = 0.9"]
+    assert resolved("listops", "local", "demo", overrides=as_in_the_files) == resolved("listops", "local", "demo")
 
 
 # --- Configurations
@@ -286,6 +288,38 @@ def test_a_file_is_loaded_once_and_again_when_it_has_changed(tmp_path, registry)
     assert extension.load(file) == ["pickled"]
     assert (first.options().share, VARIANTS["pickled"].options().share) == (0.5, 0.75)
     assert first.source == MINE
+
+
+def test_the_text_that_runs_is_the_text_that_is_recorded(tmp_path, registry, monkeypatch):
+    """Python's own bytecode is found by time and size: a file of the same time and size would run as it was."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "mine.py"
+    for number in "12":
+        text = MINE.replace("0.5", f"0.{number}")
+        file.write_text(text)
+        os.utime(file, (1e9, 1e9))
+        extension.load(file)
+        variant = VARIANTS["pickled"]
+        assert (variant.source, variant.options().share) == (text, float(f"0.{number}"))
+
+
+def test_a_file_that_changes_while_it_is_loaded_is_refused(tmp_path, registry):
+    file = tmp_path / "mine.py"
+    file.write_text(f"from pathlib import Path\nPath({str(file)!r}).write_text('')\n{MINE}")
+    with pytest.raises(UserError, match="was changed while it was loaded"):
+        extension.load(file)
+    assert "pickled" not in VARIANTS
+
+
+def test_files_of_one_name_in_two_folders_do_not_replace_each_other(tmp_path, registry):
+    one, other = (tmp_path / folder / "mine.py" for folder in "ab")
+    for file in (one, other):
+        file.parent.mkdir()
+        file.write_text(MINE)
+    extension.load(one)
+    with pytest.raises(UsageError, match="is registered already"):
+        extension.load(other)
+    assert VARIANTS["pickled"].file == str(one)
 
 
 @pytest.mark.usefixtures("registry")

@@ -304,3 +304,11 @@ def test_more_tokens_than_the_model_was_built_for_are_refused():
     model = Classifier(config, VARIANTS["linear"], 7, 16, 3, nnx.Rngs(0))
     with pytest.raises(UsageError, match="at most 16 tokens and got 17"):
         model(np.ones((1, 17), int), np.array([17]))
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"heads": 0}, {"layers": 0}, {"dim": -4}, {"dropout": 1.0}, {"attention_dropout": -0.1}]
+)
+def test_sizes_and_rates_out_of_range_are_refused(sizes):
+    with pytest.raises(UsageError, match=rf"encoder\.{next(iter(sizes))} = .* is not"):
+        EncoderConfig(**sizes)

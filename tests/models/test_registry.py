@@ -1,18 +1,23 @@
 """What may be registered as a variant, and what becomes of it."""
 
 import dataclasses
+from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, SupportsIndex
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
+from lra.checks import check_variant
 from lra.checks.subject import normal
+from lra.configuration import parse_override
 from lra.errors import UsageError, UserError
 from lra.models.attention import VARIANTS, Shape, register_attention
 from lra.models.encoder import Classifier, EncoderConfig
+from lra.plan import resolve
+from lra.spec import RunSpec
 
 
 @pytest.fixture
@@ -108,6 +113,60 @@ def test_defaults_that_could_be_changed_are_refused(default):
     with pytest.raises(UsageError, match=r"'test_mutable': the default of 'sizes' is a \w+, which could be changed"):
         register_attention("test_mutable")(lambda q, k, v, mask, sizes=default: v)
     assert "test_mutable" not in VARIANTS
+
+
+@pytest.mark.parametrize(
+    "default", [print, float("inf"), (float("nan"),), frozenset({"a"}), np.float32(1), jnp.float32, ...]
+)
+def test_defaults_that_no_record_can_hold_are_refused(default):
+    with pytest.raises(UsageError, match=r"the default of 'scale', .*, can stand in no record"):
+        register_attention("mine")(lambda q, k, v, mask, scale=default: v)
+
+
+def test_a_default_is_a_value_of_its_option_whatever_its_annotation(registry):
+    @register_attention("mine")
+    def mine(q, k, v, mask, window: int = None, share: int = 0.5):  # noqa: RUF013
+        return v
+
+    bound = [parse_override(f"mine.{line}") for line in ("window = None", "window = 3", "share = 0.5")]
+    assert [binding.value for binding in bound] == [None, 3, 0.5]
+    with pytest.raises(UsageError, match="is not a whole number or None"):
+        parse_override("mine.window = 'a'")
+
+
+@pytest.mark.parametrize("hint", [Callable, Hashable, SupportsIndex, Any, Protocol])
+def test_an_option_of_another_type_takes_any_value_and_no_section(registry, hint):
+    def mine(q, k, v, mask, kind=None):
+        return v
+
+    mine.__annotations__ = {"kind": hint}
+    register_attention("mine")(mine)
+    assert parse_override("mine.kind = 'a'").value == "a"
+    for line in ("mine.kind = @cosine()", "mine.kind = (1e999,)"):
+        with pytest.raises(UsageError):
+            parse_override(line)
+
+
+@pytest.mark.parametrize("name", ["my-attention", "a/b", "", "ä", "a" * 65, 3])
+def test_names_that_a_configuration_could_not_tell_are_refused(name):
+    with pytest.raises(UsageError, match="is no name for a variant"):
+        register_attention(name)
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize("name", ["train", "cosine", "listops", "all"])
+def test_names_that_mean_something_else_are_refused(name):
+    """Such a variant would be given the parameters of the section or the task."""
+    register_attention(name)(lambda q, k, v, mask: v)
+    with pytest.raises(UsageError, match=f"variant '{name}' .* this name means something else; choose another"):
+        resolve(RunSpec("listops", name, "demo"))
+    with pytest.raises(UsageError, match="this name means something else"):
+        check_variant(name)
+
+
+def test_options_that_gin_cannot_write_are_refused():
+    with pytest.raises(UsageError, match="'ü' cannot be set"):
+        register_attention("mine")(lambda q, k, v, mask, ü=1.0: v)
 
 
 def test_small_sizes_are_of_options_that_there_are():
@@ -258,3 +317,11 @@ def test_wrong_outputs_of_carrying_mixers_are_refused(case, wrong):
 def test_heads_that_do_not_divide_are_refused(heads, message):
     with pytest.raises(UsageError, match=message):
         dataclasses.replace(SHAPE, heads=heads)
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_variant_of_the_project_under_another_name_is_not_the_projects():
+    """The record of one has the text of the file that registers it."""
+    register_attention("test_borrowed")(VARIANTS["local"].make)
+    assert not VARIANTS["test_borrowed"].is_own
+    assert VARIANTS["test_borrowed"].source == Path(__file__).read_text()
