@@ -8,7 +8,7 @@ from lra.leaderboard import literature
 from lra.leaderboard.tracks import FIVE, SIX
 
 COLLECTIONS = literature.collections()
-SYSTEMS = [(name, system) for name, found in COLLECTIONS.items() for system in found.systems]
+SYSTEMS = [(name, system) for name, collection in COLLECTIONS.items() for system in collection.systems]
 
 
 def test_lras_table_gives_its_own_averages_but_for_one():
@@ -36,7 +36,7 @@ def test_task_averages_of_lras_table():
 
 def test_six_tasks_count_a_failed_pathx_as_half():
     """S4's paper prints 53.66 for LRA's Transformer, 54.17 for BigBird (54.177, cut off) and 51.18 for Performer."""
-    found = {system.name: literature.averages(system.accuracy)["six"] for _, system in SYSTEMS}
+    averages = {system.name: literature.averages(system.accuracy)["six"] for _, system in SYSTEMS}
     for name, printed in {
         "Transformer": 53.66,
         "BigBird": 54.17,
@@ -44,7 +44,7 @@ def test_six_tasks_count_a_failed_pathx_as_half():
         "S4": 86.09,
         "FNet": 54.42,
     }.items():
-        assert found[name] == pytest.approx(printed, abs=0.008)
+        assert averages[name] == pytest.approx(printed, abs=0.008)
 
 
 def test_no_average_of_what_is_not_there():

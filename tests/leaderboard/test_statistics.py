@@ -22,13 +22,13 @@ outcomes = st.integers(1, 3).flatmap(
 
 @given(shares)
 def test_interval_is_students(values):
-    found = statistics.interval(values)
+    interval = statistics.interval(values)
     error = stats.sem(values)
     if error == 0:
-        assert found.low == found.high == pytest.approx(found.mean)
+        assert interval.low == interval.high == pytest.approx(interval.mean)
     else:
         low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=error)
-        np.testing.assert_allclose(found, (np.mean(values), low, high), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(interval, (np.mean(values), low, high), rtol=1e-9, atol=1e-12)
 
 
 def test_one_value_has_no_interval():
@@ -40,8 +40,8 @@ def test_one_value_has_no_interval():
 def test_interval_covers_the_truth_as_often_as_it_says():
     """Of 4,000 samples of three, 95 %: the error of the share itself is 0.34 points."""
     rng = np.random.default_rng(0)
-    found = [statistics.interval(values) for values in rng.normal(0.4, 0.01, (4000, 3))]
-    assert 0.94 < np.mean([low < 0.4 < high for _, low, high in found]) < 0.96
+    intervals = [statistics.interval(values) for values in rng.normal(0.4, 0.01, (4000, 3))]
+    assert 0.94 < np.mean([low < 0.4 < high for _, low, high in intervals]) < 0.96
 
 
 @given(st.integers(1, 3000), st.floats(0, 1), st.floats(0.01, 0.99))
@@ -101,8 +101,8 @@ def test_paired_keeps_its_level():
     rng = np.random.default_rng(3)
     hard = rng.random(200)  # examples differ in how hard they are, so the seeds' answers go together
     answers = rng.random((2000, 2, 3, 200)) < hard
-    found = [statistics.paired(ours, theirs) for ours, theirs in answers]
-    assert 0.03 < np.mean(np.array(found) < 0.05) < 0.06
+    p_values = [statistics.paired(ours, theirs) for ours, theirs in answers]
+    assert 0.03 < np.mean(np.array(p_values) < 0.05) < 0.06
 
 
 def test_paired_refuses_what_is_not_paired():

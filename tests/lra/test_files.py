@@ -183,7 +183,7 @@ def make_and_die(path: Path, call: int) -> None:
 
 def test_killed_writer_loses_nothing(tmp_path):
     """At whatever moment: the next writer finds the old folder or the new, whole, and leaves nothing else behind."""
-    exits, found = [], []
+    exits, contents = [], []
     for call in range(1, 20):
         path = tmp_path / f"{call}" / "folder"
         make(path, "old")
@@ -191,15 +191,15 @@ def test_killed_writer_loses_nothing(tmp_path):
         child.start()
         child.join()
         exits.append(child.exitcode)
-        found.append(break_off(path, ValueError("x")))
-        assert content_of(path) == found[-1]
+        contents.append(break_off(path, ValueError("x")))
+        assert content_of(path) == contents[-1]
         assert in_folder(path.parent) == {"folder"}
         if child.exitcode == 0:
             break
     assert exits == [-signal.SIGKILL] * (len(exits) - 1) + [0]
     assert len(exits) > 3
-    assert found == sorted(found, reverse=True)  # first "old", from some moment on "new"
-    assert {*found} == {"old", "new"}
+    assert contents == sorted(contents, reverse=True)  # first "old", from some moment on "new"
+    assert {*contents} == {"old", "new"}
 
 
 def test_full_disk_leaves_the_old_folder(tmp_path):

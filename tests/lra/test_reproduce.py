@@ -70,12 +70,12 @@ def test_from_the_record_alone_to_the_same_bits(made, record, tmp_path):
     assert not (tmp_path / "home").exists()
     done = lra("reproduce", path, "--trust", "--json", **here)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["outcome"], found["reasons"]) == ("to the bit", [])
+    result = json.loads(done.stdout)
+    assert (result["outcome"], result["reasons"]) == ("to the bit", [])
     assert (tmp_path / "was_executed").exists()
     assert path.read_bytes() == before
-    again = read(tmp_path / found["again"])
-    assert Path(found["again"]).is_relative_to(Path("lra-results/reproduced") / record.run)
+    again = read(tmp_path / result["again"])
+    assert Path(result["again"]).is_relative_to(Path("lra-results/reproduced") / record.run)
     for part in raw(record):
         if part != "measured":
             assert getattr(again, part) == getattr(record, part), part

@@ -117,10 +117,10 @@ def test_tensorboard_has_the_metrics(undisturbed):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     (folder,) = undisturbed.glob("runs/*/tensorboard/seed1")
     events = accumulator.EventAccumulator(str(folder)).Reload()
-    found = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    losses = [(event.step, event.value) for event in events.Scalars("train/loss")]
     lines = [line for line in outcome(undisturbed)["curve"] if line["split"] == "train"]
     expected = [(line["step"], pytest.approx(line["loss"][1])) for line in lines]
-    assert found == expected
+    assert losses == expected
 
 
 def test_a_run_with_a_record_is_not_run_again_unless_asked(undisturbed, home):

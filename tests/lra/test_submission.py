@@ -153,8 +153,8 @@ TAMPERED = {
 @pytest.mark.parametrize(("record", "reason"), TAMPERED.values(), ids=TAMPERED)
 def test_what_is_not_may_not_enter(published, record, reason):
     (review,) = reviewed(published, record())
-    assert any(reason in found for found in review.reasons), review.reasons
-    assert all("\n" not in found for found in review.reasons)
+    assert any(reason in line for line in review.reasons), review.reasons
+    assert all("\n" not in line for line in review.reasons)
 
 
 def test_all_reasons_are_named(published):
@@ -162,7 +162,7 @@ def test_all_reasons_are_named(published):
     record = fair(parameters=5, task__floor__test=0.5, selection="last step", config=config)
     (review,) = reviewed(published, record)
     for reason in ("5", "the floor", "scores by last step", "train.steps is 999"):
-        assert any(reason in found for found in review.reasons), reason
+        assert any(reason in line for line in review.reasons), reason
     torn = changed(changed(fair(seeds=(0, 1)), "seeds.0.test.accuracy", 0.9), "seeds.1.test.accuracy", 0.8)
     assert len(reviewed(published, torn)[0].reasons) == 2
 
@@ -251,9 +251,9 @@ def test_nothing_in_a_file_is_executed(published, tmp_path):
     done = lra("leaderboard", "validate", "--json", *files, **here)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    found = json.loads(done.stdout)
-    assert len(found) == len(files)
-    assert all(not verdict["enters"] for verdict in found[1:])
+    verdicts = json.loads(done.stdout)
+    assert len(verdicts) == len(files)
+    assert all(not verdict["enters"] for verdict in verdicts[1:])
     assert not (tmp_path / "trace").exists()
     # gin does execute the first of them where it is let
     words = [sys.executable, "-c", f"import gin; gin.parse_config({GIN_TRICKS[0]!r})"]
@@ -303,8 +303,8 @@ def test_what_gin_writes_of_plain_values_is_read_back(first, second):
     configured_in_a_test()
     text = "\n".join(line for line in gin.operative_config_str().splitlines() if line and line[0] != "#")
     gin.clear_config()
-    found = bindings_of(text)
-    assert {name.rpartition(".")[2]: ast.literal_eval(value) for name, value in found.items()} == {
+    bound = bindings_of(text)
+    assert {name.rpartition(".")[2]: ast.literal_eval(value) for name, value in bound.items()} == {
         "first": first, "second": second,
     }  # fmt: skip
 

@@ -23,8 +23,8 @@ def collect(blocks: Iterator[tuple[str, Split]]) -> dict[str, Split]:
     for split, block in blocks:
         parts[split].append(block)
     return {
-        split: Split(*(np.concatenate([getattr(p, f.name) for p in found]) for f in dataclasses.fields(Split)))
-        for split, found in parts.items()
+        split: Split(*(np.concatenate([getattr(p, f.name) for p in chunks]) for f in dataclasses.fields(Split)))
+        for split, chunks in parts.items()
     }
 
 

@@ -169,15 +169,15 @@ def test_trees_of_two_levels_have_the_probabilities_of_the_law():
     """All 410 trees there are: ten digits, and 4 operators on 10 x 10 digits."""
     spec = dataclasses.replace(SHORT, min_length=0, max_length=5, max_depth=2, max_args=2)
     chunks = 4
-    found = collections.Counter(
+    counts = collections.Counter(
         " ".join(tokens(t)) for chunk in range(chunks) for t in trees_of(draw_chunk(spec, chunk))
     )
     expected = {str(digit): 0.75 / 10 for digit in range(10)} | {
         f"{operator} {a} {b} ]": 0.25 / 4 / 100 for operator in OPERATORS for a in range(10) for b in range(10)
     }
-    assert found.keys() == expected.keys()
-    assert found.total() == chunks * ROOTS
-    chi2 = sum((found[tree] - p * chunks * ROOTS) ** 2 / (p * chunks * ROOTS) for tree, p in expected.items())
+    assert counts.keys() == expected.keys()
+    assert counts.total() == chunks * ROOTS
+    chi2 = sum((counts[tree] - p * chunks * ROOTS) ** 2 / (p * chunks * ROOTS) for tree, p in expected.items())
     assert abs(chi2 - 409) < 4 * np.sqrt(2 * 409)
 
 
@@ -252,9 +252,9 @@ def test_rare_trees_are_found():
         SHORT, min_length=21, max_length=23, max_depth=4, max_args=2, train=8, validation=1, test=1
     )
     assert 0 in [len(draw_chunk(spec, chunk)) for chunk in range(6)]
-    found = collect(spec.generate())
-    assert sum(map(len, found.values())) == 10
-    assert {int(length) for part in found.values() for length in part.lengths} == {22}
+    splits = collect(spec.generate())
+    assert sum(map(len, splits.values())) == 10
+    assert {int(length) for part in splits.values() for length in part.lengths} == {22}
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_manifest_says_what_is_there():
     assert manifest["parameters"] == {"max_length": 5, "train": 60, "validation": 31, "test": 22, "seed": 1}
     assert manifest["origin"] == "generated"
     assert manifest["examples"] == {"train": 60, "validation": 31, "test": 22}
-    assert {s: {k: n for k, n in enumerate(found) if n} for s, found in manifest["labels"].items()} == counts
+    assert {s: {k: n for k, n in enumerate(tally) if n} for s, tally in manifest["labels"].items()} == counts
     assert manifest["floor"] == {
         "validation": pytest.approx(counts["validation"][majority] / 31, rel=1e-12),
         "test": pytest.approx(counts["test"][majority] / 22, rel=1e-12),

@@ -46,15 +46,15 @@ def test_seqio_task_equals_prepared_task(name, features, small):
     lengths = dict.fromkeys(features, source.max_length) | {"targets": 1}
     for split in ("train", "validation", "test"):
         rows = task.get_dataset(lengths, split, shuffle=False).as_numpy_iterator()
-        found = sorted([*(row[feature].tolist() for feature in features), row["targets"].tolist()] for row in rows)
+        from_seqio = sorted([*(row[feature].tolist() for feature in features), row["targets"].tolist()] for row in rows)
         data = prepared.load(own, source).splits[split]
         examples = zip(np.asarray(data.inputs), data.lengths, data.labels.tolist())
         expected = sorted(
             [*(ids[:count].tolist() for ids, count in zip(np.atleast_2d(x), np.atleast_1d(n))), [y]]
             for x, n, y in examples
         )
-        assert found == expected
-        assert len(found) == source.sizes[split]
+        assert from_seqio == expected
+        assert len(from_seqio) == source.sizes[split]
 
 
 def test_a_task_prepared_from_files_is_read(small):

@@ -76,6 +76,6 @@ def assert_rows(data: Prepared, expected: dict[str, Split]) -> None:
     assert list(data.splits) == list(expected)
     for split, rows in expected.items():
         for column in COLUMNS:
-            found = getattr(data.splits[split], column)
-            assert found.dtype == getattr(rows, column).dtype
-            np.testing.assert_array_equal(found, getattr(rows, column))
+            values = getattr(data.splits[split], column)
+            assert values.dtype == getattr(rows, column).dtype
+            np.testing.assert_array_equal(values, getattr(rows, column))

@@ -41,8 +41,8 @@ def defect(check: str, **metadata: Any) -> Callable[..., Any]:
 
 
 def register(name: str) -> str:
-    found = DEFECTS[name]
-    register_attention(name, **found.metadata)(found.target)
+    entry = DEFECTS[name]
+    register_attention(name, **entry.metadata)(entry.target)
     return name
 
 

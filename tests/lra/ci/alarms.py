@@ -86,10 +86,10 @@ def main(words: Sequence[str]) -> int:
         both = list(itertools.islice(samples, count))
         line: dict[str, Any] = {"run": run}
         for which in alarms:
-            found = [[sample[which] for sample in both]]
-            if slower(old, found[0]):
-                found.append([sample[which] for sample in itertools.islice(samples, count)])
-            line[which] = {"alarm": all(slower(old, ratios) for ratios in found), "rounds": found}
+            series = [[sample[which] for sample in both]]
+            if slower(old, series[0]):
+                series.append([sample[which] for sample in itertools.islice(samples, count)])
+            line[which] = {"alarm": all(slower(old, ratios) for ratios in series), "rounds": series}
             alarms[which] += line[which]["alarm"]
         print(json.dumps(line | {"seconds": round(time.monotonic() - began)}), flush=True)
     print(f"alarms in {options.runs} runs: {alarms}", flush=True)

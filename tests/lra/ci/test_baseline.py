@@ -27,12 +27,12 @@ def test_what_is_written_is_read_and_written_again_the_same(tmp_path):
 
 def edited(*place, value):
     """A baseline with something else at a place in it."""
-    found = copy.deepcopy(GOOD)
-    inner = found
+    content = copy.deepcopy(GOOD)
+    inner = content
     for key in place[:-1]:
         inner = inner[key]
     inner[place[-1]] = value
-    return json.dumps(found)
+    return json.dumps(content)
 
 
 @pytest.mark.parametrize(

@@ -60,16 +60,16 @@ def by_quantity(then=THEN, **other):
     return {change.quantity: change for change in changes(then, Now(**around, variants={"local": parts | other}))}
 
 
-def failing(found):
-    return {quantity for quantity, change in found.items() if change.fails}
+def failing(quantities):
+    return {quantity for quantity, change in quantities.items() if change.fails}
 
 
 def test_nothing_changed_and_nothing_fails():
-    found = by_quantity()
-    assert failing(found) == set()
-    assert found["accuracy"].why.startswith("the same bits")
-    assert found["check: reach"].outcome == "known"
-    assert {change.outcome for change in found.values()} == {"same", "known"}
+    quantities = by_quantity()
+    assert failing(quantities) == set()
+    assert quantities["accuracy"].why.startswith("the same bits")
+    assert quantities["check: reach"].outcome == "known"
+    assert {change.outcome for change in quantities.values()} == {"same", "known"}
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_nothing_changed_and_nothing_fails():
     ],
 )  # fmt: skip
 def test_what_moved_has_its_outcome(other, quantity, outcome, difference):
-    found = by_quantity(**other)
-    assert found[quantity].outcome == outcome
-    assert found[quantity].difference == difference
-    others = {change.outcome for name, change in found.items() if name != quantity}
+    quantities = by_quantity(**other)
+    assert quantities[quantity].outcome == outcome
+    assert quantities[quantity].difference == difference
+    others = {change.outcome for name, change in quantities.items() if name != quantity}
     assert others <= {"same", "known", "better"}, "nothing else may fail"
-    assert failing(found) == ({quantity} if outcome in ("worse", "missing") else set())
+    assert failing(quantities) == ({quantity} if outcome in ("worse", "missing") else set())
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,12 @@ def test_what_moved_has_its_outcome(other, quantity, outcome, difference):
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_says_why(other, quantities, outcome, says):
-    found = by_quantity(**other)
-    told = {quantity for quantity, change in found.items() if change.outcome in ("left out", "missing")}
+    all_changes = by_quantity(**other)
+    told = {quantity for quantity, change in all_changes.items() if change.outcome in ("left out", "missing")}
     assert told == quantities
     for quantity in quantities:
-        assert found[quantity].outcome == outcome
-        assert says in found[quantity].why
+        assert all_changes[quantity].outcome == outcome
+        assert says in all_changes[quantity].why
 
 
 def test_the_transformer_is_not_compared_with_itself():

@@ -68,7 +68,7 @@ def test_errors_are_no_larger_than_those_of_plain_bfloat16(op, backend):
         exact = results(plain, [x.astype(jnp.float32) for x in args])
     rough = results(plain, args)
     with use(backend, backend != "xla" and interpret(backend)):
-        found = results(ours, args)
+        computed = results(ours, args)
     error = lambda x, y: np.sqrt(np.square(x - y).mean())
-    for name, truth, x, y in zip(("out", "first", "second", "third"), exact, found, rough):
+    for name, truth, x, y in zip(("out", "first", "second", "third"), exact, computed, rough):
         assert error(x, truth) <= error(y, truth), f"{name}: {error(x, truth):.2g} beside {error(y, truth):.2g}"

@@ -77,9 +77,9 @@ def expected(case: Case, log_a, x, dh):
     return np.stack(h, 1), slopes.sum((0, 1)) if case.constant else slopes, dx
 
 
-def assert_close(found, exact, tolerance, name):
+def assert_close(computed, exact, tolerance, name):
     scale = np.abs(exact).max() or 1
-    np.testing.assert_allclose(np.asarray(found, exact.dtype), exact, rtol=0, atol=tolerance * scale, err_msg=name)
+    np.testing.assert_allclose(np.asarray(computed, exact.dtype), exact, rtol=0, atol=tolerance * scale, err_msg=name)
 
 
 def assert_agrees(case: Case, backend: str = "xla", interpret: bool = False) -> None:
@@ -91,11 +91,11 @@ def assert_agrees(case: Case, backend: str = "xla", interpret: bool = False) -> 
             h, pull = jax.vjp(lambda *y: diagonal_recurrence(*y, direction=case.direction), log_a, x)
             return h, *pull(dh.reshape(h.shape))
 
-    found = quick_jit(both)(log_a, x, dh)
-    assert found[0].dtype == dh.dtype
-    assert found[2].dtype == x.dtype
+    computed = quick_jit(both)(log_a, x, dh)
+    assert computed[0].dtype == dh.dtype
+    assert computed[2].dtype == x.dtype
     exact = expected(case, log_a, x, dh)
-    for name, y, z in zip(("h", "log_a", "x"), found, exact):
+    for name, y, z in zip(("h", "log_a", "x"), computed, exact):
         assert_close(y, z.reshape(y.shape), case.tolerance, f"{case} {name}")
 
 
@@ -111,8 +111,8 @@ def assert_maps(backend: str, interpret: bool) -> None:
     for axes in ((0, 0), (None, 0)):
         own = log_a if axes[0] == 0 else log_a[0]
         with use(backend, interpret):
-            found = quick_jit(jax.vmap(lambda *y: slopes(*y), axes))(own, x)
+            computed = quick_jit(jax.vmap(lambda *y: slopes(*y), axes))(own, x)
         alone = quick_jit(slopes)
         for i, y in enumerate(x):
-            for name, one, exact in zip(("log_a", "x"), found, alone(own[i] if axes[0] == 0 else own, y)):
+            for name, one, exact in zip(("log_a", "x"), computed, alone(own[i] if axes[0] == 0 else own, y)):
                 assert_close(one[i], np.asarray(exact), 1e-5, f"{axes} {name}")

@@ -71,11 +71,11 @@ def test_gradient_of_complex_numbers_is_jax_s():
         step = lambda h, x: (jnp.exp(log_a) * h + x,) * 2
         return jnp.moveaxis(jax.lax.scan(step, jnp.zeros((2, 3), log_a.dtype), jnp.moveaxis(x, 1, 0))[1], 0, 1)
 
-    found, exact = (
+    computed, exact = (
         quick_jit(jax.grad(lambda *y: jnp.real(f(*y) * weights + jnp.abs(f(*y))).sum(), (0, 1)))(log_a, x)  # noqa: B023
         for f in (diagonal_recurrence, plain)
     )
-    for y, z in zip(found, exact):
+    for y, z in zip(computed, exact):
         assert_close(y, np.asarray(z), 1e-5, "gradient")
 
 

@@ -80,9 +80,9 @@ def test_dropout(pattern):
 
 def test_bfloat16():
     x, pattern = [np.float32(jnp.bfloat16(y)) for y in problem(2, 60, 60, head_dim=16)], Window(9, 9)
-    found = results(*x, dtype=jnp.bfloat16, pattern=pattern)
-    assert [y.dtype for y in found[:5]] == [jnp.bfloat16, jnp.float32, *[jnp.bfloat16] * 3]
-    assert_close(found, oracle(*x, pattern=pattern), 2e-2)
+    outputs = results(*x, dtype=jnp.bfloat16, pattern=pattern)
+    assert [y.dtype for y in outputs[:5]] == [jnp.bfloat16, jnp.float32, *[jnp.bfloat16] * 3]
+    assert_close(outputs, oracle(*x, pattern=pattern), 2e-2)
 
 
 def loss(pattern):
