@@ -33,7 +33,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def _gin_stays_empty() -> Iterator[None]:
-    """gin's global configuration decides nothing here, so nothing may stand in it."""
+    """gin's global configuration decides nothing, so it must stay empty."""
     import gin
 
     assert gin.config_str() == ""

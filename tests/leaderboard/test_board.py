@@ -1,4 +1,4 @@
-"""The board: what stands in a row, what may share one or a table, averages, ranks, comparisons."""
+"""The board: what a row shows, which records share a row or a table, averages, ranks, comparisons."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ def row(*records: Record):
 
 
 def answering(record: Record, right: dict[int, np.ndarray]) -> Record:
-    """The record with these answers right, by seed, and all others wrong."""
+    """The record with these answers of each seed right, and all other answers wrong."""
     labels = unpack(record.task.test_labels, "labels")
     for place, seed in enumerate(record.seeds):
         mine = right[seed.seed]
@@ -75,7 +75,7 @@ def test_memory_is_the_most_that_was_seen():
 
 
 def test_costs_on_different_hardware_are_never_put_together():
-    """One row, since the configuration is one; each hardware has its own numbers, in the order of its name."""
+    """One configuration makes one row. Each hardware has its own numbers, in the order of its name."""
     tpu = {"measured__hardware": {"platform": "tpu", "device": "TPU v6"}, "measured__memory_bytes": {"step": 7}}
     cpu = {"measured__hardware": {"platform": "cpu", "cpu": "AMD", "cores": 2}, "measured__memory_bytes": {"step": 9}}
     records = [

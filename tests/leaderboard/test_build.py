@@ -1,4 +1,4 @@
-"""lra leaderboard build: the same records give the same bytes, and --check finds any other."""
+"""`lra leaderboard build`: the same records give the same bytes, and --check finds every other byte."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""The literature's numbers: what is known of them from elsewhere, and that none is without its source."""
+"""The literature's numbers agree with what is known of them from elsewhere, and none is without its source."""
 
 import re
 
@@ -26,7 +26,7 @@ def test_lras_table_gives_its_own_averages_but_for_one():
 
 
 def test_task_averages_of_lras_table():
-    """Its last row: 29, 61, 55, 41, 72 (Retrieval's and Image's mean is rounded down there)."""
+    """The last row of LRA's table is 29, 61, 55, 41, 72. It rounds down the means of Retrieval and Image."""
     systems = COLLECTIONS["lra-accuracy"].systems
     means = [sum(system.accuracy[task] for system in systems) / len(systems) for task in FIVE]
     assert len(systems) == 11

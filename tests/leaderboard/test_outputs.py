@@ -118,14 +118,14 @@ def test_csv_of_the_literature_has_every_number():
 
 @given(st.text())
 def test_nothing_of_a_text_is_a_command(any_text):
-    """What is left when the escapes that we write are taken out has no character that TeX acts on."""
+    """Without the escapes that the code writes, the text has no character that TeX acts on."""
     ours = r"\\(textbackslash|textasciicircum|textasciitilde|textless|textgreater|textbar|textasciigrave|dag|ddag)\{\}"
     plain = re.sub(ours + r"|\\[{}$&#_%]|\$\\pm\$|\{[\[\]]\}", "", escaped(any_text))
     assert not re.search(r"[\\{}$&#^_~%\n]", plain)
 
 
 def typeset(page: str, folder) -> str:
-    """The text of the document that pdflatex makes; fails where it reports any error."""
+    """The text of the document that pdflatex makes. Fails if pdflatex reports any error."""
     (folder / "page.tex").write_text(page)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "page.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)

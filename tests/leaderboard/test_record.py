@@ -1,4 +1,4 @@
-"""Records: what is written is read back; what is not a record is an error that says where it is not."""
+"""Records: what is written is read back. A file that is no record gives an error that names the place."""
 
 import base64
 import copy
@@ -181,7 +181,7 @@ def test_newer_schema(tmp_path, schema):
 
 
 def test_records_of_schema_1_are_read(tmp_path):
-    """As they were written: without predictions, labels, and the source."""
+    """They are read as they were written: without predictions, labels, and the source."""
     new = make(accuracy={0: 0.5, 1: None, 2: 0.25})
     before = old(new)
     assert "predictions" not in json.dumps(before)
@@ -452,7 +452,7 @@ def test_what_contradicts_itself_is_refused(tmp_path, path, value, what):
 
 
 def test_labels_of_other_data_are_refused_even_if_all_hashes_are_made_anew(tmp_path):
-    """Whoever changes labels changes the data's hash, and so leaves the table."""
+    """A record with other labels has another hash of the data, so it leaves the table."""
     record = changed(raw(WITH_SOURCE), "task.test_labels", OTHER)
     record["task"]["files"][LABELS] = labels_file_sha256(np.arange(2000) % 7)
     for seed in record["seeds"]:

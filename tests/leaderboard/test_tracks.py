@@ -1,4 +1,4 @@
-"""Tracks: a run that broke a rule is found out by what is in its record."""
+"""Tracks: a record shows whether its run broke a rule."""
 
 import dataclasses
 

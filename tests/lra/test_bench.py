@@ -1,4 +1,4 @@
-"""Benchmarks: what is timed, what is not, and the file that a stopped one goes on with."""
+"""Benchmarks: what is timed, what is not, and the file from which a stopped benchmark continues."""
 
 import json
 import time

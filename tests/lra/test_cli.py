@@ -1,4 +1,4 @@
-"""The command line: exit codes, one line for a mistake, nothing heavy before it is needed."""
+"""The command line: exit codes, one line per mistake, and no heavy import before it is needed."""
 
 import json
 import subprocess

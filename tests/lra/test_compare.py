@@ -1,4 +1,4 @@
-"""Comparisons of runs: the same p-values and intervals as SciPy's, a sentence that does not say more, an exit code."""
+"""Comparisons of runs: SciPy's p-values and intervals, a sentence that claims no more, and an exit code."""
 
 import json
 import re
@@ -198,7 +198,7 @@ def test_folders_are_compared_where_both_have_a_variant(tmp_path, capsys):
 
 
 def test_p_values_of_folders_are_corrected(tmp_path):
-    """A difference that one comparison would tell, ten do not."""
+    """A difference that is significant in one comparison is not in ten."""
     names = ["local", "linear", "fnet", "luna", "s5", "mega", "tnl", "lru", "dilated", "linformer"]
     a = [make(name, {0: 0.5}) for name in names]
     b = [make(name, {0: 0.5 + 0.0035 * (name == "local")}) for name in names]

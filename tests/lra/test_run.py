@@ -1,4 +1,4 @@
-"""A run from the command line: killed at random moments it comes to the same bits, and nothing is lost."""
+"""A run from the command line that is killed at random moments comes to the same bits, and nothing is lost."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def start(words: list[str]) -> "subprocess.Popen[str]":
 
 
 def outcome(results: Path) -> dict:
-    """The record without what is measured: a function of the plan alone."""
+    """The record without its measurements: a function of the plan alone."""
     (path,) = (results / "records").glob("*.json")
     record = json.loads(path.read_text())
     del record["measured"]

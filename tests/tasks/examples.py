@@ -1,4 +1,4 @@
-"""What the tests of several tasks need: examples collected from blocks, and compared."""
+"""Helpers for the tests of several tasks: examples are collected from blocks, and compared."""
 
 import collections
 import dataclasses

@@ -58,9 +58,9 @@ def folder(tmp_path) -> Path:
 
 
 def test_grey_is_the_formula():
-    """In exact fractions. The code is of single precision, which may fall on the other side of a whole number.
+    """The formula is computed in exact fractions. The code has single precision, which may round across a whole number.
 
-    So a result within 1/10,000 of one, several roundings of single precision at 255, may be either. Few are that near.
+    So a result within 1/10,000 of one (several roundings of single precision at 255) may be either. Few are that near.
     """
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (3_000, 3), np.uint8)

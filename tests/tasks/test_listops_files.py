@@ -48,7 +48,7 @@ def tiny() -> dict[str, Split]:
 
 @pytest.fixture(scope="module")
 def shared_folder(tiny, tmp_path_factory) -> Path:
-    """The files of `tiny`; who changes one puts it back."""
+    """The files of `tiny`. A test that changes one restores it."""
     folder = tmp_path_factory.mktemp("tsv")
     write_tsv(folder, tiny)
     return folder

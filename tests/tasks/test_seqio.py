@@ -25,7 +25,7 @@ def small(tmp_path, monkeypatch):
 
 
 def registered(name, label, **parameters):
-    """A task of a name of its own, with other parameters, registered for seqio."""
+    """A task with a name of its own and other parameters, registered for seqio."""
     from lra.tasks.seqio_tasks import register
 
     original = TASKS[name]
@@ -58,7 +58,7 @@ def test_seqio_task_equals_prepared_task(name, features, small):
 
 
 def test_a_task_prepared_from_files_is_read(small):
-    """And not made again, or asked for from where it could not come."""
+    """It is not made again, and not asked for from a source that does not have it."""
     task = registered("listops", "listops_read", min_length=3, max_length=30, train=2, validation=1, test=1)
     for name, rows in {
         "train": ["[MAX 4 3 ]\t4", "[MIN 2 [SM 9 3 ] ]\t2"],

@@ -17,7 +17,7 @@ NUMBERS = {"".join(pair): number for number, pair in enumerate(itertools.product
 
 
 def numbers(row: np.ndarray, length: int) -> list[int]:
-    """The words of a document by their place in the vocabulary; others are no words."""
+    """The words of a document as their places in the vocabulary; any other text is no word."""
     assert not row[length:].any()
     return [NUMBERS[word] for word in bytes(row[:length]).decode().split(" ")]
 

@@ -1,4 +1,4 @@
-"""Text: reviews as bytes, whatever they are read from, split by a rule that is written down here again."""
+"""Text: reviews as bytes, from every kind of source, split by a rule that is written here again."""
 
 import dataclasses
 import hashlib
@@ -163,7 +163,7 @@ def test_damaged_folder(folder, damage, named):
 
 
 def test_one_half_is_not_read_as_both(folder):
-    """The folder of the training half alone, which has as many reviews as the test half in IMDb."""
+    """In IMDb the training half, which is alone in the folder, has as many reviews as the test half."""
     with pytest.raises(UserError, match="test"):
         read(Text(max_length=48, train=9, validation=3, test=12), folder / "train")
 

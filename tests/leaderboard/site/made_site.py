@@ -33,7 +33,7 @@ def view(records: Iterable[Json], left_out: Sequence[str] = (), scalings: Sequen
 
 
 def write(made: View, folder: Path) -> Path:
-    """The site of a view in a folder; its first page."""
+    """Writes the site of a view to a folder and returns its first page."""
     for name, text in site.pages(made).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)

@@ -20,7 +20,7 @@ def pages() -> dict[str, str]:
 
 
 def rows_of(svg: str) -> dict[str, str]:
-    """What a picture has of each row, by the row's name."""
+    """What a picture shows of each row, by the row's name."""
     return {
         title.partition(":")[0]: group
         for title, group in re.findall(r"<g [^>]*data-row[^>]*><title>(.*?)</title>(.*?)</g>", svg)

@@ -23,7 +23,7 @@ VOID = {"meta", "link", "input", "br"}
 
 
 class Page(HTMLParser):
-    """A page as a parser sees it; fails where elements do not close in order."""
+    """A page as a parser sees it. Parsing fails if elements do not close in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

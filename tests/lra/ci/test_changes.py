@@ -47,12 +47,12 @@ THEN = Baseline(
 
 
 def then_with(**parts):
-    """The baseline with other parts of its variant."""
+    """The baseline with some parts of its variant replaced."""
     return replace(THEN, variants={"local": replace(OLD, **parts)})
 
 
 def by_quantity(then=THEN, **other):
-    """The changes by quantity, of a measurement that gave the same but for some parts or surroundings."""
+    """The changes, by quantity, of a measurement that differs from the baseline only in `other`."""
     parts = asdict(OLD) | {"checks": {"shape": ("holds", ""), "reach": ("fails", "sees itself only")}}
     parts["step_time"] = [RATIOS[8:]]
     around = {key: getattr(THEN, key) for key in ("hardware", "versions", "compilers", "data_sha256")}
@@ -161,7 +161,7 @@ def test_time_is_judged_by_ratios_alone(ranks, unit):
 
 
 def test_samples_that_overlap_raise_no_alarm():
-    """Whatever their medians: chance orders a few samples like this more often than once in a hundred times."""
+    """Whatever their medians are: chance orders so few samples like this more than once in a hundred times."""
     wide = [1.0, 1.01, 1.02, 1.03, 1.1, 1.2, 1.3, 1.4]
     assert not slower(wide, [1.02, 1.25, 1.35, 1.45])
     assert slower(wide, [1.41, 1.42, 1.43, 1.44])
@@ -172,7 +172,7 @@ def test_samples_that_overlap_raise_no_alarm():
 
 
 def simulated(rng, slowdown, noise):
-    """Whether the gate would alarm where samples are log-normal, and each four of them drift by as much again."""
+    """Whether the gate raises an alarm if samples are log-normal and each four drift together by as much again."""
 
     def sample():
         return list(0.5 * np.exp(rng.normal(0, noise, 4) + rng.normal(0, noise / 2)))
@@ -190,7 +190,7 @@ def test_noise_raises_no_alarm_and_ten_per_cent_do():
 
 
 def test_seeds_drawn_again_raise_no_alarm():
-    """Rounded otherwise, the same code draws other accuracies from the same distribution."""
+    """With other rounding, the same code draws other accuracies from the same distribution."""
     rng = np.random.default_rng(0)
     spread, alarms = np.std(ACCURACIES), 0
     for _ in range(300):

@@ -35,7 +35,7 @@ SMALL = replace(
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory, registered):
-    """The small task prepared, and what is measured of the sound variant."""
+    """Prepares the small task; gives the data and the measurements of the sound variant."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRA_HOME", str(tmp_path_factory.mktemp("home")))
         work = Work(["gated"], SMALL, (), (), workers=1)
@@ -45,7 +45,7 @@ def planted(tmp_path_factory, registered):
 
 
 def failing(planted, name="gated", overrides=(), parts=tuple(QUANTITIES)):
-    """Measures some parts of a variant, takes the others from the sound one, and compares with that.
+    """Measures some parts of a variant, takes the others from the sound variant, and compares with the sound variant.
 
     Returns:
       the quantities that fail, and all changes by their quantities.
@@ -93,7 +93,7 @@ def test_one_layer_less(planted):
 
 
 def test_ten_per_cent_slower():
-    """By the fake clock of runs that take known times and disturb each other; test_changes.py has the decision."""
+    """The clock is fake; the runs take known times and disturb each other. test_changes.py tests the decision."""
     now, calls = [0.0], [0]
 
     def run(seconds):

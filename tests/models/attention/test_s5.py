@@ -32,7 +32,7 @@ def test_equals_the_formula(options, lengths):
 
 
 def test_begins_as_the_normal_part_of_hippo():
-    """LegS of Gu et al. 2020, less the part of rank one that S4 takes off."""
+    """HiPPO-LegS of Gu et al. 2020, without the part of rank one that S4 subtracts."""
     n = np.arange(6)
     legs = -np.sqrt(np.outer(2 * n + 1, 2 * n + 1)) * (n[:, None] > n) - np.diag(n + 1.0)
     part = np.sqrt(n + 0.5)

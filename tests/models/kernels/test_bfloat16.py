@@ -1,4 +1,4 @@
-"""In bfloat16 every backend is nearer to the truth than the formula written down in JAX, all of it in bfloat16."""
+"""In bfloat16 every backend is nearer to the truth than the formula in plain JAX, all of it in bfloat16."""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ OPS = {
 
 
 def results(function, args):
-    """Its output and gradients, for a fixed cotangent."""
+    """The output of an op and its gradients, for a fixed cotangent."""
 
     @jax.jit
     def run(*args):

@@ -28,7 +28,7 @@ def drawn() -> dict[str, Split]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
-    """LRA's folder, which nobody changes."""
+    """LRA's folder, which no test changes."""
     folder = tmp_path_factory.mktemp("written")
     write_lra_folder(SOURCE, folder, 10)
     return folder
@@ -36,7 +36,7 @@ def written(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(written, tmp_path) -> Path:
-    """The folder of the level in a copy of LRA's."""
+    """The folder of the level in a copy of LRA's folder."""
     return shutil.copytree(written, tmp_path / "lra") / LEVEL
 
 
@@ -47,7 +47,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 def images_of(parts: dict[str, Split]) -> list[np.ndarray]:
-    """Of all splits, one after the other."""
+    """The images of all splits, one split after the other."""
     return [row.reshape(32, 32) for part in parts.values() for row in part.inputs]
 
 
@@ -137,7 +137,7 @@ def test_batches_are_in_the_order_of_their_numbers(tmp_path):
 
 
 def test_an_empty_image_keeps_its_place(root, drawn):
-    """LRA's data has one. The images behind it stay in their splits."""
+    """LRA's data has an empty image. The images after it stay in their splits."""
     (root / "imgs" / "0" / "sample_1.png").write_bytes(b"")
     (root / "imgs" / "1" / "sample_2.png").write_bytes(b"")  # the 7th image, in validation
     splits, warnings = read(SOURCE, root)
@@ -162,7 +162,7 @@ def test_the_inner_of_two_trees_is_read(tmp_path, drawn):
 
 
 def test_levels_are_told_apart(tmp_path, drawn):
-    """LRA's easy level lies in a folder of another name beside."""
+    """LRA's easy level lies beside it, in a folder of another name."""
     easy = replace(SOURCE, contour_length=6)
     write_lra_folder(SOURCE, tmp_path, 10)
     with pytest.raises(UserError, match="curv_baseline"):
@@ -173,7 +173,7 @@ def test_levels_are_told_apart(tmp_path, drawn):
 
 
 def test_the_folder_of_another_level_is_refused(tmp_path):
-    """Its metadata says the length of its contours."""
+    """Its metadata gives the length of its contours."""
     easy = write_lra_folder(replace(SOURCE, contour_length=6), tmp_path, 10)
     with pytest.raises(UserError, match="curv_baseline"):
         read(SOURCE, easy)
@@ -201,7 +201,7 @@ def npy(rows: np.ndarray) -> bytes:
 
 
 def header(text: str) -> bytes:
-    """The beginning of an array's file."""
+    """The beginning of the file of an array."""
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 

@@ -1,4 +1,4 @@
-"""The recurrence from its formula in float64, and how all backends are held to it."""
+"""The recurrence from its formula in float64, and the assertions that compare all backends with it."""
 
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ def draw(rng, *shape, complex_=False):
 
 
 def problem(case: Case):
-    """log_a from next to nothing to all that there is, 0 and -200 among them; x; and a cotangent."""
+    """log_a over the whole range, 0 and -200 among its values; x; and a cotangent."""
     rng = np.random.default_rng(case.length)
     shape = (case.batch, case.length, case.channels)
     log_a = -np.exp(2 * draw(rng, *shape[2 if case.constant else 0 :]) - 3)
@@ -55,7 +55,7 @@ def states(log_a, x):
 
 
 def gradients(log_a, x, dh):
-    """Those of log_a and x, by how much of each step each later one keeps: the product of the a in between."""
+    """The gradients of log_a and x. A later step keeps of an earlier one the product of the a between them."""
     log_a = np.broadcast_to(log_a, x.shape)
     sums, later = np.cumsum(log_a, 1), np.tri(x.shape[1])[..., None] > 0
     kept = np.where(later, np.exp(np.where(later, sums[:, :, None] - sums[:, None], 0)), 0)
@@ -100,7 +100,7 @@ def assert_agrees(case: Case, backend: str = "xla", interpret: bool = False) -> 
 
 
 def assert_maps(backend: str, interpret: bool) -> None:
-    """Under vmap, also of the gradient, each is as it is alone on XLA: with an a of its own, and with one of all."""
+    """Under vmap, each example and its gradient are as alone on XLA, with its own `a` and with one `a` for all."""
     rng = np.random.default_rng(0)
     log_a, x = -np.exp(draw(rng, 3, 5)).astype(np.float32), draw(rng, 3, 2, 9, 5).astype(np.float32)
 

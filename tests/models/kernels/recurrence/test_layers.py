@@ -1,4 +1,4 @@
-"""Layers of diagonal linear recurrences against a step at a time in float64, values and gradients."""
+"""Layers of diagonal linear recurrences, values and gradients, against one step at a time in float64."""
 
 import jax
 import jax.numpy as jnp

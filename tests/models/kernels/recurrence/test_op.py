@@ -62,7 +62,7 @@ def test_any_axes_of_state_and_mixed_types():
 
 
 def test_gradient_of_complex_numbers_is_jax_s():
-    """That of a step of plain JAX after the other, also where a real x enters complex states."""
+    """The reference is plain JAX, one step after the other, also where a real x enters complex states."""
     rng = np.random.default_rng(2)
     log_a, x = (-1 + 1j * draw(rng, 3)).astype(np.complex64), draw(rng, 2, 7, 3).astype(np.float32)
     weights = draw(rng, 2, 7, 3, complex_=True)

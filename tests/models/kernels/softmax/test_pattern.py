@@ -1,4 +1,4 @@
-"""Patterns: what they allow, pair by pair; and their tiles, which must come to the same."""
+"""Patterns: what they allow, pair by pair, and their tiles, which must allow the same."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def painted(tiling: Tiles, queries: int, keys: int, block_q: int, block_k: int, 
 @example(~(Window(0, None) | First(1)), 2, 2, 1, 3)  # a tile that only its mask shows to be empty
 @example(Window(2, None) & ~Window(None, 5) | First(0), 9, 40, 3, 8)
 def test_tiles_are_the_pattern(pattern, queries, keys, block_q, block_k):
-    """Each pair once, in the right tile, row by row and column by column; and no tile for nothing."""
+    """Each pair is in the right tile once, row by row and column by column, and no tile is empty."""
     tiling, expected = tiles(pattern, queries, keys, block_q, block_k), dense(pattern, queries, keys)
     np.testing.assert_array_equal(painted(tiling, queries, keys, block_q, block_k), expected)
     assert tiling.masks.any((1, 2)).all()
@@ -73,7 +73,7 @@ def test_a_window_has_no_negative_side(sides):
 
 
 def test_few_masks_for_many_tiles():
-    """A window's tiles at the diagonal and beside it are the same all along."""
+    """The tiles of a window at the diagonal and beside it are the same along the whole length."""
     tiling = tiles(Window(100, 100), 16384, 16384, 128, 128)
     assert len(tiling.index) == 3 * 128 - 2
     assert len(tiling.masks) == 3

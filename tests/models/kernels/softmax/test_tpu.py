@@ -52,7 +52,7 @@ def compare(operands, tolerance=1e-5, dtype=jnp.float32, rate=0.0, pattern=FULL,
 
 
 def padded(batch: int, keys: int, heads: int, *lengths: int):
-    """A mask with holes, and nothing from each example's length on."""
+    """A mask with holes, and with no token from each example's length on."""
     return (RNG.random((batch, keys, heads)) < 0.7) & (np.arange(keys) < np.array(lengths)[:, None])[..., None]
 
 
