@@ -82,7 +82,7 @@ def test_from_the_record_alone_to_the_same_bits(made, record, tmp_path):
 
 
 def with_answers(record: Any, wrong: int, seed: int = 0) -> Any:
-    """The record with so many wrong answers of one seed made right (right ones made wrong if negative), and its score."""
+    """The record with so many wrong answers of a seed made right (if negative, right ones wrong), and the score."""
     labels = unpack(record.task.test_labels, "l")
     answers = unpack(record.seeds[seed].predictions, "p").copy()
     places = np.flatnonzero(answers == labels) if wrong < 0 else np.flatnonzero(answers != labels)

@@ -31,7 +31,7 @@ def test_equals_the_formula(options, lengths):
 
 def begin(**options) -> dict[str, np.ndarray]:
     s = subject("lru", **options)
-    module = s.variant.build(s.shape, nnx.Rngs(0))
+    module = s.variant.build(s.shape, nnx.Rngs(0), s.options)
     return {name: np.float64(getattr(module, name).get_value()) for name in ("nu", "theta", "log_gamma")}
 
 

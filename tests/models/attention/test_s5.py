@@ -40,7 +40,7 @@ def test_begins_as_the_normal_part_of_hippo():
     matrix = 2 * ((vectors * eigenvalues) @ vectors.conj().T).real
     np.testing.assert_allclose(matrix, legs + np.outer(part, part), atol=1e-12)
     s = subject("s5", state=12, blocks=2)
-    module = s.variant.build(s.shape, nnx.Rngs(0))
+    module = s.variant.build(s.shape, nnx.Rngs(0), s.options)
     np.testing.assert_allclose(complex_of(module.eigenvalues), np.tile(eigenvalues, 2), rtol=1e-5)
 
 
