@@ -39,6 +39,7 @@ class Plan:
       spec: the names that it was resolved from; its overrides are those that this plan uses, sorted.
       options: of the variant, an instance of `variant.options`.
       pair: how two documents meet; None for a task of single ones.
+      tree: what its model is made of; None until that has been tried.
     """
 
     spec: RunSpec
@@ -49,6 +50,7 @@ class Plan:
     encoder: EncoderConfig
     pair: PairConfig | None
     train: TrainConfig
+    tree: ModelTree | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -68,28 +70,10 @@ class Plan:
         parts = {self.task.name: self.source, self.variant.name: self.options, "encoder": self.encoder}
         return parts | ({"pair": self.pair} if self.pair else {}) | {"train": self.train}
 
-    @functools.cached_property
-    def tree(self) -> ModelTree:
-        """What its model is made of, counted without computing anything.
-
-        Raises:
-          UserError: the variant raised; names its file and line.
-        """
-
-        def call() -> tuple[nnx.State, nnx.State, jax.Array]:
-            model = self.model(nnx.Rngs(params=0, dropout=0))
-            shape = (self.train.batch_size, *([self.task.documents] if self.task.documents > 1 else []))
-            tokens = jnp.zeros((*shape, self.source.max_length), jnp.uint8)
-            logits = model(tokens, jnp.full(shape, self.source.max_length))
-            _, params, _, buffers = nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[misc]
-            return params, buffers, logits
-
-        params, buffers, _ = abstract(self.variant, call)
-        return model_tree(params, buffers)
-
     @property
     def parameters(self) -> int:
         """Trainable ones of one seed."""
+        assert self.tree, "the plan's model has not been tried"
         return self.tree.parameters
 
     def run_id(self, data_sha256: str) -> str:
@@ -161,15 +145,33 @@ def resolve(spec: RunSpec) -> Plan:
         and line, or the override.
       UserError: a file that the spec imports is not there or wrong, or the variant raised; names the file and line.
     """
-    plan = unbuilt(spec)
+    plan = untried(spec)
     try:
-        assert plan.tree
+        return tried(plan)
     except UsageError as error:  # options that contradict each other are found where the variant is built
         raise blamed(str(error), plan.variant.name, bindings_of_spec(plan.spec, plan.task)) from error
-    return plan
 
 
-def unbuilt(spec: RunSpec) -> Plan:
+def tried(plan: Plan) -> Plan:
+    """The plan with what its model is made of, which is called once without computing anything.
+
+    Raises:
+      UserError: the variant raised; names its file and line.
+    """
+
+    def call() -> tuple[nnx.State, nnx.State, jax.Array]:
+        model = plan.model(nnx.Rngs(params=0, dropout=0))
+        shape = (plan.train.batch_size, *([plan.task.documents] if plan.task.documents > 1 else []))
+        tokens = jnp.zeros((*shape, plan.source.max_length), jnp.uint8)
+        logits = model(tokens, jnp.full(shape, plan.source.max_length))
+        _, params, _, buffers = nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[misc]
+        return params, buffers, logits
+
+    params, buffers, _ = abstract(plan.variant, call)
+    return dataclasses.replace(plan, tree=model_tree(params, buffers))
+
+
+def untried(spec: RunSpec) -> Plan:
     """As `resolve`, but its model is not tried yet.
 
     Raises:

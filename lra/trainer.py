@@ -83,7 +83,8 @@ def execute(
         except Exception as error:
             status: Status = "out of memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            tree = trainer.tree() if trainer else plan.tree  # of what was not built there is nothing to count
+            tree = trainer.tree() if trainer else plan.tree  # what was not built cannot be counted
+            assert tree
             path = write(make_record(plan, data, Outcome(status, tree, reason)), folder_of(results))
             raise UserError(
                 f"{plan.variant.name} on {plan.task.name}: {status} ({reason}); recorded in {path}"
