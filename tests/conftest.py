@@ -33,7 +33,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def _gin_stays_empty() -> Iterator[None]:
-    """gin's global configuration decides nothing here, so nothing may stand in it."""
+    """gin's global configuration decides nothing, so it must stay empty."""
     import gin
 
     assert gin.config_str() == ""
@@ -75,11 +75,11 @@ def home(small_home, monkeypatch) -> Path:
 
 def needs(program: str, *names: str) -> str:
     """The path of a program; without it the test is skipped, or fails where LRA_REQUIRE_TOOLS is set, as in CI."""
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
         message = f"there is no {program} here ({' or '.join(names)}); .ci/run installs it"
         pytest.fail(message) if os.environ.get("LRA_REQUIRE_TOOLS") else pytest.skip(message)
-    return found
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`make accelerator` where there is none: what it does with steps that end, fail, last too long or have changed."""
+"""`make accelerator` without an accelerator: what it does with steps that end, fail, last too long or have changed."""
 
 import importlib.util
 import json
@@ -61,7 +61,7 @@ def test_a_step_that_lasts_too_long_is_interrupted_like_ctrl_c_and_goes_on_later
     )
 
     class Slow(subprocess.Popen):
-        """Its time is over as soon as it has started, however long that takes."""
+        """The time of this step is over as soon as it has started, however long the start takes."""
 
         def wait(self, timeout=None):
             if saved.exists() or timeout == runner.GRACE:

@@ -27,7 +27,7 @@ def is_module(name: str) -> bool:
 
 
 def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that are there once a module is imported, or read by a type checker: those in no function."""
+    """The nodes that count when a module is imported or read by a type checker: those in no function."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield child
@@ -35,7 +35,7 @@ def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(source: str, inside: str, nodes: Callable[[ast.AST], Iterator[ast.AST]] = ast.walk) -> Iterator[str]:
-    """The project's modules that a source imports, at its top or deep inside; `inside` is the package it is in."""
+    """The project's modules that a source imports, at its top or deep inside; `inside` is the package of the source."""
     for node in nodes(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "lra")
@@ -109,7 +109,7 @@ def test_rooms_do_not_reach_the_harness_through_its_api(room):
 
 @pytest.mark.parametrize("name", SHARED)
 def test_what_the_rooms_share_stands_below_them(name):
-    """Else they would reach the harness or each other through it."""
+    """Otherwise the rooms would reach the harness or each other through it."""
     allowed = {"lra", *(f"lra.{other}" for other in SHARED)}
     assert {*imported((ROOT / "lra" / f"{name}.py").read_text(), "lra")} <= allowed
 
@@ -138,8 +138,8 @@ def test_this_test_knows_a_circle():
 
 
 def test_no_module_imports_itself_through_others():
-    """At the top of modules, what only a type checker reads included. That a package is imported before what is in it
-    counts for nothing.
+    """Imports at the top of modules count, also those that only a type checker reads. That a package is imported before
+    the modules in it does not count.
     """
     graph = {
         name_of(path): {*imported(path.read_text(), package_of(path), outside_functions)}

@@ -75,7 +75,7 @@ def at(record: Json, path: str) -> tuple[Json, str | int]:
 
 
 def changed(record: Json, path: str, value: Json) -> Json:
-    """A copy with another value at a path, of a record or of its JSON; of the same type."""
+    """A copy of a record, or of its JSON, with another value at a path. The copy has the type of the original."""
     content = raw(record) if isinstance(record, Record) else copy.deepcopy(record)
     container, key = at(content, path)
     container[key] = msgspec.to_builtins(value)
@@ -83,7 +83,7 @@ def changed(record: Json, path: str, value: Json) -> Json:
 
 
 def seed_result(seed: int, accuracy: float | None) -> Json:
-    """What a record says of a seed; of one that diverged if it has no accuracy."""
+    """What a record says of a seed. A seed without an accuracy is one that diverged."""
     if accuracy is None:
         return {"seed": seed, "status": "diverged", "step": 70, "validation": None, "test": None, "predictions": None}
     right = np.random.default_rng(seed).permutation(EXAMPLES) < round(accuracy * EXAMPLES)
@@ -96,7 +96,7 @@ def seed_result(seed: int, accuracy: float | None) -> Json:
 
 
 def curve_of(seeds: list[Json]) -> list[Json]:
-    """Two lines, by which the scored step is the best."""
+    """A curve of two lines in which the scored step is the best."""
     each = lambda value: [value if seed["status"] == "ok" else None for seed in seeds]
     return [
         {"step": 300, "split": "train", "loss": each(1.5), "accuracy": each(0.25), "learning_rate": 0.001},
@@ -105,7 +105,7 @@ def curve_of(seeds: list[Json]) -> list[Json]:
 
 
 def sealed(record: Json) -> Json:
-    """The JSON of a record with the hashes that follow from the rest of it."""
+    """The JSON of a record, with its hashes computed from the rest of it."""
     task, files = record["task"], record["task"]["files"]
     if files and not task["data_sha256"]:
         task["data_sha256"] = sha256("".join(f"{name} {digest}\n" for name, digest in files.items()))
@@ -125,7 +125,7 @@ def sha256(text: str) -> str:
 
 
 def make(variant: str = "local", accuracy: dict[int, float | None] | None = None, **changes: Json) -> Record:
-    """A record with some test accuracies by seed, to a half thousandth.
+    """A record with these test accuracies by seed, each to a half thousandth.
 
     In the names of `changes`, "__" stands for the dot of a path. Hashes follow from the rest unless they are changed.
     """

@@ -1,4 +1,4 @@
-"""The board: what stands in a row, what may share one or a table, averages, ranks, comparisons."""
+"""The board: what a row shows, which records share a row or a table, averages, ranks, comparisons."""
 
 import csv
 import io
@@ -26,12 +26,12 @@ def tables(records: list, reference: str = "transformer") -> tuple:
 
 def row(*records: Record):
     """The only row of the only table."""
-    ((found,),) = (table.rows for table in tables([*records]))
-    return found
+    ((entry,),) = (table.rows for table in tables([*records]))
+    return entry
 
 
 def answering(record: Record, right: dict[int, np.ndarray]) -> Record:
-    """The record with these answers right, by seed, and all others wrong."""
+    """The record with these answers of each seed right, and all other answers wrong."""
     labels = unpack(record.task.test_labels, "labels")
     for place, seed in enumerate(record.seeds):
         mine = right[seed.seed]
@@ -46,11 +46,11 @@ def answering(record: Record, right: dict[int, np.ndarray]) -> Record:
 def test_mean_and_interval_over_seeds():
     accuracy = {0: 0.3635, 1: 0.371, 2: 0.352, 5: 0.4005}
     values = [*accuracy.values()]
-    found = row(make(accuracy=accuracy))
+    entry = row(make(accuracy=accuracy))
     low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
-    assert found.interval == pytest.approx((np.mean(values), low, high))
-    assert (found.seeds, found.diverged, found.learnt, found.few) == (4, 0, 4, False)
-    assert found.parameters == 67210
+    assert entry.interval == pytest.approx((np.mean(values), low, high))
+    assert (entry.seeds, entry.diverged, entry.learnt, entry.few) == (4, 0, 4, False)
+    assert entry.parameters == 67210
 
 
 @pytest.mark.parametrize(("seeds", "few"), [(1, True), (2, True), (3, False)])
@@ -75,7 +75,7 @@ def test_memory_is_the_most_that_was_seen():
 
 
 def test_costs_on_different_hardware_are_never_put_together():
-    """One row, since the configuration is one; each hardware has its own numbers, in the order of its name."""
+    """One configuration makes one row. Each hardware has its own numbers, in the order of its name."""
     tpu = {"measured__hardware": {"platform": "tpu", "device": "TPU v6"}, "measured__memory_bytes": {"step": 7}}
     cpu = {"measured__hardware": {"platform": "cpu", "cpu": "AMD", "cores": 2}, "measured__memory_bytes": {"step": 9}}
     records = [
@@ -95,8 +95,8 @@ def test_costs_on_different_hardware_are_never_put_together():
 
 
 def test_a_seed_in_two_records_counts_once():
-    found = row(make(accuracy={0: 0.2, 1: 0.4}), make(accuracy={1: 0.4, 2: 0.9}), make(accuracy={2: 0.9}))
-    assert dict(found.accuracy) == {0: 0.2, 1: 0.4, 2: 0.9}
+    entry = row(make(accuracy={0: 0.2, 1: 0.4}), make(accuracy={1: 0.4, 2: 0.9}), make(accuracy={2: 0.9}))
+    assert dict(entry.accuracy) == {0: 0.2, 1: 0.4, 2: 0.9}
 
 
 def test_diverged_seeds_are_counted_and_not_averaged():
@@ -111,8 +111,8 @@ def test_diverged_seeds_are_counted_and_not_averaged():
 
 def test_seeds_that_learnt_nothing_are_counted():
     """Of 2,000 examples and a floor of 12.5 %, the limit for p < 0.001 is 14.8 %."""
-    found = row(make(accuracy={0: 0.125, 1: 0.145, 2: 0.15, 3: 0.5}))
-    assert (found.learnt, found.above_floor) == (2, True)
+    entry = row(make(accuracy={0: 0.125, 1: 0.145, 2: 0.15, 3: 0.5}))
+    assert (entry.learnt, entry.above_floor) == (2, True)
     assert not row(make(accuracy={0: 0.13, 1: 0.14})).above_floor
 
 
@@ -127,13 +127,13 @@ def test_rows_are_ordered_by_mean_and_what_failed_comes_last():
         make("big", {}, status="out of memory", error="x", measured__steps_per_second=None),
     ]
     (table,) = tables(records)
-    assert [found.label for found in table.rows] == ["best", "as-good", "middle", "worst", "big", "diverged", "failed"]
-    assert [found.note for found in table.rows] == [""] * 4 + ["out of memory", "", "failed"]
+    assert [entry.label for entry in table.rows] == ["best", "as-good", "middle", "worst", "big", "diverged", "failed"]
+    assert [entry.note for entry in table.rows] == [""] * 4 + ["out of memory", "", "failed"]
 
 
 def test_a_row_that_broke_a_rule_comes_after_all_others():
     (table,) = tables([make("best", {0: 0.9}, selection="last step"), make("fair", {0: 0.2})])
-    assert [(found.label, bool(found.breaches)) for found in table.rows] == [("fair", False), ("best", True)]
+    assert [(entry.label, bool(entry.breaches)) for entry in table.rows] == [("fair", False), ("best", True)]
 
 
 # --- What may share a row or a table ---------------------------------------------------------------------------
@@ -147,8 +147,8 @@ def test_overrides_of_the_variant_make_a_row_and_others_a_table():
         make("linear", {0: 0.8}, protocol__overrides=["train.steps = 9"], config="train.steps = 9\n"),
     ]
     demo, shorter = sorted(tables(records), key=lambda table: len(table.protocol))
-    assert {found.label for found in demo.rows} == {"local (radius = 4)", "local"}
-    assert {found.label for found in shorter.rows} == {"linear", "local"}
+    assert {entry.label for entry in demo.rows} == {"local (radius = 4)", "local"}
+    assert {entry.label for entry in shorter.rows} == {"linear", "local"}
     assert "train.steps = 9" in shorter.title
     assert "train.steps = 9" not in demo.title
 
@@ -165,9 +165,9 @@ def test_overrides_of_the_variant_make_a_row_and_others_a_table():
     ],
 )
 def test_what_is_not_comparable_never_shares_a_table(change):
-    found = tables([make(accuracy={0: 0.5}), make(accuracy={1: 0.7}, **change)])
-    assert len(found) == 2
-    assert sorted((own.label, own.mean) for table in found for own in table.rows) == [("local", 0.5), ("local", 0.7)]
+    pair = tables([make(accuracy={0: 0.5}), make(accuracy={1: 0.7}, **change)])
+    assert len(pair) == 2
+    assert sorted((own.label, own.mean) for table in pair for own in table.rows) == [("local", 0.5), ("local", 0.7)]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_what_is_not_comparable_never_shares_a_table(change):
 )
 def test_other_code_or_configuration_is_a_row_of_its_own(change):
     (table,) = tables([make(accuracy={0: 0.5}), make(accuracy={0: 0.7, 1: 0.9}, **change)])
-    assert sorted(len(found.accuracy) for found in table.rows) == [1, 2]
+    assert sorted(len(entry.accuracy) for entry in table.rows) == [1, 2]
     # and no two rows have the same name
     (sheet,) = sheets(make_board([make(accuracy={0: 0.5}), make(accuracy={0: 0.7, 1: 0.9}, **change)], TRACKS))
     assert len({entry.cells[0].text for entry in sheet.entries}) == 2
@@ -204,23 +204,23 @@ def test_comparison_is_mcnemars_corrected_for_the_number_of_rows():
         name: {0: rng.random(2000) < share} for name, share in (("transformer", 0.4), ("local", 0.45), ("s5", 0.41))
     }
     (table,) = tables([answering(make(name, {0: 0.5}), own) for name, own in right.items()])
-    found = {own.label: own.comparison for own in table.rows}
-    assert found.pop("transformer") is None
+    comparisons = {own.label: own.comparison for own in table.rows}
+    assert comparisons.pop("transformer") is None
     p = {}
-    for name in found:
+    for name in comparisons:
         ours, theirs = right[name][0], right["transformer"][0]
         p[name] = stats.binomtest(int((ours & ~theirs).sum()), int((ours ^ theirs).sum())).pvalue
-        assert found[name].difference == pytest.approx(ours.mean() - theirs.mean())
+        assert comparisons[name].difference == pytest.approx(ours.mean() - theirs.mean())
     smaller, larger = sorted(p, key=p.get)
-    assert found[smaller].p == pytest.approx(2 * p[smaller], abs=1e-6)
-    assert found[larger].p == pytest.approx(max(2 * p[smaller], p[larger]), abs=1e-6)
+    assert comparisons[smaller].p == pytest.approx(2 * p[smaller], abs=1e-6)
+    assert comparisons[larger].p == pytest.approx(max(2 * p[smaller], p[larger]), abs=1e-6)
 
 
 def test_comparison_takes_the_seeds_that_both_have():
     base, own = make("transformer", {0: 0.5, 1: 0.5, 7: 0.5}), make("local", {1: 0.5, 7: 0.5, 9: 0.9})
     (table,) = tables([base, own])
-    (found,) = (row for row in table.rows if row.label == "local")
-    assert found.comparison.seeds == 2
+    (entry,) = (row for row in table.rows if row.label == "local")
+    assert entry.comparison.seeds == 2
 
 
 def test_any_row_can_be_the_reference():

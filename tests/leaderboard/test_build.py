@@ -1,4 +1,4 @@
-"""lra leaderboard build: the same records give the same bytes, and --check finds any other."""
+"""`lra leaderboard build`: the same records give the same bytes, and --check finds every other byte."""
 
 import itertools
 import json
@@ -124,8 +124,8 @@ def test_a_folder_that_is_not_there(tmp_path, capsys):
 def test_json_has_every_row(built, capsys):
     capsys.readouterr()
     assert build(built, "--out", built / "out", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    rows = {(sheet["title"], row["variant"]): row for sheet in found for row in sheet["rows"]}
+    sheets = json.loads(capsys.readouterr().out)
+    rows = {(sheet["title"], row["variant"]): row for sheet in sheets for row in sheet["rows"]}
     row = rows["listops 1.0.0, protocol demo", "local"]
     assert (row["accuracy %"], row["seeds"], row["ranked"]) == (50.0, 3, True)
     assert ("All tasks, protocol demo", "local") in rows

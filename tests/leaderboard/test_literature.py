@@ -1,4 +1,4 @@
-"""The literature's numbers: what is known of them from elsewhere, and that none is without its source."""
+"""The literature's numbers agree with what is known of them from elsewhere, and none is without its source."""
 
 import re
 
@@ -8,7 +8,7 @@ from lra.leaderboard import literature
 from lra.leaderboard.tracks import FIVE, SIX
 
 COLLECTIONS = literature.collections()
-SYSTEMS = [(name, system) for name, found in COLLECTIONS.items() for system in found.systems]
+SYSTEMS = [(name, system) for name, collection in COLLECTIONS.items() for system in collection.systems]
 
 
 def test_lras_table_gives_its_own_averages_but_for_one():
@@ -26,7 +26,7 @@ def test_lras_table_gives_its_own_averages_but_for_one():
 
 
 def test_task_averages_of_lras_table():
-    """Its last row: 29, 61, 55, 41, 72 (Retrieval's and Image's mean is rounded down there)."""
+    """The last row of LRA's table is 29, 61, 55, 41, 72. It rounds down the means of Retrieval and Image."""
     systems = COLLECTIONS["lra-accuracy"].systems
     means = [sum(system.accuracy[task] for system in systems) / len(systems) for task in FIVE]
     assert len(systems) == 11
@@ -36,7 +36,7 @@ def test_task_averages_of_lras_table():
 
 def test_six_tasks_count_a_failed_pathx_as_half():
     """S4's paper prints 53.66 for LRA's Transformer, 54.17 for BigBird (54.177, cut off) and 51.18 for Performer."""
-    found = {system.name: literature.averages(system.accuracy)["six"] for _, system in SYSTEMS}
+    averages = {system.name: literature.averages(system.accuracy)["six"] for _, system in SYSTEMS}
     for name, printed in {
         "Transformer": 53.66,
         "BigBird": 54.17,
@@ -44,7 +44,7 @@ def test_six_tasks_count_a_failed_pathx_as_half():
         "S4": 86.09,
         "FNet": 54.42,
     }.items():
-        assert found[name] == pytest.approx(printed, abs=0.008)
+        assert averages[name] == pytest.approx(printed, abs=0.008)
 
 
 def test_no_average_of_what_is_not_there():

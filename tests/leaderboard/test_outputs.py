@@ -27,20 +27,20 @@ ODD = [
 def cells(line: str) -> list[str]:
     """The cells of a line of a Markdown table by GitHub's rule: a bar ends a cell, a backslash takes what follows."""
     assert re.fullmatch(r"\|((\\.|[^\\|])*\|)+", line)
-    found = re.findall(r"((?:\\.|[^\\|])*)\|", line[1:])
-    return [re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell).strip() for cell in found]
+    parts = re.findall(r"((?:\\.|[^\\|])*)\|", line[1:])
+    return [re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell).strip() for cell in parts]
 
 
 def markdown_tables(page: str) -> list[list[dict[str, str]]]:
     """The tables of a page; a table is a run of lines that begin with a bar."""
-    found = []
+    tables = []
     for is_table, lines in itertools.groupby(re.split(r"\r\n|\r|\n", page), lambda line: line.startswith("|")):
         if is_table:
             header, rule, *rows = map(cells, lines)
             assert all(re.fullmatch("-+:?", cell) for cell in rule)
             assert {len(row) for row in rows} == {len(rule)} == {len(header)}
-            found.append([dict(zip(header, row)) for row in rows])
-    return found
+            tables.append([dict(zip(header, row)) for row in rows])
+    return tables
 
 
 def odd_records(odd: str) -> list:
@@ -84,9 +84,9 @@ def test_pathx_is_a_success_rate():
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_texts_stay_in_their_cells(odd):
     page = text.markdown(sheets(make_board(odd_records(odd), TRACKS)), [])
-    found = markdown_tables(page)
-    assert sorted(len(table) for table in found) == [1, 3]
-    assert {row["accuracy %"] for table in found for row in table} == {"50.00", "60.00", "70.00", "30.00"}
+    tables = markdown_tables(page)
+    assert sorted(len(table) for table in tables) == [1, 3]
+    assert {row["accuracy %"] for table in tables for row in table} == {"50.00", "60.00", "70.00", "30.00"}
     # no markup but the marks'
     assert not re.search(r"(?<!\\)<(?!/?sup>)", page)
 
@@ -117,15 +117,15 @@ def test_csv_of_the_literature_has_every_number():
 
 
 @given(st.text())
-def test_nothing_of_a_text_is_a_command(found):
-    """What is left when the escapes that we write are taken out has no character that TeX acts on."""
+def test_nothing_of_a_text_is_a_command(any_text):
+    """Without the escapes that the code writes, the text has no character that TeX acts on."""
     ours = r"\\(textbackslash|textasciicircum|textasciitilde|textless|textgreater|textbar|textasciigrave|dag|ddag)\{\}"
-    plain = re.sub(ours + r"|\\[{}$&#_%]|\$\\pm\$|\{[\[\]]\}", "", escaped(found))
+    plain = re.sub(ours + r"|\\[{}$&#_%]|\$\\pm\$|\{[\[\]]\}", "", escaped(any_text))
     assert not re.search(r"[\\{}$&#^_~%\n]", plain)
 
 
 def typeset(page: str, folder) -> str:
-    """The text of the document that pdflatex makes; fails where it reports any error."""
+    """The text of the document that pdflatex makes. Fails if pdflatex reports any error."""
     (folder / "page.tex").write_text(page)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "page.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)

@@ -1,4 +1,4 @@
-"""Records: what is written is read back; what is not a record is an error that says where it is not."""
+"""Records: what is written is read back. A file that is no record gives an error that names the place."""
 
 import base64
 import copy
@@ -181,15 +181,15 @@ def test_newer_schema(tmp_path, schema):
 
 
 def test_records_of_schema_1_are_read(tmp_path):
-    """As they were written: without predictions, labels, and the source."""
+    """They are read as they were written: without predictions, labels, and the source."""
     new = make(accuracy={0: 0.5, 1: None, 2: 0.25})
     before = old(new)
     assert "predictions" not in json.dumps(before)
-    found = read(put(tmp_path, before))
-    assert (found.schema, found.run) == (3, new.run)
-    assert [seed.predictions for seed in found.seeds] == [None] * 3
-    assert (found.task.test_labels, found.variant.source) == (None, None)
-    assert [seed.test for seed in found.seeds] == [seed.test for seed in new.seeds]
+    record = read(put(tmp_path, before))
+    assert (record.schema, record.run) == (3, new.run)
+    assert [seed.predictions for seed in record.seeds] == [None] * 3
+    assert (record.task.test_labels, record.variant.source) == (None, None)
+    assert [seed.test for seed in record.seeds] == [seed.test for seed in new.seeds]
     for path in ("task", "variant", "seeds", "seeds.0"):
         for value in (None, 3, "x"):
             refused(put(tmp_path, changed(before, path, value)), "some.record.json")
@@ -201,11 +201,11 @@ def test_records_of_schema_1_are_read(tmp_path):
     [("listops", None, None), ("pathx", 0.5, None), ("pathx256", None, None), ("synthetic_text", None, "text")],
 )
 def test_what_came_with_schema_3_is_added_to_older_records(tmp_path, schema, task, unlearnt, stands_in_for):
-    found = read(put(tmp_path, old(make(task__name=task), schema)))
-    assert (found.task.unlearnt, found.task.stands_in_for) == (unlearnt, stands_in_for)
-    assert found.parameter_tree_sha256 is None
-    assert read(write(found, tmp_path)) == found
-    assert write(found, tmp_path).name == file_name(make(task__name=task))  # the run has its name still
+    record = read(put(tmp_path, old(make(task__name=task), schema)))
+    assert (record.task.unlearnt, record.task.stands_in_for) == (unlearnt, stands_in_for)
+    assert record.parameter_tree_sha256 is None
+    assert read(write(record, tmp_path)) == record
+    assert write(record, tmp_path).name == file_name(make(task__name=task))  # the run has its name still
     for path in ("task", "task.name"):
         for value in (None, 3, [], {}):
             refused(put(tmp_path, changed(old(RECORD, schema), path, value)), "some.record.json")
@@ -219,13 +219,13 @@ def test_the_projects_own_records_are_read_as_they_are_on_the_disk():
     paths = sorted(RESULTS.glob("*.json"))
     assert len(paths) == 24
     for path in paths:
-        content, found = json.loads(path.read_bytes()), raw(read(path))
+        content, again = json.loads(path.read_bytes()), raw(read(path))
         assert content["schema"] == 2
-        assert {key: found[key] for key in content if key not in ("schema", "task")} == {
+        assert {key: again[key] for key in content if key not in ("schema", "task")} == {
             key: content[key] for key in content if key not in ("schema", "task")
         }
-        assert content["task"].items() <= found["task"].items()
-        assert path.name.endswith(f".{found['run']}.json")
+        assert content["task"].items() <= again["task"].items()
+        assert path.name.endswith(f".{again['run']}.json")
 
 
 @pytest.mark.parametrize("path", ["", "task.", "task.examples.", "seeds.0.", "seeds.0.predictions.", "curve.0."])
@@ -326,7 +326,7 @@ def place(tmp_path_factory) -> Path:
 def test_any_json_in_any_place_is_read_or_refused(place, path, value):
     text = json.dumps(changed(RAW, path, value))
     try:
-        found = read(put(place, text))
+        record = read(put(place, text))
     except UserError as error:
         message = str(error)
     else:
@@ -335,7 +335,7 @@ def test_any_json_in_any_place_is_read_or_refused(place, path, value):
         container, key = at(expected, path)
         if path in NUMBERS and type(container[key]) is int:  # whole numbers become floats
             container[key] = float(container[key])
-        assert raw(found) == expected
+        assert raw(record) == expected
     assert message is None or str(place / "some.record.json") in message
 
 
@@ -381,17 +381,17 @@ def test_load_reads_all_folders_and_each_run_once(tmp_path):
     for folder, some in {"one": (a, b), "two": (b, c)}.items():
         for record in some:
             write(record, store.folder_of(tmp_path / folder))
-    found, left_out = store.load([tmp_path / "one", tmp_path / "two", tmp_path / "nowhere"])
+    records, left_out = store.load([tmp_path / "one", tmp_path / "two", tmp_path / "nowhere"])
     assert left_out == []
-    assert sorted(found, key=lambda r: r.run) == sorted([a, b, c], key=lambda r: r.run)
+    assert sorted(records, key=lambda r: r.run) == sorted([a, b, c], key=lambda r: r.run)
 
 
 def test_load_leaves_out_and_names_what_is_no_record(tmp_path):
     path = write(RECORD, store.folder_of(tmp_path))
     broken = store.folder_of(tmp_path) / "listops.demo.local.broken.json"
     broken.write_text("{")
-    found, (line,) = store.load([tmp_path])
-    assert found == [RECORD]
+    records, (line,) = store.load([tmp_path])
+    assert records == [RECORD]
     assert str(broken) in line
     assert store.load([path.parent]) == ([RECORD], [line])  # a folder of nothing but records
 
@@ -452,7 +452,7 @@ def test_what_contradicts_itself_is_refused(tmp_path, path, value, what):
 
 
 def test_labels_of_other_data_are_refused_even_if_all_hashes_are_made_anew(tmp_path):
-    """Whoever changes labels changes the data's hash, and so leaves the table."""
+    """A record with other labels has another hash of the data, so it leaves the table."""
     record = changed(raw(WITH_SOURCE), "task.test_labels", OTHER)
     record["task"]["files"][LABELS] = labels_file_sha256(np.arange(2000) % 7)
     for seed in record["seeds"]:
@@ -460,8 +460,8 @@ def test_labels_of_other_data_are_refused_even_if_all_hashes_are_made_anew(tmp_p
         seed["test"]["accuracy"] = float((unpack(packed, "p") == np.arange(2000) % 7).mean())
     refused(put(tmp_path, record), "data_sha256")
     record["task"]["data_sha256"], record["run"] = "", ""
-    found = read(put(tmp_path, sealed(record)))
-    assert found.task.data_sha256 != WITH_SOURCE.task.data_sha256
+    again = read(put(tmp_path, sealed(record)))
+    assert again.task.data_sha256 != WITH_SOURCE.task.data_sha256
 
 
 def test_a_few_bytes_that_unpack_to_many_are_refused(tmp_path):
@@ -533,9 +533,9 @@ def test_eight_processes_that_write_at_once_lose_nothing(tmp_path):
     for writer in writers:
         writer.join()
     assert [writer.exitcode for writer in writers] == [0] * 8
-    found, left_out = store.load([tmp_path])
+    records, left_out = store.load([tmp_path])
     assert left_out == []
-    seeds = sorted(seed.seed for record in found if record != RECORD for seed in record.seeds)
+    seeds = sorted(seed.seed for record in records if record != RECORD for seed in record.seeds)
     assert seeds == sorted(writer * 100 + number for writer in range(8) for number in range(25))
-    assert RECORD in found
+    assert RECORD in records
     assert len([*store.folder_of(tmp_path).iterdir()]) == 201  # and nothing half-written beside them

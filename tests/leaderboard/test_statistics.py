@@ -22,13 +22,13 @@ outcomes = st.integers(1, 3).flatmap(
 
 @given(shares)
 def test_interval_is_students(values):
-    found = statistics.interval(values)
+    interval = statistics.interval(values)
     error = stats.sem(values)
     if error == 0:
-        assert found.low == found.high == pytest.approx(found.mean)
+        assert interval.low == interval.high == pytest.approx(interval.mean)
     else:
         low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=error)
-        np.testing.assert_allclose(found, (np.mean(values), low, high), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(interval, (np.mean(values), low, high), rtol=1e-9, atol=1e-12)
 
 
 def test_one_value_has_no_interval():
@@ -38,10 +38,10 @@ def test_one_value_has_no_interval():
 
 
 def test_interval_covers_the_truth_as_often_as_it_says():
-    """Of 4,000 samples of three, 95 %: the error of the share itself is 0.34 points."""
+    """95 % of 4,000 intervals of three values cover the truth; the standard error of that share is 0.34 points."""
     rng = np.random.default_rng(0)
-    found = [statistics.interval(values) for values in rng.normal(0.4, 0.01, (4000, 3))]
-    assert 0.94 < np.mean([low < 0.4 < high for _, low, high in found]) < 0.96
+    intervals = [statistics.interval(values) for values in rng.normal(0.4, 0.01, (4000, 3))]
+    assert 0.94 < np.mean([low < 0.4 < high for _, low, high in intervals]) < 0.96
 
 
 @given(st.integers(1, 3000), st.floats(0, 1), st.floats(0.01, 0.99))
@@ -62,7 +62,7 @@ def test_floor_of_lras_listops():
 @settings(max_examples=60, deadline=None)
 @given(outcomes)
 def test_paired_counts_all_sign_changes(pair):
-    """Every way of exchanging the two models on some examples, one by one."""
+    """The test counts, one by one, every way to exchange the two models on some examples."""
     ours, theirs = pair
     difference = ours.sum(0, dtype=int) - theirs.sum(0, dtype=int)
     flips = np.array([*itertools.product((-1, 1), repeat=len(difference))])
@@ -89,7 +89,7 @@ def test_many_seeds_and_examples_are_near_the_normal_law():
 
 
 def test_seeds_of_an_example_are_no_independent_examples():
-    """Three seeds that answer alike prove what one does, and not more."""
+    """Three seeds that answer alike prove no more than one seed does."""
     rng = np.random.default_rng(2)
     ours, theirs = rng.random((1, 400)) < 0.56, rng.random((1, 400)) < 0.5
     one = statistics.paired(ours, theirs)
@@ -101,8 +101,8 @@ def test_paired_keeps_its_level():
     rng = np.random.default_rng(3)
     hard = rng.random(200)  # examples differ in how hard they are, so the seeds' answers go together
     answers = rng.random((2000, 2, 3, 200)) < hard
-    found = [statistics.paired(ours, theirs) for ours, theirs in answers]
-    assert 0.03 < np.mean(np.array(found) < 0.05) < 0.06
+    p_values = [statistics.paired(ours, theirs) for ours, theirs in answers]
+    assert 0.03 < np.mean(np.array(p_values) < 0.05) < 0.06
 
 
 def test_paired_refuses_what_is_not_paired():
@@ -118,7 +118,7 @@ def test_holm_by_hand():
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_rejects_as_its_definition_says(p_values):
-    """The smallest against alpha / n, the next against alpha / (n - 1), until one is not rejected."""
+    """The smallest p is compared with alpha / n, the next with alpha / (n - 1), until one is not rejected."""
     alpha = 0.05
     rejected = set()
     for rank, place in enumerate(np.argsort(p_values, kind="stable")):

@@ -1,4 +1,4 @@
-"""Tracks: a run that broke a rule is found out by what is in its record."""
+"""Tracks: a record shows whether its run broke a rule."""
 
 import dataclasses
 
@@ -53,8 +53,8 @@ def breaches(record: Record) -> list[str]:
     ],
 )  # fmt: skip
 def test_each_rule_is_held_to(record, what):
-    (found,) = breaches(record)
-    assert what in found
+    (breach,) = breaches(record)
+    assert what in breach
 
 
 def test_what_is_allowed():

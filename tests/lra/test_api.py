@@ -22,18 +22,18 @@ def test_the_page_is_what_it_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
     try:
-        found = doctest.testfile(str(PAGE), module_relative=False)
+        results = doctest.testfile(str(PAGE), module_relative=False)
     finally:
         VARIANTS.pop("mean_of_all", None)
-    assert found.attempted > 20
-    assert found.failed == 0
+    assert results.attempted > 20
+    assert results.failed == 0
 
 
 @pytest.mark.parametrize("module", ["lra.spec", "lra.typed", "lra.plan"])
 def test_the_examples_of_docstrings_run(module):
-    found = doctest.testmod(import_module(module))
-    assert found.attempted
-    assert not found.failed
+    results = doctest.testmod(import_module(module))
+    assert results.attempted
+    assert not results.failed
 
 
 def test_importing_imports_nothing_heavy():

@@ -1,4 +1,4 @@
-"""Benchmarks: what is timed, what is not, and the file that a stopped one goes on with."""
+"""Benchmarks: what is timed, what is not, and the file from which a stopped benchmark continues."""
 
 import json
 import time
@@ -28,10 +28,10 @@ def test_a_time_is_that_of_the_work_and_not_of_the_call(monkeypatch):
 
         return of
 
-    found = timing.in_turns({"slow": run(2e-3), "fast": run(1e-4)})
-    assert found["slow"].seconds == pytest.approx(2e-3)
-    assert found["fast"].seconds == pytest.approx(1e-4)
-    assert found["fast"].spread == pytest.approx(0, abs=1e-9)
+    timed = timing.in_turns({"slow": run(2e-3), "fast": run(1e-4)})
+    assert timed["slow"].seconds == pytest.approx(2e-3)
+    assert timed["fast"].seconds == pytest.approx(1e-4)
+    assert timed["fast"].spread == pytest.approx(0, abs=1e-9)
 
 
 def test_a_loop_calls_the_function_each_time_anew():
@@ -75,17 +75,17 @@ def test_a_wrong_kernel_gets_no_time(monkeypatch):
     monkeypatch.setattr(timing, "LEAST", 1e-4)
     wrong = {"xla": lambda x: jnp.sin(x), "mosaic_gpu": lambda x: jnp.sin(x) * jnp.where(x > 2.5, 1.1, 1)}
     case = Case("linear", 100, 1, wrong.get, (jnp.linspace(0, 3, 100),), 100.0, 100.0)
-    found = {row["by"]: row for row in kernels.rows(case, "forward", {})}
-    assert "ms" not in found["mosaic_gpu"]
-    assert found["mosaic_gpu"]["note"].startswith("wrong")
-    assert found["xla"]["ms"] > 0
+    by_backend = {row["by"]: row for row in kernels.rows(case, "forward", {})}
+    assert "ms" not in by_backend["mosaic_gpu"]
+    assert by_backend["mosaic_gpu"]["note"].startswith("wrong")
+    assert by_backend["xla"]["ms"] > 0
     right = case._replace(function=lambda name: jnp.sin)
     assert all(row["ms"] > 0 for row in kernels.rows(right, "forward+backward", {}))
     gradient = jax.custom_vjp(jnp.sin)
     gradient.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.sin(x),))
     bad = case._replace(function={"xla": jnp.sin, "mosaic_gpu": gradient}.get)
-    found = {row["by"]: row for row in kernels.rows(bad, "forward+backward", {})}
-    assert found["mosaic_gpu"]["note"].startswith("wrong"), "gradients count"
+    by_backend = {row["by"]: row for row in kernels.rows(bad, "forward+backward", {})}
+    assert by_backend["mosaic_gpu"]["note"].startswith("wrong"), "gradients count"
 
 
 def test_variants_are_timed_beside_the_transformer(tmp_path):

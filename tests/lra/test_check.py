@@ -51,10 +51,10 @@ def test_a_bad_one_fails_with_its_line_and_what_that_means(monkeypatch, tmp_path
     file = write("leaks", "return v.mean(1, keepdims=True) + q")
     assert main(["check", "--import", file, "leaks", "--json"]) == 1
     said = capsys.readouterr()
-    (found,) = json.loads(said.out)
+    (verdict,) = json.loads(said.out)
     assert said.err.splitlines()[-1] == "lra: not what they say: leaks (1 of 1)"
-    assert (found["variant"], found["line"], found["holds"]) == ("leaks", 5, False)
-    by_name = {check["name"]: check for check in found["checks"]}
+    assert (verdict["variant"], verdict["line"], verdict["holds"]) == ("leaks", 5, False)
+    by_name = {check["name"]: check for check in verdict["checks"]}
     assert list(by_name) == list(CHECKS)
     assert by_name["shape"]["status"] == "holds"
     assert by_name["oracle"]["status"] == "does not apply"
@@ -77,8 +77,8 @@ def test_an_exception_is_shown_with_its_reason(monkeypatch, tmp_path, capsys):
     counts = "return q * jnp.arange(q.shape[1])[:, None, None].astype(q.dtype)"
     file = write("counts", counts, ', exceptions={"order": "because", "all masked": "needless"}')
     main(["check", "--import", file, "counts", "--json"])
-    (found,) = json.loads(capsys.readouterr().out)
-    by_name = {check["name"]: (check["status"], check["reason"]) for check in found["checks"]}
+    (verdict,) = json.loads(capsys.readouterr().out)
+    by_name = {check["name"]: (check["status"], check["reason"]) for check in verdict["checks"]}
     assert by_name["order"] == ("excepted", "because")
     assert by_name["all masked"] == ("holds", "")  # what holds needs no exception
     main(["check", "--import", write("counts_too", counts, ', exceptions={"order": "because"}'), "counts_too"])
@@ -123,9 +123,9 @@ def test_several_are_checked_in_processes_and_the_list_knows_what_was_found(monk
     assert "mine: " in said.err
     assert " causality " in said.out
     main(["variants", "--json", "--import", write("other", "return q")])
-    found = status()
-    assert found["linear"] == f"{len(CHECKS)} hold"
-    assert found["mine"].startswith(("1 fail", "2 fail", "3 fail"))
+    statuses = status()
+    assert statuses["linear"] == f"{len(CHECKS)} hold"
+    assert statuses["mine"].startswith(("1 fail", "2 fail", "3 fail"))
     with open(file, "a") as code:
         code.write("# changed\n")
     main(["variants", "--json"])

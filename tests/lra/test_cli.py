@@ -1,4 +1,4 @@
-"""The command line: exit codes, one line for a mistake, nothing heavy before it is needed."""
+"""The command line: exit codes, one line per mistake, and no heavy import before it is needed."""
 
 import json
 import subprocess
@@ -90,10 +90,10 @@ def test_the_command_that_an_error_names_prepares_what_was_missing(tmp_path, mon
 
 def test_tasks_and_variants_as_json(home, capsys):
     assert main(["tasks", "--json"]) == 0
-    found = {task["name"]: task for task in json.loads(capsys.readouterr().out)}
-    assert list(found)[:6] == ["listops", "text", "retrieval", "image", "pathfinder", "pathx"]
-    listops = found["listops"]
-    assert all(not task["prepared"] for task in found.values() if task is not listops)
+    listed = {task["name"]: task for task in json.loads(capsys.readouterr().out)}
+    assert list(listed)[:6] == ["listops", "text", "retrieval", "image", "pathfinder", "pathx"]
+    listops = listed["listops"]
+    assert all(not task["prepared"] for task in listed.values() if task is not listops)
     assert [item["examples"] for item in listops["prepared"]] == [{"train": 203, "validation": 53, "test": 101}]
     assert main(["variants", "--json"]) == 0
     names = {variant["name"] for variant in json.loads(capsys.readouterr().out)}

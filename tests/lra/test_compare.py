@@ -1,4 +1,4 @@
-"""Comparisons of runs: the same p-values and intervals as SciPy's, a sentence that does not say more, an exit code."""
+"""Comparisons of runs: SciPy's p-values and intervals, a sentence that claims no more, and an exit code."""
 
 import json
 import re
@@ -42,12 +42,12 @@ def test_with_one_seed_it_is_mcnemars_test(draw, first, second):
     dice = np.random.default_rng(draw)
     a, b = (answered(make("local", {0: 0.5}), 0, dice.random(2000) < share) for share in (first, second))
     only_a, only_b = (right_of(a, 0) & ~right_of(b, 0)).sum(), (right_of(b, 0) & ~right_of(a, 0)).sum()
-    found = compared(a, b)
-    assert found.test == "paired"
-    assert found.p == pytest.approx(stats.binomtest(int(only_b), int(only_a + only_b)).pvalue, rel=1e-6, abs=1e-12)
-    assert found.difference is not None
-    assert found.difference.mean == pytest.approx((only_b - only_a) / 2000)
-    assert found.difference.low is None
+    comparison = compared(a, b)
+    assert comparison.test == "paired"
+    assert comparison.p == pytest.approx(stats.binomtest(int(only_b), int(only_a + only_b)).pvalue, rel=1e-6, abs=1e-12)
+    assert comparison.difference is not None
+    assert comparison.difference.mean == pytest.approx((only_b - only_a) / 2000)
+    assert comparison.difference.low is None
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's own
@@ -56,18 +56,18 @@ def test_with_one_seed_it_is_mcnemars_test(draw, first, second):
 def test_the_interval_is_students_over_the_seeds_that_both_have(both):
     a = make("local", {seed: own for seed, (own, _) in enumerate(both)} | {90: 0.9})
     b = make("linear", {seed: own for seed, (_, own) in enumerate(both)} | {91: 0.1})
-    found = compared(a, b)
+    comparison = compared(a, b)
     expected = stats.ttest_rel([own for _, own in both], [own for own, _ in both]).confidence_interval(0.95)
-    assert found.seeds == f"{len(both)} seeds"
-    assert found.difference is not None
-    assert np.mean([own - other for other, own in both]) == pytest.approx(found.difference.mean, abs=1e-12)
+    assert comparison.seeds == f"{len(both)} seeds"
+    assert comparison.difference is not None
+    assert np.mean([own - other for other, own in both]) == pytest.approx(comparison.difference.mean, abs=1e-12)
     if len({own - other for other, own in both}) > 1:  # SciPy has no interval without variance
-        assert [found.difference.low, found.difference.high] == pytest.approx([*expected], abs=1e-9)
+        assert [comparison.difference.low, comparison.difference.high] == pytest.approx([*expected], abs=1e-9)
     swapped = compared(b, a)
-    assert swapped.p == pytest.approx(found.p)
+    assert swapped.p == pytest.approx(comparison.p)
     assert swapped.difference is not None
-    assert swapped.difference.mean == pytest.approx(-found.difference.mean)
-    assert swapped.worse == (found.told and not found.worse)
+    assert swapped.difference.mean == pytest.approx(-comparison.difference.mean)
+    assert swapped.worse == (comparison.told and not comparison.worse)
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's own
@@ -77,16 +77,16 @@ def test_without_predictions_it_is_welchs_test(first, second):
     a, b = (make(accuracy=dict(enumerate(values))) for values in (first, second))
     for place in range(len(first)):  # one side without is enough
         a = changed(a, f"seeds.{place}.predictions", None)
-    found = compared(a, b)
-    assert found.test == "Welch"
-    assert "Welch's t-test" in sentence(found)
+    comparison = compared(a, b)
+    assert comparison.test == "Welch"
+    assert "Welch's t-test" in sentence(comparison)
     if len(set(first)) + len(set(second)) > 2:  # SciPy divides by the variance
         expected = stats.ttest_ind(second, first, equal_var=False)
-        assert found.p == pytest.approx(expected.pvalue, rel=1e-6)
-        assert found.difference is not None
-        assert [*found.difference[1:]] == pytest.approx([*expected.confidence_interval(0.95)], abs=1e-9)
+        assert comparison.p == pytest.approx(expected.pvalue, rel=1e-6)
+        assert comparison.difference is not None
+        assert [*comparison.difference[1:]] == pytest.approx([*expected.confidence_interval(0.95)], abs=1e-9)
     else:
-        assert found.p == pytest.approx(float(first[0] == second[0]), abs=1e-9)
+        assert comparison.p == pytest.approx(float(first[0] == second[0]), abs=1e-9)
 
 
 SENTENCES = [
@@ -112,9 +112,9 @@ def test_one_sentence_and_an_exit_code(a, b, code, says, tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert re.search(says, said[-1]), said[-1]
     assert main(["compare", "--json", *map(str, paths)]) == code
-    found = json.loads(capsys.readouterr().out)
-    assert found["sentence"] == said[-1]
-    assert found["worse"] == bool(code)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["sentence"] == said[-1]
+    assert printed["worse"] == bool(code)
 
 
 def test_the_table_has_what_a_choice_needs(tmp_path, capsys):
@@ -142,8 +142,8 @@ def test_speed_and_memory_of_different_hardware_have_no_ratio(tmp_path, capsys):
     assert next(line for line in said.splitlines() if "listops" in line).split()[-3:] == ["+0", "-", "-"]
     assert "not compared where A and B ran on different hardware" in said
     assert main(["compare", "--json", *paths]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [cost["hardware"] for side in "ab" for cost in found[side]["costs"]] == ["NVIDIA H200", "v6"]
+    printed = json.loads(capsys.readouterr().out)
+    assert [cost["hardware"] for side in "ab" for cost in printed[side]["costs"]] == ["NVIDIA H200", "v6"]
 
 
 REFUSED = {
@@ -198,25 +198,25 @@ def test_folders_are_compared_where_both_have_a_variant(tmp_path, capsys):
 
 
 def test_p_values_of_folders_are_corrected(tmp_path):
-    """A difference that one comparison would tell, ten do not."""
+    """A difference that is significant in one comparison is not in ten."""
     names = ["local", "linear", "fnet", "luna", "s5", "mega", "tnl", "lru", "dilated", "linformer"]
     a = [make(name, {0: 0.5}) for name in names]
     b = [make(name, {0: 0.5 + 0.0035 * (name == "local")}) for name in names]
     alone = compared(a[0], b[0])
     assert 0.005 < alone.p < 0.05
     assert alone.told
-    found = pairs(a, b)
-    assert found["listops", "demo", "local"].p == pytest.approx(10 * alone.p)
-    assert not any(comparison.told for comparison in found.values())
+    comparisons = pairs(a, b)
+    assert comparisons["listops", "demo", "local"].p == pytest.approx(10 * alone.p)
+    assert not any(comparison.told for comparison in comparisons.values())
 
 
 def test_seeds_of_several_records_count_together(tmp_path):
     a = [make("local", {0: 0.5, 1: 0.5}), make("local", {2: 0.5})]
     b = [make("local", {2: 0.6}, config="x.y = 2\n"), make("local", {0: 0.6}, config="x.y = 2\n")]
-    ((key, found),) = pairs(a, b).items()
+    ((key, comparison),) = pairs(a, b).items()
     assert key == ("listops", "demo", "local")
-    assert found.seeds == "2 seeds"
-    assert not found.worse
+    assert comparison.seeds == "2 seeds"
+    assert not comparison.worse
 
 
 def test_a_folder_with_two_of_a_kind_is_refused(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Configurations as values: what the language takes and refuses, with the place that is to blame."""
+"""Configurations as values: what the language accepts and refuses, and the place that an error names."""
 
 import dataclasses
 import json
@@ -112,7 +112,7 @@ MISTAKES_IN_FILES = {
 
 @pytest.mark.parametrize(("text", "line", "says"), MISTAKES_IN_FILES.values(), ids=MISTAKES_IN_FILES)
 def test_a_mistake_in_a_file_is_named_with_file_and_line(text, line, says, tmp_path, monkeypatch):
-    """Also where another variant or task would have been asked for: a file is checked whole."""
+    """That holds for parts about other variants and tasks too: a file is checked whole."""
     folder = tmp_path / "protocols"
     (folder / "mine").mkdir(parents=True)
     (folder / "mine.gin").write_text("protocol.rules = 'none'\nprotocol.select = 'last'\n")
@@ -232,7 +232,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_new_schedule_is_one_entry(monkeypatch):
-    """As a contributor would add it: a class, and a line in the table of sections."""
+    """The test adds one as a contributor would: a class, and a line in the table of sections."""
     from lra import sections
     from lra.optimizer import Schedule
 

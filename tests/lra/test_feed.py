@@ -43,8 +43,8 @@ def test_every_step_reads_its_own_batch(start, counts, span, room, piece):
             assert steps >= 1
             for index in range(min(wish, steps, STEPS - step)):
                 for place, seed in enumerate(SEEDS):
-                    found = np.asarray(examples.labels)[rows[index, place]]
-                    np.testing.assert_array_equal(found, rows_of(seed, step))
+                    labels = np.asarray(examples.labels)[rows[index, place]]
+                    np.testing.assert_array_equal(labels, rows_of(seed, step))
                 step += 1
         source.close()
     assert step == STEPS

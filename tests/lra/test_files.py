@@ -20,7 +20,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 @contextlib.contextmanager
 def full_disk(free: int) -> Iterator[None]:
-    """No file can grow beyond `free` bytes. Pytest's own files neither, so nothing may be printed inside."""
+    """No file can grow beyond `free` bytes. That holds for pytest's own files too, so nothing may be printed inside."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (free, hard))
     try:
@@ -30,7 +30,7 @@ def full_disk(free: int) -> Iterator[None]:
 
 
 def fail_at(monkeypatch, call: int, error: BaseException | Callable, names: tuple[str, ...]) -> list[str]:
-    """Lets the `call`-th (from 1) of all calls of some functions of `os` fail; returns the list of calls."""
+    """Makes the `call`-th (from 1) of all calls of some functions of `os` fail; returns the list of calls."""
     calls = []
 
     def failing(name: str, original: Callable) -> Callable:
@@ -134,7 +134,7 @@ def test_folder_is_replaced_as_a_whole(tmp_path):
 
 
 def break_off(path: Path, error: BaseException) -> str | None:
-    """Begins to write a folder and fails; returns what stood there meanwhile."""
+    """Begins to write a folder and fails; returns what the folder held meanwhile."""
     before = []
 
     def write_half(draft: Path) -> None:
@@ -175,15 +175,15 @@ def test_failed_rename_loses_nothing(tmp_path, monkeypatch, error, call):
 
 
 def make_and_die(path: Path, call: int) -> None:
-    """Kills this process at the `call`-th change of the folder's surroundings; ends with 0 if there are fewer."""
+    """Kills this process at the `call`-th change beside the folder; the exit code is 0 if there are fewer changes."""
     kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
     fail_at(pytest.MonkeyPatch(), call, kill, ("mkdir", "rename", "replace", "rmdir", "unlink"))
     make(path, "new")
 
 
 def test_killed_writer_loses_nothing(tmp_path):
-    """At whatever moment: the next writer finds the old folder or the new, whole, and leaves nothing else behind."""
-    exits, found = [], []
+    """Whenever it is killed, the next writer finds the old folder or the new one, whole, and leaves nothing else."""
+    exits, contents = [], []
     for call in range(1, 20):
         path = tmp_path / f"{call}" / "folder"
         make(path, "old")
@@ -191,15 +191,15 @@ def test_killed_writer_loses_nothing(tmp_path):
         child.start()
         child.join()
         exits.append(child.exitcode)
-        found.append(break_off(path, ValueError("x")))
-        assert content_of(path) == found[-1]
+        contents.append(break_off(path, ValueError("x")))
+        assert content_of(path) == contents[-1]
         assert in_folder(path.parent) == {"folder"}
         if child.exitcode == 0:
             break
     assert exits == [-signal.SIGKILL] * (len(exits) - 1) + [0]
     assert len(exits) > 3
-    assert found == sorted(found, reverse=True)  # first "old", from some moment on "new"
-    assert {*found} == {"old", "new"}
+    assert contents == sorted(contents, reverse=True)  # first "old", from some moment on "new"
+    assert {*contents} == {"old", "new"}
 
 
 def test_full_disk_leaves_the_old_folder(tmp_path):

@@ -47,7 +47,7 @@ def test_plans_made_in_any_order_build_their_own_models(order):
 
 
 def test_plans_interleaved_with_training_keep_their_configurations():
-    """The functions that train are made between other plans, and init draws what the plan says."""
+    """The functions that train are made between other plans; `init` draws the parameters that the plan says."""
     first = resolved("listops", "linformer", "demo", overrides=[*SMALL])
     functions = step_functions(first)
     other = resolved("listops", "linformer", "demo", overrides=merged(SMALL, ["linformer.rank = 7", "encoder.dim = 8"]))

@@ -28,7 +28,7 @@ def test_every_task_has_a_recipe(task, protocol):
 
 
 def test_a_value_is_written_once():
-    """No file repeats a default of a task or a variant, nor what a file that counts less says already.
+    """No file repeats a default of a task or a variant, nor a value of a file that it overrides.
 
     A recipe states all of its model and its training, whatever the defaults of these are.
     """
@@ -47,7 +47,7 @@ def default(binding):
 
 
 def counting_less(path):
-    """The files over which a file counts, the strongest last."""
+    """The files that a file overrides, the strongest last."""
     parts = path.relative_to(GIN / "protocols").with_suffix("").parts
     above = [GIN / "protocols" / f"{'/'.join(parts[:depth])}.gin" for depth in range(1, len(parts))]
     return [file for file in above if file.is_file()]

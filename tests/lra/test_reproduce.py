@@ -1,4 +1,4 @@
-"""A run made again from nothing but its record comes to the same bits, and what differs is found out."""
+"""A run that is made again from its record alone comes to the same bits, and every difference is detected."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def resealed(record: Any) -> Any:
 
 
 def test_from_the_record_alone_to_the_same_bits(made, record, tmp_path):
-    """In another process and folder, without the file of the variant, and with nothing prepared."""
+    """The process and the folder are others, the file of the variant is gone, and nothing is prepared."""
     path = write(record, tmp_path / "elsewhere")
     before = path.read_bytes()
     here = dict(cwd=tmp_path, LRA_HOME=str(tmp_path / "home"))
@@ -70,19 +70,19 @@ def test_from_the_record_alone_to_the_same_bits(made, record, tmp_path):
     assert not (tmp_path / "home").exists()
     done = lra("reproduce", path, "--trust", "--json", **here)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["outcome"], found["reasons"]) == ("to the bit", [])
+    result = json.loads(done.stdout)
+    assert (result["outcome"], result["reasons"]) == ("to the bit", [])
     assert (tmp_path / "was_executed").exists()
     assert path.read_bytes() == before
-    again = read(tmp_path / found["again"])
-    assert Path(found["again"]).is_relative_to(Path("lra-results/reproduced") / record.run)
+    again = read(tmp_path / result["again"])
+    assert Path(result["again"]).is_relative_to(Path("lra-results/reproduced") / record.run)
     for part in raw(record):
         if part != "measured":
             assert getattr(again, part) == getattr(record, part), part
 
 
 def with_answers(record: Any, wrong: int, seed: int = 0) -> Any:
-    """The record with so many more (or, below zero, fewer) right answers of a seed, and the losses of that."""
+    """The record with so many wrong answers of a seed made right (if negative, right ones wrong), and the score."""
     labels = unpack(record.task.test_labels, "l")
     answers = unpack(record.seeds[seed].predictions, "p").copy()
     places = np.flatnonzero(answers == labels) if wrong < 0 else np.flatnonzero(answers != labels)
@@ -142,7 +142,7 @@ def test_a_record_of_schema_1_is_held_to_its_losses(record):
     ],
 )
 def test_the_configuration_is_the_whole_plan(record, task, variant, protocol, overrides):
-    """Nothing is taken from the protocol of today: the record's own lines give the same plan."""
+    """Nothing comes from today's protocol: the record's own lines give the same plan."""
     plan = resolved(task, variant, protocol, [3, 1], overrides)
     task_info = {"name": task, "version": plan.task.version, "parameters": fields_of(plan.source), "data_sha256": "x"}
     content = raw(record)
@@ -160,7 +160,7 @@ def test_the_configuration_is_the_whole_plan(record, task, variant, protocol, ov
 
 @pytest.fixture
 def own(record) -> Any:
-    """The same of a variant of the project."""
+    """A run of a variant of the project, and its results."""
     config = "".join(line for line in record.config.splitlines(True) if not line.startswith("mine_again."))
     variant = {"name": "transformer", "version": 1, "paper": "", "source": None, "source_sha256": None}
     return changed(changed(changed(record, "variant", variant), "config", config), "config_sha256", sha256(config))

@@ -1,4 +1,4 @@
-"""A run from the command line: killed at random moments it comes to the same bits, and nothing is lost."""
+"""A run from the command line that is killed at random moments comes to the same bits, and nothing is lost."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def start(words: list[str]) -> "subprocess.Popen[str]":
 
 
 def outcome(results: Path) -> dict:
-    """The record without what is measured: a function of the plan alone."""
+    """The record without its measurements: a function of the plan alone."""
     (path,) = (results / "records").glob("*.json")
     record = json.loads(path.read_text())
     del record["measured"]
@@ -117,10 +117,10 @@ def test_tensorboard_has_the_metrics(undisturbed):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     (folder,) = undisturbed.glob("runs/*/tensorboard/seed1")
     events = accumulator.EventAccumulator(str(folder)).Reload()
-    found = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    losses = [(event.step, event.value) for event in events.Scalars("train/loss")]
     lines = [line for line in outcome(undisturbed)["curve"] if line["split"] == "train"]
     expected = [(line["step"], pytest.approx(line["loss"][1])) for line in lines]
-    assert found == expected
+    assert losses == expected
 
 
 def test_a_run_with_a_record_is_not_run_again_unless_asked(undisturbed, home):

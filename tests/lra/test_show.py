@@ -70,8 +70,8 @@ def test_text_and_pairs(small, capsys):
     options, split = small("synthetic_retrieval")
     capsys.readouterr()
     assert main(["show", *options, "--count", "2", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [item["documents"] for item in found] == [
+    examples = json.loads(capsys.readouterr().out)
+    assert [item["documents"] for item in examples] == [
         [split.inputs[row, side, : split.lengths[row, side]].tolist() for side in (0, 1)] for row in (0, 1)
     ]
     assert main(["show", *options, "--count", "1"]) == 0

@@ -1,4 +1,4 @@
-"""Who may enter: every reason why not is found and named, and nothing in a file is executed to find it."""
+"""Submissions: every reason against a record is found and named, and nothing in a file is executed."""
 
 import ast
 import json
@@ -38,7 +38,7 @@ def planned(variant: str, *overrides: str) -> Any:
 
 
 def fair(variant: str = "local", seeds: tuple[int, ...] = (0,), overrides: tuple[str, ...] = (), **changes: Any) -> Any:
-    """A record that may enter, but for the changes; hashes follow."""
+    """A record that may enter but for the given changes. Its hashes follow from the rest."""
     config, parameters, data, tree = planned(variant, *overrides)
     values = {
         "config": config, "parameters": parameters, "task__parameters": data, "task__floor__test": FLOOR,
@@ -48,7 +48,7 @@ def fair(variant: str = "local", seeds: tuple[int, ...] = (0,), overrides: tuple
 
 
 def outside(**changes: Any) -> Any:
-    """One of a variant from outside, with its source."""
+    """A record of a variant from outside, with its source."""
     config = planned("transformer")[0] + "mine.radius = 3\n"
     return fair("transformer", **({"variant__name": "mine", "config": config} | source(OUTSIDE) | changes))
 
@@ -94,7 +94,7 @@ def test_what_is_as_the_protocol_has_it_may_enter(published, name):
 
 
 def test_records_of_before_schema_3_may_still_enter(published):
-    """Their configuration does not name the optimiser, where that of a plan does."""
+    """Their configuration does not name the optimiser; the configuration of a plan does."""
     line = "train.optimizer = @adamw()\n"
     config = planned("local")[0].replace(line, "")
 
@@ -107,7 +107,7 @@ def test_records_of_before_schema_3_may_still_enter(published):
 
 
 def edited(old: str, new: str) -> Any:
-    """With another line in its configuration."""
+    """The record with another line in its configuration."""
     config = planned("local")[0]
     assert old in config
     return fair(config=config.replace(old, new))
@@ -153,8 +153,8 @@ TAMPERED = {
 @pytest.mark.parametrize(("record", "reason"), TAMPERED.values(), ids=TAMPERED)
 def test_what_is_not_may_not_enter(published, record, reason):
     (review,) = reviewed(published, record())
-    assert any(reason in found for found in review.reasons), review.reasons
-    assert all("\n" not in found for found in review.reasons)
+    assert any(reason in line for line in review.reasons), review.reasons
+    assert all("\n" not in line for line in review.reasons)
 
 
 def test_all_reasons_are_named(published):
@@ -162,7 +162,7 @@ def test_all_reasons_are_named(published):
     record = fair(parameters=5, task__floor__test=0.5, selection="last step", config=config)
     (review,) = reviewed(published, record)
     for reason in ("5", "the floor", "scores by last step", "train.steps is 999"):
-        assert any(reason in found for found in review.reasons), reason
+        assert any(reason in line for line in review.reasons), reason
     torn = changed(changed(fair(seeds=(0, 1)), "seeds.0.test.accuracy", 0.9), "seeds.1.test.accuracy", 0.8)
     assert len(reviewed(published, torn)[0].reasons) == 2
 
@@ -201,7 +201,7 @@ def test_what_is_there_already_may_not_enter_again(published):
 
 
 def test_an_old_and_a_new_record_of_one_seed_are_doubles(published):
-    """Under different names of the run: since schema 3 the optimiser is in the configuration."""
+    """The names of the runs differ, since the optimiser is in the configuration since schema 3."""
     before = planned("local")[0].replace("train.optimizer = @adamw()\n", "")
     first, second = reviewed(published, old(fair("local", (5, 6), config=before), 2), fair("local", (4, 5)))
     assert first.reasons == ()
@@ -234,7 +234,7 @@ GIN_TRICKS = [
 
 
 def test_nothing_in_a_file_is_executed(published, tmp_path):
-    """As a user calls it, where every trick would find what it is after."""
+    """The command runs as a user calls it, in a place where every trick would work if it were executed."""
     (tmp_path / "evil.py").write_text(TRACE + "import gin\n@gin.configurable\ndef f():\n    " + TRACE)
     (tmp_path / "evil.gin").write_text("import evil\n")
     config = planned("local")[0]
@@ -251,9 +251,9 @@ def test_nothing_in_a_file_is_executed(published, tmp_path):
     done = lra("leaderboard", "validate", "--json", *files, **here)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    found = json.loads(done.stdout)
-    assert len(found) == len(files)
-    assert all(not verdict["enters"] for verdict in found[1:])
+    verdicts = json.loads(done.stdout)
+    assert len(verdicts) == len(files)
+    assert all(not verdict["enters"] for verdict in verdicts[1:])
     assert not (tmp_path / "trace").exists()
     # gin does execute the first of them where it is let
     words = [sys.executable, "-c", f"import gin; gin.parse_config({GIN_TRICKS[0]!r})"]
@@ -296,15 +296,15 @@ def configured_in_a_test(first: Any, second: Any) -> None:
 @given(values, values)
 @example("x" * 300, tuple(range(100)))
 def test_what_gin_writes_of_plain_values_is_read_back(first, second):
-    """As in records of before schema 3, also where gin breaks it into lines."""
+    """Records before schema 3 have such text; gin breaks long values into several lines."""
     gin.clear_config()
     gin.bind_parameter("configured_in_a_test.first", first)
     gin.bind_parameter("configured_in_a_test.second", second)
     configured_in_a_test()
     text = "\n".join(line for line in gin.operative_config_str().splitlines() if line and line[0] != "#")
     gin.clear_config()
-    found = bindings_of(text)
-    assert {name.rpartition(".")[2]: ast.literal_eval(value) for name, value in found.items()} == {
+    bound = bindings_of(text)
+    assert {name.rpartition(".")[2]: ast.literal_eval(value) for name, value in bound.items()} == {
         "first": first, "second": second,
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Compilers of accelerators that are not there."""
+"""Compilers for accelerators that this machine does not have."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The project's tracks: the numbers that LRA published, and nothing is imported to know the rules."""
+"""The project's tracks have the numbers that LRA published, and reading the rules imports nothing heavy."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ def test_a_run_as_the_protocol_has_it_breaks_no_rule(protocol, variant):
 
 
 def test_the_projects_tables_are_built_without_jax(tmp_path):
-    """No record there is of a protocol with a budget."""
+    """None of the project's records is of a protocol with a budget of parameters."""
     script = (
         "import sys, lra.tracks; lra.tracks.tracks(); assert 'jax' not in sys.modules\n"
         "from lra.cli import main\n"

@@ -1,4 +1,4 @@
-"""The loop: order, schedules, optimiser, evaluation, divergence, and bits that do not depend on how it is cut."""
+"""The training loop: order, schedules, optimiser, evaluation, divergence, and bits that do not depend on its pieces."""
 
 import jax
 import jax.numpy as jnp
@@ -118,7 +118,7 @@ def test_bits_do_not_depend_on_how_a_run_is_cut(train, variant):
 
 
 def test_seeds_trained_together_are_those_trained_alone(train):
-    """Up to the rounding of batched matrix products."""
+    """They are equal up to the rounding of batched matrix products."""
     together = small_plan()
     state = step_functions(together).init(together.seeds)
     rows = rows_of(together, 0, 6, len(train.labels))

@@ -1,4 +1,4 @@
-"""A record says what was trained: what the checkpoint holds, against what the record and the plan say."""
+"""A record says what was trained: the checkpoint is compared with the record and the plan."""
 
 import json
 
@@ -23,7 +23,7 @@ def trained_parameters(results, run: str) -> int:
 
 
 def test_several_variants_in_one_call_are_recorded_as_they_were_trained(tmp_path):
-    """Each variant has a configuration of its own: that of the last one is not everyone's."""
+    """Each variant has a configuration of its own; the others do not get that of the last one."""
     here = dict(LRA_HOME=str(tmp_path / "home"))
     settings = bindings(*FEW_STEPS)
     done = lra("prepare", "pathfinder", "--protocol", "paper", *settings, **here)

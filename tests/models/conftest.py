@@ -1,4 +1,4 @@
-"""Full float32 products also on accelerators, whose default is less than the oracles are compared with."""
+"""Full float32 products on accelerators too: their default is less precise than comparisons with the oracles need."""
 
 import jax
 import pytest

@@ -1,4 +1,4 @@
-"""Variants as the tests of single ones need them."""
+"""Helpers for the tests of single variants."""
 
 import numpy as np
 

@@ -36,7 +36,7 @@ def parts_of_classifier(name: str, changes: frozenset) -> tuple[nnx.GraphDef, nn
 
 
 def classifier(name: str = "transformer", **changes) -> Classifier:
-    """One whose parameters are all random: those that begin as 0 or 1 would hide what they are used for."""
+    """A classifier with random parameters. Parameters that begin as 0 or 1 would hide how they are used."""
     return nnx.merge(*parts_of_classifier(name, frozenset(changes.items())))
 
 
@@ -194,7 +194,7 @@ def test_a_row_of_padding_has_finite_gradients(pool):
 
 
 def drops(model: Classifier) -> np.ndarray:
-    """What each of the dropouts of the model keeps of 64 ones."""
+    """What each dropout of the model keeps of 64 ones."""
     return np.array([m(jnp.ones(64)) > 0 for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)])
 
 
@@ -238,7 +238,7 @@ def test_every_dropout_draws_its_own():
 
 
 def test_every_dropout_is_used():
-    """Another key for one of them alone changes the logits."""
+    """Another key for one dropout alone changes the logits."""
     model, inputs = classifier(layers=1), batch()
     model.train()
     begin_step(model, jax.random.key(1), jnp.array(0))

@@ -64,7 +64,7 @@ def test_both_documents_go_through_one_encoder():
 
 
 def test_first_token_is_read_where_lra_says_cls(pairs):
-    """No token is put before the document: a longer one of the same beginning differs, its first vector is used."""
+    """No token is put before the document: the vector of its first token is used."""
     tokens, lengths = pairs
     built = model("concat", pool="first", layers=0)
     vectors = built.encoder(tokens[:, 0], lengths[:, 0])

@@ -1,4 +1,4 @@
-"""What may be registered as a variant, and what becomes of it."""
+"""What may be registered as a variant, and how a registered variant is built."""
 
 import dataclasses
 from collections.abc import Callable, Hashable
@@ -243,7 +243,7 @@ def test_wrong_outputs_of_whole_mixers_are_refused(case, wrong):
 
 
 def test_every_variant_has_its_file_its_oracle_and_its_checks():
-    """One file a variant, found by its name, here as in models/."""
+    """Each variant has one file of its name, here as in models/."""
     from lra import models
 
     attention = Path(models.__file__).parent / "attention"
@@ -256,7 +256,7 @@ def test_every_variant_has_its_file_its_oracle_and_its_checks():
 
 
 class Layered(nnx.Module):
-    """Adds its own constant and the one that it was handed, and hands on the sum."""
+    """Adds its own constant and the constant that the layer before handed on, and hands on the sum."""
 
     def __init__(self, shape, *, rngs):
         self.layer, self.layers = shape.layer, shape.layers

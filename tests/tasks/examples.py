@@ -1,4 +1,4 @@
-"""What the tests of several tasks need: examples collected from blocks, and compared."""
+"""Helpers for the tests of several tasks: examples are collected from blocks, and compared."""
 
 import collections
 import dataclasses
@@ -23,8 +23,8 @@ def collect(blocks: Iterator[tuple[str, Split]]) -> dict[str, Split]:
     for split, block in blocks:
         parts[split].append(block)
     return {
-        split: Split(*(np.concatenate([getattr(p, f.name) for p in found]) for f in dataclasses.fields(Split)))
-        for split, found in parts.items()
+        split: Split(*(np.concatenate([getattr(p, f.name) for p in chunks]) for f in dataclasses.fields(Split)))
+        for split, chunks in parts.items()
     }
 
 

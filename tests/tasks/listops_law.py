@@ -24,7 +24,7 @@ Tree = int | list  # a digit, or [operator, argument, ...]
 
 
 def draw(rng: random.Random, spec: ListOps, depth: int = 1) -> tuple[Tree, int]:
-    """LRA's generate_tree: a tree and its length, in which an operator and its bracket are two."""
+    """LRA's generate_tree: a tree and its length, in which an operator and its bracket count as two."""
     if depth == spec.max_depth or rng.random() > 0.25:
         return rng.randrange(10), 1
     tree, length = [rng.choice(OPERATORS)], 2

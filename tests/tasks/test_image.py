@@ -58,9 +58,9 @@ def folder(tmp_path) -> Path:
 
 
 def test_grey_is_the_formula():
-    """In exact fractions. The code is of single precision, which may fall on the other side of a whole number.
+    """The formula is computed in exact fractions. The code has single precision, which may round across a whole number.
 
-    So a result within 1/10,000 of one, several roundings of single precision at 255, may be either. Few are that near.
+    So a result within 1/10,000 of one (several roundings of single precision at 255) may be either. Few are that near.
     """
     rng = np.random.default_rng(0)
     colours = rng.integers(0, 256, (3_000, 3), np.uint8)
@@ -102,15 +102,15 @@ def levels(colours: np.ndarray) -> np.ndarray:
 
 
 def test_order_and_splits(folder):
-    found, warnings = read(SOURCE, folder)
+    splits, warnings = read(SOURCE, folder)
     assert warnings == []
-    assert list(found) == ["train", "validation", "test"]
+    assert list(splits) == ["train", "validation", "test"]
     parts = {"train": (COLOURS[:11], LABELS[:11]), "validation": (COLOURS[11:], LABELS[11:])}
     for split, (colours, labels) in {**parts, "test": (TEST_COLOURS, TEST_LABELS)}.items():
-        np.testing.assert_array_equal(found[split].inputs, levels(colours))
-        assert found[split].inputs.dtype == np.uint8
-        assert found[split].labels.tolist() == labels.tolist()
-        assert found[split].lengths.tolist() == [1024] * len(labels)
+        np.testing.assert_array_equal(splits[split].inputs, levels(colours))
+        assert splits[split].inputs.dtype == np.uint8
+        assert splits[split].labels.tolist() == labels.tolist()
+        assert splits[split].lengths.tolist() == [1024] * len(labels)
 
 
 def test_pixels_are_row_major(tmp_path, folder):
@@ -119,15 +119,15 @@ def test_pixels_are_row_major(tmp_path, folder):
     planes[:, 2, 5] = 255
     rest = BATCHES[TRAIN[0]][RECORD:]
     (folder / TRAIN[0]).write_bytes(bytes([7]) + planes.tobytes() + rest)
-    found, _ = read(SOURCE, folder)
-    assert np.flatnonzero(found["train"].inputs[0]).tolist() == [2 * 32 + 5]
-    assert found["train"].labels[0] == 7
+    splits, _ = read(SOURCE, folder)
+    assert np.flatnonzero(splits["train"].inputs[0]).tolist() == [2 * 32 + 5]
+    assert splits["train"].labels[0] == 7
 
 
 def test_without_validation(folder):
-    found, _ = read(Image(train=15, validation=0, test=3), folder)
-    assert list(found) == ["train", "test"]
-    assert found["train"].labels.tolist() == LABELS.tolist()
+    splits, _ = read(Image(train=15, validation=0, test=3), folder)
+    assert list(splits) == ["train", "test"]
+    assert splits["train"].labels.tolist() == LABELS.tolist()
 
 
 def test_the_same_from_folder_parent_archive_and_tfds(folder, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""ListOps against LRA's law, written down again in plain Python."""
+"""ListOps against LRA's law, which is written again in plain Python."""
 
 import collections
 import dataclasses
@@ -95,7 +95,7 @@ def test_sums_of_many_arguments():
 
 
 def features(trees: list[Tree]) -> list[collections.Counter]:
-    """Numbers of each tree whose means tell one law from another."""
+    """Features of each tree, whose means distinguish one law from another."""
     rows = []
     for tree in trees:
         row = collections.Counter({"length": 0, ("label", worth(tree)): 1})
@@ -115,7 +115,7 @@ def features(trees: list[Tree]) -> list[collections.Counter]:
 
 
 def assert_same_means(ours: list[collections.Counter], reference: list[collections.Counter]) -> None:
-    """No mean is five standard errors from the other's; seeds are fixed, so this is decided once."""
+    """No two means differ by five standard errors. The seeds are fixed, so the result is always the same."""
     compared = set()
     for name in set().union(*ours, *reference):
         a, b = (np.array([row[name] for row in rows], float) for rows in (ours, reference))
@@ -152,7 +152,7 @@ def test_distribution_is_that_of_the_literal_law(spec, chunks, reference_draws):
 
 
 def test_default_parameters_give_the_published_statistics(default):
-    """lra-facts 2.1, from 20,000 trees of LRA's own generator; their sampling error and that of ours."""
+    """The statistics of 20,000 trees of LRA's own generator, with the sampling errors of both samples."""
     count, published = len(default), 20_000
     sampling = np.sqrt(1 / count + 1 / published)
     lengths = default.lengths
@@ -166,18 +166,18 @@ def test_default_parameters_give_the_published_statistics(default):
 
 
 def test_trees_of_two_levels_have_the_probabilities_of_the_law():
-    """All 410 trees there are: ten digits, and 4 operators on 10 x 10 digits."""
+    """There are 410 such trees: ten digits, and 4 operators on 10 x 10 digits."""
     spec = dataclasses.replace(SHORT, min_length=0, max_length=5, max_depth=2, max_args=2)
     chunks = 4
-    found = collections.Counter(
+    counts = collections.Counter(
         " ".join(tokens(t)) for chunk in range(chunks) for t in trees_of(draw_chunk(spec, chunk))
     )
     expected = {str(digit): 0.75 / 10 for digit in range(10)} | {
         f"{operator} {a} {b} ]": 0.25 / 4 / 100 for operator in OPERATORS for a in range(10) for b in range(10)
     }
-    assert found.keys() == expected.keys()
-    assert found.total() == chunks * ROOTS
-    chi2 = sum((found[tree] - p * chunks * ROOTS) ** 2 / (p * chunks * ROOTS) for tree, p in expected.items())
+    assert counts.keys() == expected.keys()
+    assert counts.total() == chunks * ROOTS
+    chi2 = sum((counts[tree] - p * chunks * ROOTS) ** 2 / (p * chunks * ROOTS) for tree, p in expected.items())
     assert abs(chi2 - 409) < 4 * np.sqrt(2 * 409)
 
 
@@ -247,14 +247,14 @@ def test_more_rows_than_there_are_trees(limits, there_are):
 
 
 def test_rare_trees_are_found():
-    """One root in 16,384 makes a tree of 22 tokens, so that there are chunks without any."""
+    """One root in 16,384 makes a tree of 22 tokens, so there are chunks without any tree."""
     spec = dataclasses.replace(
         SHORT, min_length=21, max_length=23, max_depth=4, max_args=2, train=8, validation=1, test=1
     )
     assert 0 in [len(draw_chunk(spec, chunk)) for chunk in range(6)]
-    found = collect(spec.generate())
-    assert sum(map(len, found.values())) == 10
-    assert {int(length) for part in found.values() for length in part.lengths} == {22}
+    splits = collect(spec.generate())
+    assert sum(map(len, splits.values())) == 10
+    assert {int(length) for part in splits.values() for length in part.lengths} == {22}
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def tiny() -> dict[str, Split]:
 
 @pytest.fixture(scope="module")
 def shared_folder(tiny, tmp_path_factory) -> Path:
-    """The files of `tiny`; who changes one puts it back."""
+    """The files of `tiny`. A test that changes one restores it."""
     folder = tmp_path_factory.mktemp("tsv")
     write_tsv(folder, tiny)
     return folder
@@ -181,18 +181,18 @@ def test_any_changed_byte_is_noticed_or_harmless(tiny, shared_folder, mutation):
     place %= len(raw)
     path.write_bytes(raw[:place] + (b"" if kind == "delete" else bytes([byte])) + raw[place + (kind != "insert") :])
     try:
-        found = read(TINY, shared_folder)[0]
+        splits = read(TINY, shared_folder)[0]
     except UserError as error:
         message = str(error)
-        found = None
+        splits = None
     finally:
         path.write_bytes(raw)
-    if found is None:
+    if splits is None:
         assert str(path) in message
         return
-    assert_same({split: found[split] for split in SPLITS[1:]}, {split: tiny[split] for split in SPLITS[1:]})
-    assert [worth(tree) for tree in trees_of(found["train"])] == found["train"].labels.tolist()
-    changed = np.flatnonzero((found["train"].inputs != tiny["train"].inputs).any(1))
+    assert_same({split: splits[split] for split in SPLITS[1:]}, {split: tiny[split] for split in SPLITS[1:]})
+    assert [worth(tree) for tree in trees_of(splits["train"])] == splits["train"].labels.tolist()
+    changed = np.flatnonzero((splits["train"].inputs != tiny["train"].inputs).any(1))
     assert set(changed) <= {raw.count(b"\n", 0, place) - 1}
     if len(changed) == 0:
-        assert_same(found, tiny)
+        assert_same(splits, tiny)

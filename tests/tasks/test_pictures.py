@@ -51,12 +51,12 @@ def test_contact_sheet_holds_the_pixels(side, scale, count):
     tile = side * scale
     rows = np.flatnonzero((sheet != 255).any(1))
     tops = [row for row in rows if row - 1 not in rows]
-    found = []
+    places = []
     for top in tops:
         columns = np.flatnonzero((sheet[top : top + tile] != 255).any(0))
-        found += [(top, column) for column in columns if column - 1 not in columns]
-    assert len(found) == count
-    for (y, x), image in zip(found, images):
+        places += [(top, column) for column in columns if column - 1 not in columns]
+    assert len(places) == count
+    for (y, x), image in zip(places, images):
         expected = image.reshape(side, side).repeat(scale, axis=0).repeat(scale, axis=1)
         np.testing.assert_array_equal(sheet[y : y + tile, x : x + tile], expected)
     assert np.count_nonzero(sheet != 255) == count * tile**2

@@ -1,4 +1,4 @@
-"""Prepared tasks: what is written is what was generated, and nothing but that is ever read."""
+"""Prepared tasks: what is written is what was generated, and nothing else is ever read."""
 
 import collections
 import dataclasses
@@ -66,7 +66,7 @@ def test_manifest_says_what_is_there():
     assert manifest["parameters"] == {"max_length": 5, "train": 60, "validation": 31, "test": 22, "seed": 1}
     assert manifest["origin"] == "generated"
     assert manifest["examples"] == {"train": 60, "validation": 31, "test": 22}
-    assert {s: {k: n for k, n in enumerate(found) if n} for s, found in manifest["labels"].items()} == counts
+    assert {s: {k: n for k, n in enumerate(tally) if n} for s, tally in manifest["labels"].items()} == counts
     assert manifest["floor"] == {
         "validation": pytest.approx(counts["validation"][majority] / 31, rel=1e-12),
         "test": pytest.approx(counts["test"][majority] / 22, rel=1e-12),
@@ -80,7 +80,7 @@ def test_manifest_says_what_is_there():
 
 
 def test_floor_is_of_the_majority_in_train():
-    """And not of each split's own."""
+    """The majority is that of the training split, not that of each split."""
 
     class Skewed(Toy):
         def generate(self, workers: int = 1) -> Iterator[tuple[str, Split]]:
@@ -304,7 +304,7 @@ def test_an_archive_is_read_like_its_folder(tmp_path):
 
 
 def test_a_folder_made_with_other_parameters_is_not_read():
-    """As after a change of a default without a change of the version."""
+    """Such a folder is left after a default changes and the version does not."""
     prepare(TOY, SOURCE)
     folder_of(TOY, SOURCE).rename(folder_of(TOY, Toy(seed=3)))
     for attempt in (prepare, load):

@@ -117,7 +117,7 @@ def test_manifest_missing():
 
 @pytest.fixture(scope="module")
 def shared_home(tmp_path_factory) -> Path:
-    """A home in which the toy is prepared; who changes a file puts it back."""
+    """A home in which the toy is prepared. A test that changes a file restores it."""
     place = tmp_path_factory.mktemp("shared")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRA_HOME", str(place))
@@ -132,7 +132,7 @@ def shared_home(tmp_path_factory) -> Path:
     st.integers(1, 255),
 )
 def test_flipped_byte_is_noticed(shared_home, name, place, mask):
-    """But for a byte of the manifest that changes nothing it says, such as a space instead of a line's end."""
+    """Not noticed is only a byte that does not change what the manifest says, such as a space for a line's end."""
     os.environ["LRA_HOME"] = str(shared_home)  # the autouse fixture puts it back
     folder = folder_of(TOY, SOURCE)
     path = folder / name
@@ -169,7 +169,7 @@ def prepare_halfway(reached: Any, may_go_on: Any, force: bool) -> None:
 
 @pytest.fixture
 def halfway() -> Iterator[Callable[[bool], tuple[Any, Any]]]:
-    """Starts a process that is halfway through preparing the toy; returns it and the event that lets it go on."""
+    """Starts a process that stops halfway through preparing the toy; returns it and the event that continues it."""
     children = []
 
     def start(force: bool) -> tuple[Any, Any]:

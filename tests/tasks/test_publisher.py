@@ -37,14 +37,14 @@ MEMBERS = [*OTHERS.items(), *((f"top/{name}", raw) for name, raw in FILES.items(
 
 
 def unpacked(path: Path, scratch: Path) -> dict[str, bytes]:
-    """What a reader would find; the folder is gone when this returns."""
+    """What a reader finds in the archive; the folder is gone when this returns."""
     with opened(path, PATTERN, scratch) as folder:
         assert folder == scratch
         return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.*")}
 
 
 def error_of(path: Path, tmp_path: Path) -> str:
-    """The message about an archive that is refused, after which nothing else is in the folder."""
+    """The message for an archive that is refused. Nothing else is left in the folder."""
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError) as caught:
         unpacked(path, tmp_path / "draft" / "unpacked")
@@ -91,7 +91,7 @@ def test_a_folder_is_itself(tmp_path):
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_an_archive_is_unpacked_for_a_while(tmp_path, mode):
-    """Whatever it is called."""
+    """The name of the archive does not matter."""
     path, scratch = tmp_path / "archive.gz", tmp_path / "draft" / "unpacked"
     path.write_bytes(tar(MEMBERS, mode))
     assert unpacked(path, scratch) == {f"top/{name}": raw for name, raw in FILES.items()}
@@ -153,7 +153,7 @@ def test_a_download_that_was_cut_off(tmp_path, size):
 
 
 def test_a_changed_byte_in_compressed_data(tmp_path):
-    """Which gzip's checksum tells."""
+    """gzip's checksum detects it."""
     path = tmp_path / "a.tar.gz"
     raw = bytearray(gzip.compress(tar(MEMBERS), compresslevel=0))
     raw[raw.index(FILES["data/3.bin"][:100]) + 50] ^= 1

@@ -1,4 +1,4 @@
-"""Whatever bytes the publishers' files hold: they are read, or refused in one line, and nothing else happens."""
+"""The publishers' files with any bytes in them are read, or refused in one line; nothing else happens."""
 
 import io
 import os
@@ -55,7 +55,7 @@ def assert_read_or_refused(read_it: Callable[[], object]) -> None:
 
 
 def with_file(path: Path, damage: Damage, read_it: Callable[[], object]) -> None:
-    """Reads with that file damaged, and mends it."""
+    """Reads the data with this file damaged, and restores the file."""
     raw = path.read_bytes()
     path.write_bytes(damage(raw))
     try:
@@ -182,7 +182,7 @@ def archive(mode: str) -> bytes:
 
 
 def with_checksums(raw: bytes) -> bytes:
-    """The archive with the checksum of each block that looks like a header put right."""
+    """The archive, with the checksum corrected in each block that looks like a header."""
     blocks = [bytearray(raw[start : start + 512]) for start in range(0, len(raw), 512)]
     for block in blocks:
         if block[257:262] == b"ustar":

@@ -46,11 +46,11 @@ def write(folder: Path, rows: dict[str, list[tuple[str, str, str]]] = ROWS, **ho
 
 
 def test_rows(tmp_path):
-    found, warnings = read(SOURCE, write(tmp_path))
+    splits, warnings = read(SOURCE, write(tmp_path))
     assert warnings == []
-    assert list(found) == list(ROWS)
+    assert list(splits) == list(ROWS)
     for split, rows in ROWS.items():
-        part, texts = found[split], [[text.encode() for text in row[1:]] for row in rows]
+        part, texts = splits[split], [[text.encode() for text in row[1:]] for row in rows]
         assert (part.inputs.shape, part.inputs.dtype) == ((len(rows), 2, 20), np.uint8)
         assert part.labels.tolist() == [int(label[0]) for label, *_ in rows]
         assert part.lengths.tolist() == [[min(20, len(text)) for text in pair] for pair in texts]
@@ -87,9 +87,9 @@ def test_documents_without_text_are_counted(tmp_path):
         "train": [("1", "", ""), ("0", "a", ""), *ROWS["train"][:3]],
         "test": [("0", "", "b"), ("1", "a", "b")],
     }
-    found, warnings = read(SOURCE, write(tmp_path, rows))
+    splits, warnings = read(SOURCE, write(tmp_path, rows))
     assert warnings == ["3 pairs have a document without text"]
-    assert found["train"].lengths[:2].tolist() == [[0, 0], [1, 0]]
+    assert splits["train"].lengths[:2].tolist() == [[0, 0], [1, 0]]
 
 
 @pytest.mark.parametrize("nest", ["lra_release/lra_release/tsv_data", "lra_release/tsv_data", "tsv_data", "."])

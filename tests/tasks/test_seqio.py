@@ -25,7 +25,7 @@ def small(tmp_path, monkeypatch):
 
 
 def registered(name, label, **parameters):
-    """A task of a name of its own, with other parameters, registered for seqio."""
+    """A task with a name of its own and other parameters, registered for seqio."""
     from lra.tasks.seqio_tasks import register
 
     original = TASKS[name]
@@ -46,19 +46,19 @@ def test_seqio_task_equals_prepared_task(name, features, small):
     lengths = dict.fromkeys(features, source.max_length) | {"targets": 1}
     for split in ("train", "validation", "test"):
         rows = task.get_dataset(lengths, split, shuffle=False).as_numpy_iterator()
-        found = sorted([*(row[feature].tolist() for feature in features), row["targets"].tolist()] for row in rows)
+        from_seqio = sorted([*(row[feature].tolist() for feature in features), row["targets"].tolist()] for row in rows)
         data = prepared.load(own, source).splits[split]
         examples = zip(np.asarray(data.inputs), data.lengths, data.labels.tolist())
         expected = sorted(
             [*(ids[:count].tolist() for ids, count in zip(np.atleast_2d(x), np.atleast_1d(n))), [y]]
             for x, n, y in examples
         )
-        assert found == expected
-        assert len(found) == source.sizes[split]
+        assert from_seqio == expected
+        assert len(from_seqio) == source.sizes[split]
 
 
 def test_a_task_prepared_from_files_is_read(small):
-    """And not made again, or asked for from where it could not come."""
+    """It is not made again, and not asked for from a source that does not have it."""
     task = registered("listops", "listops_read", min_length=3, max_length=30, train=2, validation=1, test=1)
     for name, rows in {
         "train": ["[MAX 4 3 ]\t4", "[MIN 2 [SM 9 3 ] ]\t2"],

@@ -17,7 +17,7 @@ NUMBERS = {"".join(pair): number for number, pair in enumerate(itertools.product
 
 
 def numbers(row: np.ndarray, length: int) -> list[int]:
-    """The words of a document by their place in the vocabulary; others are no words."""
+    """The words of a document as their places in the vocabulary; any other text is no word."""
     assert not row[length:].any()
     return [NUMBERS[word] for word in bytes(row[:length]).decode().split(" ")]
 
@@ -25,18 +25,18 @@ def numbers(row: np.ndarray, length: int) -> list[int]:
 @pytest.mark.parametrize("kind", SOURCES)
 def test_sizes_and_determinism(kind):
     source = kind(**SMALL)
-    found = collect(source.generate())
-    assert {split: len(part) for split, part in found.items()} == SMALL == source.sizes
+    splits = collect(source.generate())
+    assert {split: len(part) for split, part in splits.items()} == SMALL == source.sizes
     task = next(task for task in TASKS.values() if task.source is kind)
-    for part in found.values():
+    for part in splits.values():
         assert part.inputs.shape == (len(part), *[2] * (task.documents - 1), source.max_length)
         assert part.inputs.dtype == np.uint8
         assert part.lengths.shape == part.inputs.shape[:-1]
         assert part.lengths.min() > 0
-    assert_same(collect(kind(**SMALL).generate(2)), found)
+    assert_same(collect(kind(**SMALL).generate(2)), splits)
     other = collect(kind(**SMALL, seed=1).generate())
-    assert (other["train"].inputs != found["train"].inputs).any(-1).mean() > 0.9
-    assert (found["train"].inputs[:50] != found["validation"].inputs).any(-1).mean() > 0.9
+    assert (other["train"].inputs != splits["train"].inputs).any(-1).mean() > 0.9
+    assert (splits["train"].inputs[:50] != splits["validation"].inputs).any(-1).mean() > 0.9
     assert list(collect(kind(**SMALL | {"validation": 0}).generate())) == ["train", "test"]
 
 

@@ -1,4 +1,4 @@
-"""Text: reviews as bytes, whatever they are read from, split by a rule that is written down here again."""
+"""Text: reviews as bytes, from every kind of source, split by a rule that is written here again."""
 
 import dataclasses
 import hashlib
@@ -59,33 +59,33 @@ def law(validation: int = 3) -> dict[str, list[tuple[bytes, int]]]:
 
 
 def test_examples_are_the_bytes_by_the_order_of_their_hashes(folder):
-    found, warnings = read(SOURCE, folder)
+    splits, warnings = read(SOURCE, folder)
     assert warnings == []
-    assert list(found) == ["train", "validation", "test"]
+    assert list(splits) == ["train", "validation", "test"]
     for split, rows in law().items():
-        assert found[split].inputs.dtype == np.uint8
-        assert found[split].inputs.shape == (len(rows), 48)
-        assert [bytes(row) for row in found[split].inputs] == [(text[:48] + bytes(48))[:48] for text, _ in rows]
-        assert found[split].lengths.tolist() == [min(48, len(text)) for text, _ in rows]
-        assert found[split].labels.tolist() == [label for _, label in rows]
+        assert splits[split].inputs.dtype == np.uint8
+        assert splits[split].inputs.shape == (len(rows), 48)
+        assert [bytes(row) for row in splits[split].inputs] == [(text[:48] + bytes(48))[:48] for text, _ in rows]
+        assert splits[split].lengths.tolist() == [min(48, len(text)) for text, _ in rows]
+        assert splits[split].labels.tolist() == [label for _, label in rows]
 
 
 def test_a_review_that_is_there_twice_is_on_one_side_of_the_cut(folder):
-    found, _ = read(SOURCE, folder)
-    times = [sum(bytes(row).rstrip(b"\0") == TWICE for row in found[s].inputs) for s in ("train", "validation")]
+    splits, _ = read(SOURCE, folder)
+    times = [sum(bytes(row).rstrip(b"\0") == TWICE for row in splits[s].inputs) for s in ("train", "validation")]
     assert sorted(times) == [0, 2]
 
 
 def test_a_zero_byte_in_a_review_is_a_token(folder):
-    found, _ = read(SOURCE, folder)
-    rows = [bytes(row[:n]) for part in found.values() for row, n in zip(part.inputs, part.lengths)]
+    splits, _ = read(SOURCE, folder)
+    rows = [bytes(row[:n]) for part in splits.values() for row, n in zip(part.inputs, part.lengths)]
     assert [row for row in rows if row.startswith(b"zero")] == [b"zero \x00 byte"]
 
 
 def test_without_validation_all_stay_in_train(folder):
-    found, _ = read(dataclasses.replace(SOURCE, train=12, validation=0), folder)
-    assert list(found) == ["train", "test"]
-    rows = Counter((bytes(row[:n]), label) for row, n, label in zip(*dataclasses.astuple(found["train"])))
+    splits, _ = read(dataclasses.replace(SOURCE, train=12, validation=0), folder)
+    assert list(splits) == ["train", "test"]
+    rows = Counter((bytes(row[:n]), label) for row, n, label in zip(*dataclasses.astuple(splits["train"])))
     assert rows == Counter((text[:48], label) for text, label in law(0)["train"])
 
 
@@ -163,7 +163,7 @@ def test_damaged_folder(folder, damage, named):
 
 
 def test_one_half_is_not_read_as_both(folder):
-    """The folder of the training half alone, which has as many reviews as the test half in IMDb."""
+    """In IMDb the training half, which is alone in the folder, has as many reviews as the test half."""
     with pytest.raises(UserError, match="test"):
         read(Text(max_length=48, train=9, validation=3, test=12), folder / "train")
 

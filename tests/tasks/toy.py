@@ -52,7 +52,7 @@ class Toy(Sized):
             yield block
 
     def read(self, folder: Path, workers: int, warn: Callable[[str], None]) -> Iterator[tuple[str, Split]]:
-        """The same rows, once the folder has a file."""
+        """The same rows, if the folder has a file."""
         if not (folder / "rows").exists():
             raise UserError(f"{folder / 'rows'} is not there")
         return self.generate(workers)
@@ -67,7 +67,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def beside(folder: Path) -> set[str]:
-    """What lies beside a prepared task, but for the lock, which stays."""
+    """What lies beside a prepared task, except the lock, which stays."""
     there = {path.name for path in folder.parent.iterdir()} if folder.parent.exists() else set()
     return there - {f".{folder.name}.lock", folder.name}
 
@@ -76,6 +76,6 @@ def assert_rows(data: Prepared, expected: dict[str, Split]) -> None:
     assert list(data.splits) == list(expected)
     for split, rows in expected.items():
         for column in COLUMNS:
-            found = getattr(data.splits[split], column)
-            assert found.dtype == getattr(rows, column).dtype
-            np.testing.assert_array_equal(found, getattr(rows, column))
+            values = getattr(data.splits[split], column)
+            assert values.dtype == getattr(rows, column).dtype
+            np.testing.assert_array_equal(values, getattr(rows, column))

@@ -33,7 +33,7 @@ def view(records: Iterable[Json], left_out: Sequence[str] = (), scalings: Sequen
 
 
 def write(made: View, folder: Path) -> Path:
-    """The site of a view in a folder; its first page."""
+    """Writes the site of a view to a folder and returns its first page."""
     for name, text in site.pages(made).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -42,21 +42,21 @@ def write(made: View, folder: Path) -> Path:
 
 def curve(seeds: int, lines: int = 12) -> list[Json]:
     """A loss that falls and an accuracy that rises, best at step 600."""
-    found = []
+    points = []
     for step in (600 * (place + 1) // lines for place in range(lines)):
         for split, gap in (("train", 0.0), ("validation", 0.1)):
             loss = [2.3 * math.exp(-step / 400) + gap + 0.05 * seed for seed in range(seeds)]
             accuracy = [0.5 * (1 - math.exp(-step / 200)) - 0.3 * gap + 0.01 * seed for seed in range(seeds)]
-            found.append({"step": step, "split": split, "loss": loss, "accuracy": accuracy})
-    return found
+            points.append({"step": step, "split": split, "loss": loss, "accuracy": accuracy})
+    return points
 
 
 def run(variant: str, accuracies: Sequence[float], speed: float, megabytes: int, **changes: Json) -> Json:
-    found: dict[str, Json] = {
+    fields: dict[str, Json] = {
         "measured__steps_per_second": speed, "measured__memory_bytes": {"step": megabytes * 10**6},
         "curve": curve(len(accuracies)), **changes,
     }  # fmt: skip
-    return make(variant, dict(enumerate(accuracies)), **found)
+    return make(variant, dict(enumerate(accuracies)), **fields)
 
 
 def records() -> list[Json]:

@@ -44,7 +44,7 @@ def context(browser) -> Iterator[Any]:
 
 @pytest.fixture
 def visit(context) -> Iterator[Callable[[object], Any]]:
-    """Opens a page of the disk; fails where it asked for anything else, or the browser had to complain."""
+    """Opens a page from the disk. Fails if the page asks for anything else or the browser reports a problem."""
     opened, complaints = [], []
 
     def visit(address: object, context: Any = context) -> Any:
@@ -65,7 +65,7 @@ def visit(context) -> Iterator[Callable[[object], Any]]:
 
 
 def shown(page: Any, table: str = TABLE) -> list[str]:
-    """The names of the rows that are to be seen, in their order."""
+    """The names of the rows that are visible, in their order."""
     return page.evaluate(SHOWN, table)
 
 

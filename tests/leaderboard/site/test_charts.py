@@ -20,7 +20,7 @@ def pages() -> dict[str, str]:
 
 
 def rows_of(svg: str) -> dict[str, str]:
-    """What a picture has of each row, by the row's name."""
+    """What a picture shows of each row, by the row's name."""
     return {
         title.partition(":")[0]: group
         for title, group in re.findall(r"<g [^>]*data-row[^>]*><title>(.*?)</title>(.*?)</g>", svg)
@@ -66,15 +66,15 @@ def test_circles_grow_in_area_with_memory_and_lie_by_ratio_of_speed(pages):
 
 
 def test_a_variant_has_one_colour_everywhere(pages):
-    found: dict[str, set[str]] = {}
+    hues: dict[str, set[str]] = {}
     for text in pages["index.html"], *[text for name, text in pages.items() if name.startswith("runs/")]:
         for kind, title in re.findall(r'<g class="(hue\d)[^"]*"[^>]*><title>([a-z0-9_]+):', text):
-            found.setdefault(title, set()).add(kind)
+            hues.setdefault(title, set()).add(kind)
     for record in records():
         page = pages[f"runs/{record.run}.html"]
-        found.setdefault(record.variant.name, set()).update(re.findall(r'class="(hue\d)', page))
-    assert found["local"]
-    assert {len(kinds) for name, kinds in found.items() if name != "synthesizer"} == {1}
+        hues.setdefault(record.variant.name, set()).update(re.findall(r'class="(hue\d)', page))
+    assert hues["local"]
+    assert {len(kinds) for name, kinds in hues.items() if name != "synthesizer"} == {1}
 
 
 def test_hardware_is_not_mixed_in_a_picture_of_speed():
@@ -110,8 +110,8 @@ def test_a_logarithmic_axis_has_the_numbers_that_people_like(low, ratio):
 
 
 def colours() -> dict[str, tuple[str, str]]:
-    found = re.findall(r"--(\w+): light-dark\((#\w+), (#\w+)\)", site.pages(view([]))["style.css"])
-    return {name: (light, dark) for name, light, dark in found}
+    triples = re.findall(r"--(\w+): light-dark\((#\w+), (#\w+)\)", site.pages(view([]))["style.css"])
+    return {name: (light, dark) for name, light, dark in triples}
 
 
 def linear(colour: str) -> list[float]:
@@ -129,14 +129,14 @@ def contrast(a: str, b: str) -> float:
 
 @pytest.mark.parametrize("theme", [0, 1])
 def test_contrast_is_aa_in_both_themes(theme):
-    found = {name: pair[theme] for name, pair in colours().items()}
+    colour = {name: pair[theme] for name, pair in colours().items()}
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     for name in ("text", "soft", "link", "floor", *(f"hue{place}" for place in range(figure.HUES))):
         for ground in ("page", "panel"):
-            assert contrast(found[name], found[ground]) >= 4.5, (name, ground)
+            assert contrast(colour[name], colour[ground]) >= 4.5, (name, ground)
     for name in ("text", "soft", "link"):
-        assert contrast(found[name], found["target"]) >= 4.5
-    assert contrast(found["edge"], found["page"]) >= 3  # borders of what can be used
+        assert contrast(colour[name], colour["target"]) >= 4.5
+    assert contrast(colour["edge"], colour["page"]) >= 3  # borders of what can be used
 
 
 # Machado, Oliveira and Fernandes, IEEE TVCG 15 (2009), severity 1.0, on linear RGB

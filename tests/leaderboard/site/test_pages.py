@@ -23,11 +23,11 @@ VOID = {"meta", "link", "input", "br"}
 
 
 class Page(HTMLParser):
-    """A page as a parser sees it; fails where elements do not close in order."""
+    """A page as a parser sees it. Parsing fails if elements do not close in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None], list[str]]] = []  # name, attributes, ancestors
+        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []  # name, attributes, ancestors
         self.text = ""
         self.open: list[str] = []
         self.feed(text)
@@ -35,7 +35,7 @@ class Page(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs), list(self.open)))
+        self.elements.append((tag, dict(attrs), list(self.open)))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -46,10 +46,10 @@ class Page(HTMLParser):
         self.text += data
 
     def all(self, name: str) -> list[dict[str, str | None]]:
-        return [attributes for tag, attributes, _ in self.found if tag == name]
+        return [attributes for tag, attributes, _ in self.elements if tag == name]
 
     def values(self, attribute: str) -> list[str]:
-        return [attributes[attribute] or "" for _, attributes, _ in self.found if attribute in attributes]
+        return [attributes[attribute] or "" for _, attributes, _ in self.elements if attribute in attributes]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_the_row_of_a_run_links_to_it_and_its_page_back(parsed):
 def test_tables_have_captions_scopes_and_full_rows(pages, parsed):
     for page in parsed.values():
         assert len(page.all("caption")) == len(page.all("table"))
-        landmarks = [a["aria-labelledby"] for tag, a, _ in page.found
+        landmarks = [a["aria-labelledby"] for tag, a, _ in page.elements
                      if "aria-labelledby" in a and (tag == "section" or a.get("role") == "region")]  # fmt: skip
         assert len(set(landmarks)) == len(landmarks)
         assert {th.get("scope") for th in page.all("th")} <= {"col", "row", "rowgroup"}
@@ -230,7 +230,7 @@ def made_odd(texts: list[str]) -> Json:
 
 
 def skeleton(page: Page) -> list[tuple[str, list[str]]]:
-    return [(tag, ancestors) for tag, _, ancestors in page.found if tag not in ("title", "a", "svg", "text", "g")]
+    return [(tag, ancestors) for tag, _, ancestors in page.elements if tag not in ("title", "a", "svg", "text", "g")]
 
 
 @given(st.lists(ODD, min_size=8, max_size=8))
@@ -255,7 +255,7 @@ def test_no_text_of_a_record_changes_a_page(texts):
 def test_a_text_is_a_text(text):
     page = Page(join(element("p", text, title=text)))
     same = CONTROLS.sub("\ufffd", text)
-    assert page.found == [("p", {"title": same}, [])]
+    assert page.elements == [("p", {"title": same}, [])]
     assert page.text == same
 
 

@@ -41,13 +41,13 @@ def defect(check: str, **metadata: Any) -> Callable[..., Any]:
 
 
 def register(name: str) -> str:
-    found = DEFECTS[name]
-    register_attention(name, **found.metadata)(found.target)
+    entry = DEFECTS[name]
+    register_attention(name, **entry.metadata)(entry.target)
     return name
 
 
 def softmax(q, k, v, mask, bias=0.0):
-    """Attention as it should be, for defects to be added to."""
+    """Correct attention, to which defects are added."""
     logits = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[-1] ** -0.5 + bias
     logits = jnp.where(mask[:, None, None, :], logits, -1e30)
     return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(logits), v)
@@ -59,7 +59,7 @@ def linear(phi_q, phi_k, v):
 
 
 class Whole(nnx.Module):
-    """A mixer (x, mask) with a matrix in front and one behind."""
+    """A mixer (x, mask) with one matrix before it and one after it."""
 
     def __init__(self, shape, *, rngs):
         self.shape = shape

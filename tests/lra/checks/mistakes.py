@@ -1,4 +1,4 @@
-"""Small variants with what goes wrong while one writes a variant, and the checks that must find it."""
+"""Small variants with mistakes that one makes while writing a variant, and the checks that must find them."""
 
 import jax
 import jax.numpy as jnp

@@ -2,9 +2,9 @@
 
     python tests/lra/ci/alarms.py local --runs 50 --slower 0.1
 
-Each process times the variant as it is and the same with a loop of multiplications inside, as many as make its
-training step slower by that share; --slower 0 leaves it out. Prints a JSON line a run. Not collected by pytest: it
-takes long, and what comes out depends on the machine.
+Each process times the variant as it is, and the variant with a planted loop of multiplications, as many as make its
+training step slower by that share; --slower 0 leaves it out. Prints one JSON line per run. Pytest does not collect
+this file: it takes long, and the result depends on the machine.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def processes(name: str, rounds: int) -> Iterator[dict[str, float]]:
 
 
 def rounds_for(name: str, share: float) -> int:
-    """How many multiplications slow a step down by a share of it."""
+    """How many multiplications make a step slower by this share."""
     many = 400
     added = [sample[f"slow_{name}"] / sample[name] - 1 for sample in itertools.islice(processes(name, many), 3)]
     return round(many * share / float(np.median(added)))
@@ -86,10 +86,10 @@ def main(words: Sequence[str]) -> int:
         both = list(itertools.islice(samples, count))
         line: dict[str, Any] = {"run": run}
         for which in alarms:
-            found = [[sample[which] for sample in both]]
-            if slower(old, found[0]):
-                found.append([sample[which] for sample in itertools.islice(samples, count)])
-            line[which] = {"alarm": all(slower(old, ratios) for ratios in found), "rounds": found}
+            series = [[sample[which] for sample in both]]
+            if slower(old, series[0]):
+                series.append([sample[which] for sample in itertools.islice(samples, count)])
+            line[which] = {"alarm": all(slower(old, ratios) for ratios in series), "rounds": series}
             alarms[which] += line[which]["alarm"]
         print(json.dumps(line | {"seconds": round(time.monotonic() - began)}), flush=True)
     print(f"alarms in {options.runs} runs: {alarms}", flush=True)

@@ -1,4 +1,4 @@
-"""The planted variants: loaded once, as gin knows a name while the process lives, and registered when asked."""
+"""The planted variants: loaded once, since gin keeps a name for the whole process, and registered when asked."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A variant, and the same with regressions planted in it."""
+"""A variant, and copies of it with planted regressions."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def gated(q, k, v, mask):
 
 @register_attention("gated_leaking", cost="L^2 d", memory="L^2")
 def gated_leaking(q, k, v, mask):
-    """The mask is as it should be in each head but the first."""
+    """The mask is correct in every head but the first."""
     first = softmax(q[:, :, :1], k[:, :, :1], v[:, :, :1], jnp.ones_like(mask))
     return jnp.concatenate([first, softmax(q[:, :, 1:], k[:, :, 1:], v[:, :, 1:], mask)], 2)
 

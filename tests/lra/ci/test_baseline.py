@@ -1,4 +1,4 @@
-"""The file: what is written is read again, and whatever else there may be is one line."""
+"""The file of a baseline: what is written is read again, and any other content gives a one-line error."""
 
 import copy
 import json
@@ -26,13 +26,13 @@ def test_what_is_written_is_read_and_written_again_the_same(tmp_path):
 
 
 def edited(*place, value):
-    """A baseline with something else at a place in it."""
-    found = copy.deepcopy(GOOD)
-    inner = found
+    """A baseline with another value at one place in it."""
+    content = copy.deepcopy(GOOD)
+    inner = content
     for key in place[:-1]:
         inner = inner[key]
     inner[place[-1]] = value
-    return json.dumps(found)
+    return json.dumps(content)
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,12 @@ THEN = Baseline(
 
 
 def then_with(**parts):
-    """The baseline with other parts of its variant."""
+    """The baseline with some parts of its variant replaced."""
     return replace(THEN, variants={"local": replace(OLD, **parts)})
 
 
 def by_quantity(then=THEN, **other):
-    """The changes by quantity, of a measurement that gave the same but for some parts or surroundings."""
+    """The changes, by quantity, of a measurement that differs from the baseline only in `other`."""
     parts = asdict(OLD) | {"checks": {"shape": ("holds", ""), "reach": ("fails", "sees itself only")}}
     parts["step_time"] = [RATIOS[8:]]
     around = {key: getattr(THEN, key) for key in ("hardware", "versions", "compilers", "data_sha256")}
@@ -60,16 +60,16 @@ def by_quantity(then=THEN, **other):
     return {change.quantity: change for change in changes(then, Now(**around, variants={"local": parts | other}))}
 
 
-def failing(found):
-    return {quantity for quantity, change in found.items() if change.fails}
+def failing(quantities):
+    return {quantity for quantity, change in quantities.items() if change.fails}
 
 
 def test_nothing_changed_and_nothing_fails():
-    found = by_quantity()
-    assert failing(found) == set()
-    assert found["accuracy"].why.startswith("the same bits")
-    assert found["check: reach"].outcome == "known"
-    assert {change.outcome for change in found.values()} == {"same", "known"}
+    quantities = by_quantity()
+    assert failing(quantities) == set()
+    assert quantities["accuracy"].why.startswith("the same bits")
+    assert quantities["check: reach"].outcome == "known"
+    assert {change.outcome for change in quantities.values()} == {"same", "known"}
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_nothing_changed_and_nothing_fails():
     ],
 )  # fmt: skip
 def test_what_moved_has_its_outcome(other, quantity, outcome, difference):
-    found = by_quantity(**other)
-    assert found[quantity].outcome == outcome
-    assert found[quantity].difference == difference
-    others = {change.outcome for name, change in found.items() if name != quantity}
+    quantities = by_quantity(**other)
+    assert quantities[quantity].outcome == outcome
+    assert quantities[quantity].difference == difference
+    others = {change.outcome for name, change in quantities.items() if name != quantity}
     assert others <= {"same", "known", "better"}, "nothing else may fail"
-    assert failing(found) == ({quantity} if outcome in ("worse", "missing") else set())
+    assert failing(quantities) == ({quantity} if outcome in ("worse", "missing") else set())
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,12 @@ def test_what_moved_has_its_outcome(other, quantity, outcome, difference):
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_says_why(other, quantities, outcome, says):
-    found = by_quantity(**other)
-    told = {quantity for quantity, change in found.items() if change.outcome in ("left out", "missing")}
+    all_changes = by_quantity(**other)
+    told = {quantity for quantity, change in all_changes.items() if change.outcome in ("left out", "missing")}
     assert told == quantities
     for quantity in quantities:
-        assert found[quantity].outcome == outcome
-        assert says in found[quantity].why
+        assert all_changes[quantity].outcome == outcome
+        assert says in all_changes[quantity].why
 
 
 def test_the_transformer_is_not_compared_with_itself():
@@ -161,7 +161,7 @@ def test_time_is_judged_by_ratios_alone(ranks, unit):
 
 
 def test_samples_that_overlap_raise_no_alarm():
-    """Whatever their medians: chance orders a few samples like this more often than once in a hundred times."""
+    """Whatever their medians are: chance orders so few samples like this more than once in a hundred times."""
     wide = [1.0, 1.01, 1.02, 1.03, 1.1, 1.2, 1.3, 1.4]
     assert not slower(wide, [1.02, 1.25, 1.35, 1.45])
     assert slower(wide, [1.41, 1.42, 1.43, 1.44])
@@ -172,7 +172,7 @@ def test_samples_that_overlap_raise_no_alarm():
 
 
 def simulated(rng, slowdown, noise):
-    """Whether the gate would alarm where samples are log-normal, and each four of them drift by as much again."""
+    """Whether the gate raises an alarm if samples are log-normal and each four drift together by as much again."""
 
     def sample():
         return list(0.5 * np.exp(rng.normal(0, noise, 4) + rng.normal(0, noise / 2)))
@@ -190,7 +190,7 @@ def test_noise_raises_no_alarm_and_ten_per_cent_do():
 
 
 def test_seeds_drawn_again_raise_no_alarm():
-    """Rounded otherwise, the same code draws other accuracies from the same distribution."""
+    """With other rounding, the same code draws other accuracies from the same distribution."""
     rng = np.random.default_rng(0)
     spread, alarms = np.std(ACCURACIES), 0
     for _ in range(300):

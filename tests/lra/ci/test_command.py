@@ -36,13 +36,13 @@ def made(tmp_path, monkeypatch, registered):
 
 
 def test_a_baseline_and_runs_against_it(made, capsys):
-    found = baseline.read(made)
-    assert list(found.variants) == ["gated"]
-    assert found.workload.bindings == SMALL.bindings
-    assert len(found.variants["gated"].step_time) == 2
+    committed = baseline.read(made)
+    assert list(committed.variants) == ["gated"]
+    assert committed.workload.bindings == SMALL.bindings
+    assert len(committed.variants["gated"].step_time) == 2
 
     # elsewhere: time is left out, all else holds
-    baseline.write(replace(found, hardware={"cpu": "abacus"}), made)
+    baseline.write(replace(committed, hardware={"cpu": "abacus"}), made)
     capsys.readouterr()
     assert main(["ci", "run", "--workers", "1", "--junit", "out/junit.xml", "--markdown", "out/summary.md"]) == 0
     printed = capsys.readouterr().out

@@ -35,17 +35,17 @@ SMALL = replace(
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory, registered):
-    """The small task prepared, and what is measured of the sound variant."""
+    """Prepares the small task; gives the data and the measurements of the sound variant."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRA_HOME", str(tmp_path_factory.mktemp("home")))
         work = Work(["gated"], SMALL, (), (), workers=1)
         data = measure.prepare(work)
-        found = measure.all_but_time(work, lambda count: None)["gated"]
-        yield data, found
+        parts = measure.all_but_time(work, lambda count: None)["gated"]
+        yield data, parts
 
 
 def failing(planted, name="gated", overrides=(), parts=tuple(QUANTITIES)):
-    """Measures some parts of a variant, takes the others from the sound one, and compares with that.
+    """Measures some parts of a variant, takes the others from the sound variant, and compares with the sound variant.
 
     Returns:
       the quantities that fail, and all changes by their quantities.
@@ -56,44 +56,44 @@ def failing(planted, name="gated", overrides=(), parts=tuple(QUANTITIES)):
     around = dict(hardware={}, versions=environment.versions(), compilers=compilers(), data_sha256=data)
     then = Baseline(schema=2, workload=SMALL, variants={name: old}, **around | {"hardware": {"cpu": "another"}})
     new = sound | {part: QUANTITIES[part](name, SMALL, overrides) for part in parts}
-    found = {change.quantity: change for change in changes(then, Now(**around, variants={name: new}))}
-    return {quantity for quantity, change in found.items() if change.fails}, found
+    quantities = {change.quantity: change for change in changes(then, Now(**around, variants={name: new}))}
+    return {quantity for quantity, change in quantities.items() if change.fails}, quantities
 
 
 def test_the_same_again_is_the_same_to_the_bit(planted):
-    failed, found = failing(planted, parts=("training", "programs"))
+    failed, quantities = failing(planted, parts=("training", "programs"))
     assert failed == set()
-    assert found["accuracy"].why.startswith("the same bits")
-    assert {change.outcome for change in found.values()} == {"same", "left out"}
+    assert quantities["accuracy"].why.startswith("the same bits")
+    assert {change.outcome for change in quantities.values()} == {"same", "left out"}
 
 
 def test_a_leak_through_padding(planted):
-    failed, found = failing(planted, "gated_leaking", parts=("checks",))
+    failed, quantities = failing(planted, "gated_leaking", parts=("checks",))
     assert {"check: padding content", "check: padding amount"} <= failed
     assert all(quantity.startswith("check: ") for quantity in failed)
-    assert "padding" in found["check: padding content"].why
+    assert "padding" in quantities["check: padding content"].why
 
 
 def test_a_fifth_more_memory(planted):
-    failed, found = failing(planted, "gated_hoarding", parts=("programs",))
+    failed, quantities = failing(planted, "gated_hoarding", parts=("programs",))
     assert "memory: cpu" in failed
-    assert 15 < float(found["memory: cpu"].difference.strip("+%")) < 30
+    assert 15 < float(quantities["memory: cpu"].difference.strip("+%")) < 30
     assert all(quantity.startswith(("memory: ", "operations: ")) for quantity in failed)
 
 
 def test_a_learning_rate_too_high(planted):
-    failed, found = failing(planted, overrides=("cosine.base = 3.0",), parts=("training", "programs"))
-    assert failed == {"accuracy"}, found["accuracy"]
+    failed, quantities = failing(planted, overrides=("cosine.base = 3.0",), parts=("training", "programs"))
+    assert failed == {"accuracy"}, quantities["accuracy"]
 
 
 def test_one_layer_less(planted):
-    failed, found = failing(planted, overrides=("encoder.layers = 1",), parts=("parameters", "programs"))
-    assert failed == {quantity for quantity in found if quantity.startswith("parameters: ")}
-    assert found["operations: cpu"].outcome == found["memory: cpu"].outcome == "better"
+    failed, quantities = failing(planted, overrides=("encoder.layers = 1",), parts=("parameters", "programs"))
+    assert failed == {quantity for quantity in quantities if quantity.startswith("parameters: ")}
+    assert quantities["operations: cpu"].outcome == quantities["memory: cpu"].outcome == "better"
 
 
 def test_ten_per_cent_slower():
-    """By the fake clock of runs that take known times and disturb each other; test_changes.py has the decision."""
+    """The clock is fake; the runs take known times and disturb each other. test_changes.py tests the decision."""
     now, calls = [0.0], [0]
 
     def run(seconds):
@@ -107,8 +107,8 @@ def test_ten_per_cent_slower():
         return of
 
     runs = {"same": run(0.010), "slower": run(0.011), "half": run(0.005)}
-    found = speed.ratios(run(0.010), runs, 100, lambda: now[0])
-    assert found == pytest.approx({"same": 1.0, "slower": 1.1, "half": 0.5}, rel=0.01)
+    ratios = speed.ratios(run(0.010), runs, 100, lambda: now[0])
+    assert ratios == pytest.approx({"same": 1.0, "slower": 1.1, "half": 0.5}, rel=0.01)
 
 
 def test_a_step_is_timed_in_a_process_of_its_own():

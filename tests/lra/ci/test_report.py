@@ -1,4 +1,4 @@
-"""The report in every form, whatever the texts in it hold."""
+"""The report in every form, whatever its texts contain."""
 
 import xml.etree.ElementTree as ET
 

@@ -31,7 +31,7 @@ def test_equals_the_formula(options, lengths):
 
 
 def drawn(last: int, blocks: int = 24, **options) -> np.ndarray:
-    """The random blocks of every block, of sequences that end in block `last`: [blocks, heads, random]."""
+    """The random blocks of every block in sequences that end in block `last`: [blocks, heads, random]."""
     core = subject("bigbird", head_dim=1, layers=2, **options).module.core
     return np.asarray(core.random_blocks(blocks, jnp.array([last])))[0]
 
@@ -49,7 +49,7 @@ def test_random_blocks_are_distinct_others(random):
 
 
 def test_random_blocks_are_uniform():
-    """Over 3000 heads: of the ten blocks that block 6 of 15 leaves, each is drawn as often, and so is each pair."""
+    """Block 6 of 15 leaves ten blocks. Over 3,000 heads each of them is drawn equally often, and so is each pair."""
     heads, left = 3000, [1, 2, 3, 4, 8, 9, 10, 11, 12, 13]
     seen = (drawn(14, heads=heads, random=3)[6][:, :, None] == left).any(1)
     for share, probability in ((seen.mean(0), 3 / 10), (seen.T @ (1.0 * seen) / heads, 3 * 2 / (10 * 9))):
@@ -67,7 +67,7 @@ def test_what_is_drawn_depends_on_layer_head_and_seed_not_on_the_padding():
 
 @pytest.mark.parametrize("random", [0, 3])
 def test_a_short_sequence_has_full_attention(random):
-    """One of at most 4 + random blocks, wherever in the padded length it ends."""
+    """A sequence is short if it has at most 4 + random blocks; it may end anywhere in the padded length."""
     x, mask, dense = normal(6, 24, 10), masks(2 * (4 + random)), subject("transformer")
     mask = np.pad(mask, [(0, 0), (0, 24 - mask.shape[1])])
     out = with_weights_of(subject("bigbird", block=2, random=random), dense)(x, mask)

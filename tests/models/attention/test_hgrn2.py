@@ -19,7 +19,7 @@ def test_is_what_it_says(check):
 
 
 def with_gamma(s: Subject, rows):
-    """A layer's output function with Gamma as given."""
+    """The output function of a layer with the given Gamma."""
     change = lambda path, x: np.float32(np.broadcast_to(rows, x.shape)) if "gamma" in str(path) else x
     params = jax.tree_util.tree_map_with_path(change, s.params)
     return lambda x, mask: np.asarray(s.compiled(params, x, mask))
@@ -42,7 +42,7 @@ def test_the_first_layer_owns_gamma_and_hands_it_on_as_it_is():
 
 
 def test_a_layer_that_forgets_nothing_takes_nothing_in():
-    """A lower bound of 1 is f = 1: the state stays 0, and what is left is the norm's bias."""
+    """A lower bound of 1 means f = 1: the state stays 0, and the output is the norm's bias."""
     s = subject("hgrn2", layer=1, layers=2)
     out = with_gamma(s, [[80.0], [-80.0]])(X, MASK)
     left = np.asarray(s.module.out(s.module.norm.bias.get_value()))

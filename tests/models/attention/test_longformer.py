@@ -1,4 +1,4 @@
-"""longformer: window and global tokens, each key once, and what their absence leaves."""
+"""longformer: window and global tokens, each key counted once, and the limits without one or the other."""
 
 import jax
 import numpy as np

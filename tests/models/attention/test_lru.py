@@ -31,16 +31,16 @@ def test_equals_the_formula(options, lengths):
 
 def begin(**options) -> dict[str, np.ndarray]:
     s = subject("lru", **options)
-    module = s.variant.build(s.shape, nnx.Rngs(0))
+    module = s.variant.build(s.shape, nnx.Rngs(0), s.options)
     return {name: np.float64(getattr(module, name).get_value()) for name in ("nu", "theta", "log_gamma")}
 
 
 def test_begins_on_the_ring():
     w = begin(state=4000, r_min=0.6, r_max=0.8, max_phase=1.5)
     square, phase = np.exp(-2 * np.exp(w["nu"])), np.exp(w["theta"])
-    for found, low, high in ((square, 0.36, 0.64), (phase, 0, 1.5)):
-        assert low <= found.min() < found.max() <= high + 1e-6
-        share = np.histogram(found, 4, (low, high + 1e-6))[0] / len(found)
+    for values, low, high in ((square, 0.36, 0.64), (phase, 0, 1.5)):
+        assert low <= values.min() < values.max() <= high + 1e-6
+        share = np.histogram(values, 4, (low, high + 1e-6))[0] / len(values)
         np.testing.assert_allclose(share, 0.25, atol=0.03)
     np.testing.assert_allclose(np.exp(2 * w["log_gamma"]), 1 - square, rtol=1e-4)
 

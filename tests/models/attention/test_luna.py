@@ -24,7 +24,7 @@ def test_equals_the_formula(layer, layers, packed, lengths):
 
 
 def count(layer: int, layers: int) -> int:
-    """Of the layer and those below it."""
+    """The parameters of a layer and the layers below it."""
     return sum(x.size for x in jax.tree.leaves(subject("luna", layer=layer, layers=layers, packed=4).params))
 
 

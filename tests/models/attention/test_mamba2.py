@@ -26,7 +26,7 @@ def test_equals_the_formula(options, lengths):
 
 
 def changed(s: Subject, change) -> Subject:
-    """The same with other parameters; `change` maps the name and value of each."""
+    """The layer with other parameters; `change` maps the name and value of each."""
     named = lambda path, x: np.float32(change(jax.tree_util.keystr(path), np.asarray(x)))
     s.params = jax.tree_util.tree_map_with_path(named, s.params)
     return s

@@ -52,7 +52,7 @@ def test_a_bias_for_each_distance():
 
 
 def test_the_average_goes_across_chunks():
-    """With chunks of one token, a token sees the others through it alone."""
+    """With chunks of one token, a token sees the others through the average alone."""
     s, x = subject("mega", state=2, chunk=1), normal(1, 24, 10)
     other = x.copy()
     other[0, 0] += 1

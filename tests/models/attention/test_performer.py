@@ -41,7 +41,7 @@ def test_approaches_softmax_attention():
 
 
 def test_survives_large_norms():
-    """Exponents of -1000 underflow; what is left of them is the epsilon, and so the mean of the values."""
+    """Exponents of -1000 underflow. Only the epsilon is left, so the output is the mean of the values."""
     q, k, v = normal(3, 6, 12, 3, 4)
     performer = core("performer", features=6)
     f = lambda q, k: performer(100 * q, 100 * k, v, MASK).sum()

@@ -25,7 +25,7 @@ def test_equals_the_formula(expand, lengths):
 
 
 def test_tokens_in_reverse_give_the_outputs_in_reverse():
-    """But for the sense of the rotation: distances have a sign, so that it is undone by conjugate queries and keys."""
+    """Only the direction of the rotation differs, since distances have a sign. Conjugate queries and keys undo it."""
     s, mask = subject("retention"), masks(13)
     conjugate = lambda name, x: x * np.tile([1, -1], x.shape[1] // 2) if name in ("q", "k") else x
     params = {name: {"kernel": conjugate(name, x["kernel"].get_value())} for name, x in s.params[0].items()}

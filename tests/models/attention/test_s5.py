@@ -32,15 +32,15 @@ def test_equals_the_formula(options, lengths):
 
 
 def test_begins_as_the_normal_part_of_hippo():
-    """LegS of Gu et al. 2020, less the part of rank one that S4 takes off."""
+    """HiPPO-LegS of Gu et al. 2020, without the part of rank one that S4 subtracts."""
     n = np.arange(6)
     legs = -np.sqrt(np.outer(2 * n + 1, 2 * n + 1)) * (n[:, None] > n) - np.diag(n + 1.0)
     part = np.sqrt(n + 0.5)
     eigenvalues, vectors = hippo(6)
-    found = 2 * ((vectors * eigenvalues) @ vectors.conj().T).real
-    np.testing.assert_allclose(found, legs + np.outer(part, part), atol=1e-12)
+    matrix = 2 * ((vectors * eigenvalues) @ vectors.conj().T).real
+    np.testing.assert_allclose(matrix, legs + np.outer(part, part), atol=1e-12)
     s = subject("s5", state=12, blocks=2)
-    module = s.variant.build(s.shape, nnx.Rngs(0))
+    module = s.variant.build(s.shape, nnx.Rngs(0), s.options)
     np.testing.assert_allclose(complex_of(module.eigenvalues), np.tile(eigenvalues, 2), rtol=1e-5)
 
 

@@ -41,7 +41,7 @@ def test_equals_the_formula(options, lengths):
 
 
 def test_one_block_is_softmax_attention():
-    """Each key is there twice, and so has the same share."""
+    """Each key is there twice, so its share is the same."""
     core = subject("sinkhorn", block=24).module.core
     q, k, v = normal(3, 6, 24, 3, 4)
     expected = attend(q, k, v, mask=MASK[..., None])[0]
@@ -70,7 +70,7 @@ def test_blocks_of_padding_do_not_count():
 
 
 def test_a_sorted_block_is_the_block_itself():
-    """Where S is a permutation, a token sees its block and the one beside it, and no padding of either."""
+    """If S is a permutation, a token sees its own block and the sorted block beside it, and the padding of neither."""
     core = subject("sinkhorn", block=4).module.core
     q, k, v = normal(3, 6, 24, 3, 4)
     order = np.array([3, 0, 5, 1, 2, 4])

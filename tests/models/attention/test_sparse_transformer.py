@@ -49,7 +49,7 @@ def test_one_block_or_all_columns_is_softmax_attention(options):
 
 
 def test_reach_of_fixed():
-    """Of blocks of five, three heads see the last pair, the pair before, and again the last."""
+    """In blocks of five, three heads see the last pair, the pair before it, and the last pair again."""
     reach = subject("sparse_transformer", stride=5, summary=2).module.core.reach(12)
     assert reach.sum(1).tolist() == [5 + 4 + 1] * 10 + [2 + 4 + 4] * 2
     assert np.flatnonzero(reach[0]).tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9, 11]

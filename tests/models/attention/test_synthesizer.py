@@ -39,7 +39,7 @@ def test_random_attention_does_not_read_the_tokens(kind):
 
 @pytest.mark.parametrize("kind", ["dense", "factorized_dense"])
 def test_dense_attention_reads_a_token_s_own_content_only(kind):
-    """The shares of others, of which the values do not change, are the same whatever stands there."""
+    """The shares of other tokens, whose values do not change, are the same whatever content they have."""
     s = subject("synthesizer", kind=kind, dot_product=False)
     y = normal(*X.shape, seed=1)
     first = np.arange(24)[:, None] < 1

@@ -1,4 +1,4 @@
-"""transformer: its formula, also where it goes in parts, and its dropout."""
+"""transformer: its formula, also where it is computed in parts, and its dropout."""
 
 import jax
 import jax.numpy as jnp

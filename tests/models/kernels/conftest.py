@@ -1,6 +1,6 @@
 """What the tests of all kernels need.
 
-The interpreter of GPU kernels in JAX 0.10 compiles a kernel for each thread of each block; here, as later, once.
+JAX 0.10's interpreter of GPU kernels compiles a kernel for each thread of each block; here it compiles it once.
 """
 
 import inspect
@@ -25,7 +25,7 @@ if "def _run(" in inspect.getsource(thread_map._run_jaxpr):  # a new function ea
 
 @pytest.fixture(autouse=True)
 def _exact_products(request):
-    """XLA on an accelerator rounds what float32 products read, unless asked not to; kernels do as they do."""
+    """XLA on an accelerator rounds the inputs of float32 products unless asked not to; kernels ignore that option."""
     if jax.default_backend() == "cpu" or "_tpu" in request.node.nodeid or "_gpu" in request.node.nodeid:
         yield
     else:
@@ -35,13 +35,13 @@ def _exact_products(request):
 
 @pytest.fixture
 def spilled(monkeypatch, capfd):
-    """Of each kernel assembled since, the bytes of registers that had no room."""
+    """The bytes of spilled registers of each kernel that is assembled from now on."""
     monkeypatch.setenv("MOSAIC_GPU_DUMP_PTXAS", "1")
     return lambda: [int(x) for x in re.findall(r"(\d+) bytes spill stores", "".join(capfd.readouterr()))]
 
 
 @pytest.fixture(autouse=True)
 def _no_race(capfd):
-    """JAX 0.10's interpreters print what races they find; later ones raise."""
+    """JAX 0.10's interpreters print the races that they find; later ones raise."""
     yield
     assert "RACE DETECTED" not in "".join(capfd.readouterr())

@@ -1,4 +1,4 @@
-"""Which backend an op gets, and what vmap makes of a kernel's call."""
+"""Which backend an op gets, and how vmap changes the call of a kernel."""
 
 from typing import NamedTuple
 

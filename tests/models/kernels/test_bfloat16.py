@@ -1,4 +1,4 @@
-"""In bfloat16 every backend is nearer to the truth than the formula written down in JAX, all of it in bfloat16."""
+"""In bfloat16 every backend is nearer to the truth than the formula in plain JAX, all of it in bfloat16."""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ OPS = {
 
 
 def results(function, args):
-    """Its output and gradients, for a fixed cotangent."""
+    """The output of an op and its gradients, for a fixed cotangent."""
 
     @jax.jit
     def run(*args):
@@ -68,7 +68,7 @@ def test_errors_are_no_larger_than_those_of_plain_bfloat16(op, backend):
         exact = results(plain, [x.astype(jnp.float32) for x in args])
     rough = results(plain, args)
     with use(backend, backend != "xla" and interpret(backend)):
-        found = results(ours, args)
+        computed = results(ours, args)
     error = lambda x, y: np.sqrt(np.square(x - y).mean())
-    for name, truth, x, y in zip(("out", "first", "second", "third"), exact, found, rough):
+    for name, truth, x, y in zip(("out", "first", "second", "third"), exact, computed, rough):
         assert error(x, truth) <= error(y, truth), f"{name}: {error(x, truth):.2g} beside {error(y, truth):.2g}"

@@ -1,4 +1,4 @@
-"""Where a kernel's tests run: interpreted on a CPU, and as they are on its own device."""
+"""Where the tests of a kernel run: interpreted on a CPU, and as they are on the kernel's own device."""
 
 import jax
 import pytest
@@ -23,12 +23,12 @@ def interpret(backend: str) -> bool:
 
 
 def on(backend: str):
-    """All that is traced inside runs by the kernel."""
+    """All that is traced inside is computed by the kernel."""
     return backends.use(backend, interpret(backend))
 
 
 def needs_compiler(target: str) -> None:
-    """Skips the test where there is none."""
+    """Skips the test if there is no such compiler."""
     try:
         device(target)
     except UsageError as error:

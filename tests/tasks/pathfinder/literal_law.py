@@ -66,7 +66,7 @@ def in_window(point, size):
 
 
 class Contour:
-    """A contour that grows in an image and a mask, both [size, size], that others may share."""
+    """A contour that grows in an image and a mask, both [size, size], which other contours may share."""
 
     def __init__(self, spec, margin, contrast, rng):
         self.spec, self.margin, self.contrast, self.rng = spec, margin, contrast, rng
@@ -78,7 +78,7 @@ class Contour:
         self.last_mask = paste(mask, start, self.spec.resolution)
 
     def place(self, tail, angle):
-        """Puts a first paddle, if its head and its pivot are in the window."""
+        """Places a first paddle, if its head and its pivot are in the window."""
         step = self.spec.paddle_length + self.margin
         head = translate(tail, angle, self.spec.paddle_length)
         pivot = translate(head, reverse(angle), step)

@@ -51,7 +51,7 @@ def test_tables_are_the_law(spec, margin):
 
 @pytest.mark.parametrize("resolution", [32, 64, 128])
 def test_first_tails_are_the_law(resolution):
-    """Which directions a contour can start in, and from how many pixels of the middle of the image."""
+    """The directions in which a contour can start, and the pixels in the middle of the image from which it can."""
     spec = SPECS[resolution]
     paddles, _ = tables(spec, spec.paddle_margins[0])
     step, frame = spec.paddle_length + spec.paddle_margins[0], 2 * spec.seed_distance
@@ -115,7 +115,7 @@ def test_chunks_never_change(resolution, expected):
 
 
 def test_chunks_do_not_feel_the_mathematics_library(monkeypatch):
-    """Other machines' last bits of sin, cos and atan2 change nothing."""
+    """The last bits of sin, cos and atan2, which differ between machines, change nothing."""
     rng = np.random.default_rng(0)
 
     def shaken(function):
@@ -189,7 +189,7 @@ def literal():
 
 
 def test_statistics_of_the_original(ours):
-    """Those of 2,000 images of the original generator; ours are as many, so their error counts twice."""
+    """The original's are those of 2,000 images. The test draws as many, so the sampling error counts twice."""
     images, labels = ours
     n, pixels = len(images), images.reshape(len(images), -1).astype(float)
 
@@ -219,7 +219,7 @@ def test_statistics_of_the_original(ours):
 
 
 def features(images):
-    """[n, features]: the grey levels, how they neighbour, and where the light is."""
+    """[n, features]: the grey levels, the levels of neighbours, and where the light is."""
     n, size, _ = images.shape
     grey = np.digitize(images, [8, 64, 128, 192])
     pairs = [(grey[:, :, 1:], grey[:, :, :-1]), (grey[:, 1:], grey[:, :-1]),
@@ -231,7 +231,7 @@ def features(images):
 
 
 def separation(first, second, folds=5):
-    """The area under the curve of a logistic regression on held-out images, 0.5 if it cannot tell."""
+    """The area under the curve of a logistic regression on held-out images; it is 0.5 if the regression cannot tell."""
     inputs = np.concatenate([features(first), features(second)])
     target = np.repeat([0, 1], [len(first), len(second)])
     fold, scores = np.random.default_rng(0).permutation(len(target)) % folds, np.zeros(len(target))
@@ -254,6 +254,6 @@ def test_no_classifier_tells_ours_from_the_law(ours, literal):
 
 
 def test_the_classifier_has_teeth(ours):
-    """A slightly different law shows at once."""
+    """The classifier tells a slightly different law at once."""
     other = draw_chunk(Pathfinder(chunk=240, seed_distance=6), 0).images
     assert separation(other, ours[0][:1000]) > 0.6

@@ -28,7 +28,7 @@ def drawn() -> dict[str, Split]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
-    """LRA's folder, which nobody changes."""
+    """LRA's folder, which no test changes."""
     folder = tmp_path_factory.mktemp("written")
     write_lra_folder(SOURCE, folder, 10)
     return folder
@@ -36,7 +36,7 @@ def written(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(written, tmp_path) -> Path:
-    """The folder of the level in a copy of LRA's."""
+    """The folder of the level in a copy of LRA's folder."""
     return shutil.copytree(written, tmp_path / "lra") / LEVEL
 
 
@@ -47,7 +47,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 def images_of(parts: dict[str, Split]) -> list[np.ndarray]:
-    """Of all splits, one after the other."""
+    """The images of all splits, one split after the other."""
     return [row.reshape(32, 32) for part in parts.values() for row in part.inputs]
 
 
@@ -97,8 +97,8 @@ def test_all_or_nothing(tmp_path):
 def test_reads_back_as_generated(root, drawn, monkeypatch):
     assert {split: len(part) for split, part in drawn.items()} == SOURCE.sizes
     for place in (root, root.parent, root.parents[1]):
-        found, warnings = read(SOURCE, place)
-        assert_same(found, drawn)
+        splits, warnings = read(SOURCE, place)
+        assert_same(splits, drawn)
         assert warnings == []
     monkeypatch.setattr("lra.tasks.pathfinder.files.BLOCK", 3)
     assert_same(read(SOURCE, root)[0], drawn)
@@ -137,32 +137,32 @@ def test_batches_are_in_the_order_of_their_numbers(tmp_path):
 
 
 def test_an_empty_image_keeps_its_place(root, drawn):
-    """LRA's data has one. The images behind it stay in their splits."""
+    """LRA's data has an empty image. The images after it stay in their splits."""
     (root / "imgs" / "0" / "sample_1.png").write_bytes(b"")
     (root / "imgs" / "1" / "sample_2.png").write_bytes(b"")  # the 7th image, in validation
-    found, warnings = read(SOURCE, root)
+    splits, warnings = read(SOURCE, root)
     assert warnings == [f"2 of the image files under {root} are empty and were left out"]
     keep = {"train": [0, 2, 3, 4], "validation": [0], "test": [0, 1, 2]}
-    assert_same(found, {split: drawn[split][np.array(rows)] for split, rows in keep.items()})
+    assert_same(splits, {split: drawn[split][np.array(rows)] for split, rows in keep.items()})
 
 
 def test_the_inner_of_two_trees_is_read(tmp_path, drawn):
     other = replace(SOURCE, seed=3)
     write_lra_folder(SOURCE, tmp_path / "lra_release" / "lra_release", 10)
     write_lra_folder(other, tmp_path / "lra_release", 10)
-    found, warnings = read(SOURCE, tmp_path)
-    assert_same(found, drawn)
+    splits, warnings = read(SOURCE, tmp_path)
+    assert_same(splits, drawn)
     assert len(warnings) == 1
     assert "2 folders called pathfinder32" in warnings[0]
     assert str(Path("lra_release/lra_release") / LEVEL) in warnings[0]
     shutil.rmtree(tmp_path / "lra_release" / "lra_release")
-    found, warnings = read(SOURCE, tmp_path)
-    assert_same(found, collect(other.generate()))
+    splits, warnings = read(SOURCE, tmp_path)
+    assert_same(splits, collect(other.generate()))
     assert warnings == []
 
 
 def test_levels_are_told_apart(tmp_path, drawn):
-    """LRA's easy level lies in a folder of another name beside."""
+    """LRA's easy level lies beside it, in a folder of another name."""
     easy = replace(SOURCE, contour_length=6)
     write_lra_folder(SOURCE, tmp_path, 10)
     with pytest.raises(UserError, match="curv_baseline"):
@@ -173,7 +173,7 @@ def test_levels_are_told_apart(tmp_path, drawn):
 
 
 def test_the_folder_of_another_level_is_refused(tmp_path):
-    """Its metadata says the length of its contours."""
+    """Its metadata gives the length of its contours."""
     easy = write_lra_folder(replace(SOURCE, contour_length=6), tmp_path, 10)
     with pytest.raises(UserError, match="curv_baseline"):
         read(SOURCE, easy)
@@ -201,7 +201,7 @@ def npy(rows: np.ndarray) -> bytes:
 
 
 def header(text: str) -> bytes:
-    """The beginning of an array's file."""
+    """The beginning of the file of an array."""
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
 
 
@@ -280,10 +280,10 @@ def test_any_changed_byte_of_an_image_is_noticed_or_harmless(drawn):
     image = images_of(drawn)[0]
     raw = png(image)
     for place in range(len(raw)):
-        found = image
+        decoded = image
         with contextlib.suppress(UserError):
-            found = decode_png(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :], 32, "here.png")
-        np.testing.assert_array_equal(found, image, err_msg=f"byte {place}")
+            decoded = decode_png(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :], 32, "here.png")
+        np.testing.assert_array_equal(decoded, image, err_msg=f"byte {place}")
 
 
 def test_missing_folder(tmp_path):
@@ -318,8 +318,8 @@ def build(tmp_path, drawn) -> Path:
 
 def test_tfds_build(build, drawn, monkeypatch):
     for place in (build, build.parent, build.parents[1]):
-        found, warnings = read(SOURCE, place)
-        assert_same(found, drawn)
+        splits, warnings = read(SOURCE, place)
+        assert_same(splits, drawn)
         assert warnings == []
     monkeypatch.setattr("lra.tasks.pathfinder.files.BLOCK", 2)
     assert_same(read(SOURCE, build)[0], drawn)

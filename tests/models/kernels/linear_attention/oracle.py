@@ -44,7 +44,7 @@ def recurrence(q, k, v, log_decay, dy) -> Result:
 
 
 def oracle(q, k, v, log_decay, dy, *, causal=True, reverse=False, own_twice=False) -> Result:
-    """In one direction, or, not causal, in both."""
+    """The oracle in one direction if causal, otherwise in both."""
     shape = (*q.shape[:3], 1) if log_decay is None else np.shape(log_decay)
     q, k, v, dy = (np.asarray(x).astype(np.float64) for x in (q, k, v, dy))
     log_decay = np.broadcast_to(np.float64(0.0 if log_decay is None else log_decay), q.shape)
@@ -67,7 +67,7 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def problem(length: int, kind: str, key_dim=4, value_dim=3, heads=HEADS, strongest=200.0, batch=BATCH):
-    """q, k, v, log-decays from 0 to -strongest, nearly all so mild that much is left after hundreds, and dy."""
+    """q, k, v, dy, and log-decays from 0 to -strongest; nearly all leave much of the state after hundreds of tokens."""
     shape = (batch, length, heads)
     q, k = normal(*shape, key_dim), normal(*shape, key_dim, seed=1)
     v, dy = normal(*shape, value_dim, seed=2), normal(*shape, value_dim, seed=3)

@@ -1,4 +1,4 @@
-"""The kernel for Hopper, compiled for one that is not there: memory, and no register spilled."""
+"""The kernel for Hopper, compiled on a machine without one: memory, and no spilled register."""
 
 import re
 

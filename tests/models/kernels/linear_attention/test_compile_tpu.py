@@ -1,4 +1,4 @@
-"""The kernels for TPU, compiled for TPUs that are not there."""
+"""The kernels for TPU, compiled on a machine without one."""
 
 import jax
 import jax.numpy as jnp

@@ -96,7 +96,7 @@ def test_a_mapped_axis_joins_the_batch():
     ],
 )
 def test_columns_of_blocks(value_dim, heads, expected, monkeypatch):
-    """As many blocks as there are multiprocessors, or nearly, if 16 columns each allow it."""
+    """There are as many blocks as multiprocessors, or nearly, if 16 columns per block allow it."""
     monkeypatch.setattr(gpu_pass, "BLOCKS", 132)
     assert gpu_pass.columns_of_blocks(value_dim, 64, heads) == expected
 

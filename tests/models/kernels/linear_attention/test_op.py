@@ -1,4 +1,4 @@
-"""The public function: which tokens see which, what is divided by, and who computes it."""
+"""The public function: which tokens see which, what it divides by, and which backend computes it."""
 
 import functools
 
@@ -35,7 +35,7 @@ def test_both_directions(kind, own_twice):
 
 
 def test_without_decay_every_query_sees_every_key():
-    """Also another number of keys than of queries."""
+    """The number of keys may differ from the number of queries."""
     q, k, v, _, dy = problem(LENGTH, "none")
     y, d_q, *_ = value_and_gradients(q[:, :5], k, v, None, dy[:, :5], causal=False)
     np.testing.assert_allclose(y, np.einsum("bqhd,bkhd,bkhe->bqhe", q[:, :5], k, v), rtol=1e-5, atol=1e-4)
@@ -45,7 +45,7 @@ def test_without_decay_every_query_sees_every_key():
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", ["none", "constant", "token", "channel"])
 def test_padding_is_as_if_it_were_not_there(kind, causal):
-    """Wherever it stands; with a decay for all positions it counts as distance."""
+    """The padding may stand anywhere; with a decay for all positions it counts as distance."""
     q, k, v, decay, _ = problem(LENGTH, kind, strongest=1.0)
     mask = np.random.default_rng(5).random((BATCH, LENGTH)) < 0.6
     y = quick_jit(functools.partial(linear_attention, causal=causal))(q, k, v, mask, log_decay=decay)
@@ -78,7 +78,7 @@ def test_the_normaliser_divides_by_its_function_of_the_sums(causal):
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_sums_are_in_float32(causal):
-    """4097 is no bfloat16, and additions of 1 to 256 in bfloat16 leave 256."""
+    """4097 is no bfloat16, and adding 1 to 256 in bfloat16 gives 256."""
     ones = jnp.ones((1, 4097, 1, 8), jnp.bfloat16)
     y = quick_jit(functools.partial(linear_attention, causal=causal))(ones / 8, ones, ones)
     assert y.dtype == jnp.bfloat16

@@ -1,4 +1,4 @@
-"""The recurrence from its formula in float64, and how all backends are held to it."""
+"""The recurrence from its formula in float64, and the assertions that compare all backends with it."""
 
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ def draw(rng, *shape, complex_=False):
 
 
 def problem(case: Case):
-    """log_a from next to nothing to all that there is, 0 and -200 among them; x; and a cotangent."""
+    """log_a over the whole range, 0 and -200 among its values; x; and a cotangent."""
     rng = np.random.default_rng(case.length)
     shape = (case.batch, case.length, case.channels)
     log_a = -np.exp(2 * draw(rng, *shape[2 if case.constant else 0 :]) - 3)
@@ -55,7 +55,7 @@ def states(log_a, x):
 
 
 def gradients(log_a, x, dh):
-    """Those of log_a and x, by how much of each step each later one keeps: the product of the a in between."""
+    """The gradients of log_a and x. A later step keeps of an earlier one the product of the a between them."""
     log_a = np.broadcast_to(log_a, x.shape)
     sums, later = np.cumsum(log_a, 1), np.tri(x.shape[1])[..., None] > 0
     kept = np.where(later, np.exp(np.where(later, sums[:, :, None] - sums[:, None], 0)), 0)
@@ -77,9 +77,9 @@ def expected(case: Case, log_a, x, dh):
     return np.stack(h, 1), slopes.sum((0, 1)) if case.constant else slopes, dx
 
 
-def assert_close(found, exact, tolerance, name):
+def assert_close(computed, exact, tolerance, name):
     scale = np.abs(exact).max() or 1
-    np.testing.assert_allclose(np.asarray(found, exact.dtype), exact, rtol=0, atol=tolerance * scale, err_msg=name)
+    np.testing.assert_allclose(np.asarray(computed, exact.dtype), exact, rtol=0, atol=tolerance * scale, err_msg=name)
 
 
 def assert_agrees(case: Case, backend: str = "xla", interpret: bool = False) -> None:
@@ -91,16 +91,16 @@ def assert_agrees(case: Case, backend: str = "xla", interpret: bool = False) -> 
             h, pull = jax.vjp(lambda *y: diagonal_recurrence(*y, direction=case.direction), log_a, x)
             return h, *pull(dh.reshape(h.shape))
 
-    found = quick_jit(both)(log_a, x, dh)
-    assert found[0].dtype == dh.dtype
-    assert found[2].dtype == x.dtype
+    computed = quick_jit(both)(log_a, x, dh)
+    assert computed[0].dtype == dh.dtype
+    assert computed[2].dtype == x.dtype
     exact = expected(case, log_a, x, dh)
-    for name, y, z in zip(("h", "log_a", "x"), found, exact):
+    for name, y, z in zip(("h", "log_a", "x"), computed, exact):
         assert_close(y, z.reshape(y.shape), case.tolerance, f"{case} {name}")
 
 
 def assert_maps(backend: str, interpret: bool) -> None:
-    """Under vmap, also of the gradient, each is as it is alone on XLA: with an a of its own, and with one of all."""
+    """Under vmap, each example and its gradient are as alone on XLA, with its own `a` and with one `a` for all."""
     rng = np.random.default_rng(0)
     log_a, x = -np.exp(draw(rng, 3, 5)).astype(np.float32), draw(rng, 3, 2, 9, 5).astype(np.float32)
 
@@ -111,8 +111,8 @@ def assert_maps(backend: str, interpret: bool) -> None:
     for axes in ((0, 0), (None, 0)):
         own = log_a if axes[0] == 0 else log_a[0]
         with use(backend, interpret):
-            found = quick_jit(jax.vmap(lambda *y: slopes(*y), axes))(own, x)
+            computed = quick_jit(jax.vmap(lambda *y: slopes(*y), axes))(own, x)
         alone = quick_jit(slopes)
         for i, y in enumerate(x):
-            for name, one, exact in zip(("log_a", "x"), found, alone(own[i] if axes[0] == 0 else own, y)):
+            for name, one, exact in zip(("log_a", "x"), computed, alone(own[i] if axes[0] == 0 else own, y)):
                 assert_close(one[i], np.asarray(exact), 1e-5, f"{axes} {name}")

@@ -1,4 +1,4 @@
-"""The kernels as the compilers of TPUs and Hopper take them, forward and gradient in one program."""
+"""The compilers of TPUs and Hopper compile the kernels, forward and gradient in one program."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ MIB = 2**20
 
 
 def program(target, case: Case, seeds=()):
-    """Of h and of the gradients for h as a cotangent."""
+    """The program of h and of the gradients, with h as the cotangent."""
     needs_compiler(target)
     shape = (case.batch, case.length, case.channels)
     wide = jnp.complex64 if case.complex_ else jnp.float32
@@ -33,7 +33,7 @@ def program(target, case: Case, seeds=()):
 
 
 def kernels(compiled) -> int:
-    """How many calls of kernels there are; none may be in a loop."""
+    """The number of calls of kernels; none may be in a loop."""
     text = compiled.as_text()
     assert " while(" not in text
     return text.count('custom_call_target="tpu_custom_call"') + text.count('custom_call_target="mosaic_gpu_v2"')

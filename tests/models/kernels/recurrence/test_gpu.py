@@ -1,4 +1,4 @@
-"""The kernel for Hopper, interpreted; the interpreter of JAX 0.12 finds its races, that of 0.10 none."""
+"""The kernel for Hopper, interpreted. The interpreter of JAX 0.12 finds races; that of 0.10 finds none."""
 
 import jax.numpy as jnp
 import pytest

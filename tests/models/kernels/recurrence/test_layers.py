@@ -1,4 +1,4 @@
-"""Layers of diagonal linear recurrences against a step at a time in float64, values and gradients."""
+"""Layers of diagonal linear recurrences, values and gradients, against one step at a time in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -46,8 +46,8 @@ def agree(f, exact, arguments, mask):
         direction = draw(rng, *x.shape, complex_=np.iscomplexobj(x))
         up, down = (exact(*arguments[:n], x + sign * direction, *arguments[n + 1 :]) for sign in (STEP, -STEP))
         expected = ((up - down).real * weights).sum() / (2 * STEP)
-        found = (np.asarray(slope) * direction).real.sum()  # JAX's gradient of a complex number is the conjugate
-        assert abs(found - expected) < 1e-4 * (np.linalg.norm(slope) + scale), n
+        directional = (np.asarray(slope) * direction).real.sum()  # JAX's gradient of a complex number is the conjugate
+        assert abs(directional - expected) < 1e-4 * (np.linalg.norm(slope) + scale), n
 
 
 @pytest.mark.parametrize("complex_", [False, True])

@@ -62,7 +62,7 @@ def test_any_axes_of_state_and_mixed_types():
 
 
 def test_gradient_of_complex_numbers_is_jax_s():
-    """That of a step of plain JAX after the other, also where a real x enters complex states."""
+    """The reference is plain JAX, one step after the other, also where a real x enters complex states."""
     rng = np.random.default_rng(2)
     log_a, x = (-1 + 1j * draw(rng, 3)).astype(np.complex64), draw(rng, 2, 7, 3).astype(np.float32)
     weights = draw(rng, 2, 7, 3, complex_=True)
@@ -71,11 +71,11 @@ def test_gradient_of_complex_numbers_is_jax_s():
         step = lambda h, x: (jnp.exp(log_a) * h + x,) * 2
         return jnp.moveaxis(jax.lax.scan(step, jnp.zeros((2, 3), log_a.dtype), jnp.moveaxis(x, 1, 0))[1], 0, 1)
 
-    found, exact = (
+    computed, exact = (
         quick_jit(jax.grad(lambda *y: jnp.real(f(*y) * weights + jnp.abs(f(*y))).sum(), (0, 1)))(log_a, x)  # noqa: B023
         for f in (diagonal_recurrence, plain)
     )
-    for y, z in zip(found, exact):
+    for y, z in zip(computed, exact):
         assert_close(y, np.asarray(z), 1e-5, "gradient")
 
 

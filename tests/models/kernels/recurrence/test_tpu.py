@@ -1,4 +1,4 @@
-"""The TPU kernel, interpreted: uninitialised memory is NaN there, and races are found."""
+"""The TPU kernel, interpreted. The interpreter fills uninitialised memory with NaN and finds races."""
 
 import jax.numpy as jnp
 import pytest

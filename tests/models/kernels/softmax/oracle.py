@@ -19,7 +19,7 @@ class Result(NamedTuple):
 def oracle(
     q, k, v, d_out, d_lse=None, *, mask=None, pattern: Pattern = FULL, allowed=None, bias=None, kept=None, rate=0.0
 ) -> Result:
-    """What `attend` says it computes, with every pair of query and key at hand.
+    """What `attend` says it computes, computed from every pair of query and key.
 
     Args:
       q, k, v: [batch, length, heads, width], as attend's.
@@ -64,7 +64,7 @@ def oracle(
 
 
 def summed_to(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The gradient of what was broadcast from that shape."""
+    """The gradient of an array that was broadcast from this shape."""
     shape = (1,) * (x.ndim - len(shape)) + shape
     return x.sum(tuple(axis for axis, size in enumerate(shape) if size == 1 != x.shape[axis]), keepdims=True)
 

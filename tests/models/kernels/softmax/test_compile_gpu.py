@@ -1,4 +1,4 @@
-"""Softmax attention in Mosaic GPU kernels, compiled for a Hopper that is not there: memory, and no register spilled."""
+"""Softmax attention in Mosaic GPU kernels, compiled on a machine without a Hopper: memory, and no spilled register."""
 
 import re
 
@@ -26,7 +26,7 @@ def _needs_the_compiler():
 
 @pytest.fixture
 def assembled(monkeypatch, capfd):
-    """What the assembler said of each kernel since: a kernel's name, its bytes spilled."""
+    """What the assembler says of each kernel from now on: the name and the bytes spilled."""
     monkeypatch.setenv("MOSAIC_GPU_DUMP_PTXAS", "1")
 
     def said() -> list[tuple[str, int]]:

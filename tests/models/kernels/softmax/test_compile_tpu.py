@@ -1,4 +1,4 @@
-"""Softmax attention in Mosaic TPU kernels, compiled for TPUs that are not there."""
+"""Softmax attention in Mosaic TPU kernels, compiled on a machine without a TPU."""
 
 import re
 
@@ -39,7 +39,7 @@ def compiled(target, length, heads, head_dim, dtype, pattern=FULL, rate=0.0, bat
 
 
 def memory(program) -> int:
-    """Bytes beside arguments and results."""
+    """The bytes that a program takes beside its arguments and results."""
     return program.memory_analysis().temp_size_in_bytes
 
 

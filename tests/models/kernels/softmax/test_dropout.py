@@ -1,4 +1,4 @@
-"""Dropout: how much, that places do not know of each other, and that a tile drops what the whole matrix does."""
+"""Dropout: its rate, the independence of places, and that a tile drops what the whole matrix drops."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def masks(rate: float, seeds=(0, 1, 2, -7, 2**31 - 1), rows: int = SIZE, columns
 
 @pytest.mark.parametrize("rate", RATES)
 def test_mean_rate(rate):
-    """Of all, and of each row and column: their means scatter as those of independent draws do."""
+    """The rate of all places, of each row and of each column: the means scatter as those of independent draws do."""
     dropped = ~masks(rate)
     deviation = np.sqrt(rate * (1 - rate))
     for axes, count in (((1, 2), SIZE**2), (1, SIZE), (2, SIZE)):

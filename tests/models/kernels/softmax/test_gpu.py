@@ -30,7 +30,7 @@ def results(q, k, v, d_out, d_lse, **options):
 
 
 def compare(operands, pattern=FULL, rate=0.0, dtype=jnp.bfloat16, tolerance=2e-2, poisoned_from=None, **options):
-    """`poisoned_from`: keys and values from there on are NaN, which 0 times would still be."""
+    """Keys and values from `poisoned_from` on are NaN, which stays NaN even times 0."""
     *arrays, d_lse = operands
     q, k, v, d_out = (jnp.asarray(x, dtype) for x in arrays)
     batch, queries, heads, _ = q.shape
@@ -47,7 +47,7 @@ def compare(operands, pattern=FULL, rate=0.0, dtype=jnp.bfloat16, tolerance=2e-2
 
 
 def padded(keys: int, heads: int, *lengths: int):
-    """A mask with holes, and nothing from each example's length on."""
+    """A mask with holes, and with no token from each example's length on."""
     shape = len(lengths), keys, heads
     return (RNG.random(shape) < 0.7) & (np.arange(keys) < np.array(lengths)[:, None])[..., None]
 

@@ -1,4 +1,4 @@
-"""attend, whatever computes it: axes, extremes, and what it means to merge parts."""
+"""`attend` on any backend: axes, extreme values, and the merging of parts."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Patterns: what they allow, pair by pair; and their tiles, which must come to the same."""
+"""Patterns: what they allow, pair by pair, and their tiles, which must allow the same."""
 
 import numpy as np
 import pytest
@@ -16,16 +16,16 @@ def dense(pattern: Pattern, queries: int, keys: int) -> np.ndarray:
     return np.broadcast_to(pattern.allowed(np.arange(queries)[:, None], np.arange(keys)), (queries, keys))
 
 
-def painted(found: Tiles, queries: int, keys: int, block_q: int, block_k: int, by_columns: bool = False) -> np.ndarray:
+def painted(tiling: Tiles, queries: int, keys: int, block_q: int, block_k: int, by_columns: bool = False) -> np.ndarray:
     """How often the tiles say that a pair is seen; what is past the end must be unseen by the masks."""
     lines = -(-queries // block_q), -(-keys // block_k)
     counts = np.zeros((lines[0] * block_q, lines[1] * block_k), int)
-    for line in range(len(found.counts)):
-        for entry in range(found.starts[line], found.starts[line + 1]):
-            i, j = (found.index[entry], line) if by_columns else (line, found.index[entry])
+    for line in range(len(tiling.counts)):
+        for entry in range(tiling.starts[line], tiling.starts[line + 1]):
+            i, j = (tiling.index[entry], line) if by_columns else (line, tiling.index[entry])
             tile = np.s_[i * block_q : (i + 1) * block_q, j * block_k : (j + 1) * block_k]
             counts[tile] += (
-                found.masks[found.kind[entry] - 1] if found.kind[entry] else np.ones((block_q, block_k), int)
+                tiling.masks[tiling.kind[entry] - 1] if tiling.kind[entry] else np.ones((block_q, block_k), int)
             )
     assert not counts[:queries, keys:].any()
     return counts[:queries, :keys]
@@ -36,13 +36,13 @@ def painted(found: Tiles, queries: int, keys: int, block_q: int, block_k: int, b
 @example(~(Window(0, None) | First(1)), 2, 2, 1, 3)  # a tile that only its mask shows to be empty
 @example(Window(2, None) & ~Window(None, 5) | First(0), 9, 40, 3, 8)
 def test_tiles_are_the_pattern(pattern, queries, keys, block_q, block_k):
-    """Each pair once, in the right tile, row by row and column by column; and no tile for nothing."""
-    found, expected = tiles(pattern, queries, keys, block_q, block_k), dense(pattern, queries, keys)
-    np.testing.assert_array_equal(painted(found, queries, keys, block_q, block_k), expected)
-    assert found.masks.any((1, 2)).all()
-    for start, stop in zip(found.starts, found.starts[1:]):
-        assert (np.diff(found.index[start:stop]) > 0).all()
-    columns = found.transposed(-(-keys // block_k))
+    """Each pair is in the right tile once, row by row and column by column, and no tile is empty."""
+    tiling, expected = tiles(pattern, queries, keys, block_q, block_k), dense(pattern, queries, keys)
+    np.testing.assert_array_equal(painted(tiling, queries, keys, block_q, block_k), expected)
+    assert tiling.masks.any((1, 2)).all()
+    for start, stop in zip(tiling.starts, tiling.starts[1:]):
+        assert (np.diff(tiling.index[start:stop]) > 0).all()
+    columns = tiling.transposed(-(-keys // block_k))
     assert len(columns.counts) == -(-keys // block_k)
     np.testing.assert_array_equal(painted(columns, queries, keys, block_q, block_k, by_columns=True), expected)
 
@@ -73,10 +73,10 @@ def test_a_window_has_no_negative_side(sides):
 
 
 def test_few_masks_for_many_tiles():
-    """A window's tiles at the diagonal and beside it are the same all along."""
-    found = tiles(Window(100, 100), 16384, 16384, 128, 128)
-    assert len(found.index) == 3 * 128 - 2
-    assert len(found.masks) == 3
+    """The tiles of a window at the diagonal and beside it are the same along the whole length."""
+    tiling = tiles(Window(100, 100), 16384, 16384, 128, 128)
+    assert len(tiling.index) == 3 * 128 - 2
+    assert len(tiling.masks) == 3
     assert len(tiles(FULL, 16384, 16384, 128, 128).masks) == 0
     assert len(tiles(CAUSAL, 4096, 4096, 128, 128).masks) == 1
     assert len(tiles(~SameBlock(128, 8), 16384, 1024, 128, 8).masks) == 0

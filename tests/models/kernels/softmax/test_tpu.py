@@ -52,7 +52,7 @@ def compare(operands, tolerance=1e-5, dtype=jnp.float32, rate=0.0, pattern=FULL,
 
 
 def padded(batch: int, keys: int, heads: int, *lengths: int):
-    """A mask with holes, and nothing from each example's length on."""
+    """A mask with holes, and with no token from each example's length on."""
     return (RNG.random((batch, keys, heads)) < 0.7) & (np.arange(keys) < np.array(lengths)[:, None])[..., None]
 
 
@@ -112,17 +112,17 @@ def test_schedules_visit_what_is_seen_and_each_line(pattern, queries, keys):
     i, j = np.ogrid[:queries, :keys]
     seen[:queries, :keys] = pattern.allowed(i, j)
     for visited, lines in ((p.by_queries, rows), (p.by_keys, columns)):
-        found, order = np.zeros_like(seen), []
+        covered, order = np.zeros_like(seen), []
         for line, index, mask in tiles_of(visited, p.block_k, p.block_q):
             row, column = (line, index) if visited is p.by_queries else (index, line)
-            tile = found[row * p.block_q :, column * p.block_k :][: p.block_q, : p.block_k]
+            tile = covered[row * p.block_q :, column * p.block_k :][: p.block_q, : p.block_k]
             assert not (tile & mask.T).any()
             tile |= mask.T
             order.append(line)
         assert sorted(order) == order
         assert set(order) == set(range(lines))
         of_keys = slice(None) if visited is p.by_queries else slice(keys)  # nobody looks at gradients past the end
-        np.testing.assert_array_equal(found[:queries, of_keys], seen[:queries, of_keys])
+        np.testing.assert_array_equal(covered[:queries, of_keys], seen[:queries, of_keys])
 
 
 def tiles_of(visited: Schedule, block_k: int, block_q: int):

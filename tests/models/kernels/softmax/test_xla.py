@@ -17,7 +17,7 @@ BIGBIRD = Blocks(8, ((0, 1, 4, 7), (0, 1, 2), (1, 2, 3, 6), (), (0, 3, 4, 5), tu
 
 
 def results(q, k, v, d_out, d_lse, bias=None, dtype=jnp.float32, **options):
-    """Of `attend`, and its gradients by q, k, v and bias."""
+    """The results of `attend`, and its gradients by q, k, v and bias."""
 
     def f(q, k, v, bias):
         (out, lse), back = jax.vjp(lambda *x: attend(*x[:3], bias=x[3], **options), q, k, v, bias)
@@ -28,7 +28,7 @@ def results(q, k, v, d_out, d_lse, bias=None, dtype=jnp.float32, **options):
 
 @pytest.fixture(params=["at once", "in parts"])
 def _cut(request, monkeypatch):
-    """In one part with the tiles that are cheapest, or in many parts with many small ones."""
+    """Computes in one part with the cheapest tiles, or in many parts with many small tiles."""
     if request.param == "in parts":
         monkeypatch.setattr(schedules, "SCORES", 20)
         monkeypatch.setattr(schedules, "cheapest", lambda *_: (8, 4))
@@ -70,7 +70,7 @@ def test_data_of_pairs(shape):
 @pytest.mark.usefixtures("_cut")
 @pytest.mark.parametrize("pattern", [FULL, Window(3, 4)], ids=str)
 def test_dropout(pattern):
-    """What is dropped depends on the place in the matrix alone, however it is cut."""
+    """Which probabilities are dropped depends on the place in the matrix alone, however the matrix is cut."""
     dropout, x = Dropout(0.4, jax.random.key(0)), problem(2, 41, 41)
     i = np.arange(41, dtype=np.int32)
     keep = np.asarray(kept(dropout.seeds(2, 2)[..., None, None], i[:, None], i, 0.4))
@@ -80,9 +80,9 @@ def test_dropout(pattern):
 
 def test_bfloat16():
     x, pattern = [np.float32(jnp.bfloat16(y)) for y in problem(2, 60, 60, head_dim=16)], Window(9, 9)
-    found = results(*x, dtype=jnp.bfloat16, pattern=pattern)
-    assert [y.dtype for y in found[:5]] == [jnp.bfloat16, jnp.float32, *[jnp.bfloat16] * 3]
-    assert_close(found, oracle(*x, pattern=pattern), 2e-2)
+    outputs = results(*x, dtype=jnp.bfloat16, pattern=pattern)
+    assert [y.dtype for y in outputs[:5]] == [jnp.bfloat16, jnp.float32, *[jnp.bfloat16] * 3]
+    assert_close(outputs, oracle(*x, pattern=pattern), 2e-2)
 
 
 def loss(pattern):
@@ -100,7 +100,7 @@ def test_gradients_do_not_scatter():
     ("pattern", "bound"), [(FULL, 10 * 512), (CAUSAL, 10 * 512), (Window(25, 25), 2000), (BIGBIRD, 2000)], ids=str
 )
 def test_memory_is_linear(pattern, bound):
-    """Floats for each token and head; all scores would be 4,096."""
+    """The limits are floats per token and head; all scores would be 4,096."""
     x = jax.ShapeDtypeStruct((1, 4096, 2, 8), jnp.float32)
     compiled = quick_jit(jax.grad(loss(pattern))).lower(x).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 4 * 4096 * 2 * bound
