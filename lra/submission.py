@@ -12,7 +12,7 @@ from lra.leaderboard.integrity import contradictions
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.reading import parse, read
 from lra.leaderboard.record import Record
-from lra.leaderboard.store import place_of
+from lra.leaderboard.store import records_folder
 from lra.leaderboard.tracks import breaches
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
@@ -52,7 +52,7 @@ def reviews(files: Sequence[Path], published: Path) -> list[Review]:
 def records_in(folder: Path) -> dict[Path, Record]:
     """The records of a folder by path; what is none there is the business of whoever builds the tables."""
     records = {}
-    for path in sorted(place_of(folder).glob("*.json")):
+    for path in sorted(records_folder(folder).glob("*.json")):
         try:
             records[path.resolve()] = read(path)
         except UserError:
