@@ -15,7 +15,7 @@ WholeNumber = Annotated[
     int, Meta(ge=-(2**63) + 1, le=2**63 - 1)
 ]  # the range of signed 64-bit integers in other languages
 Number = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]  # neither NaN nor infinite
-# msgspec alone refuses 1e999 without naming its place; the hook makes it infinity, which `Number` refuses with its place
+# msgspec refuses 1e999 without naming its place; with the hook it is infinity, which `Number` refuses with its place
 DECODER = msgspec.json.Decoder(float_hook=float)
 PLACE = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)  # splits a message of msgspec
 
