@@ -1,4 +1,4 @@
-"""The command that trains."""
+"""The command `lra run`, which trains."""
 
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -91,7 +91,7 @@ def run(options: Namespace) -> int:
 
 
 def specs_of(options: Namespace) -> "list[RunSpec]":
-    """The runs that the options name, one a variant."""
+    """The specs that the options name, one for each variant."""
     from lra import extension
     from lra.models.attention import VARIANTS
     from lra.spec import RunSpec
@@ -119,7 +119,7 @@ def where(variant: str) -> str:
 
 
 def summary(record: "Record") -> str:
-    """One line on a record, for the log."""
+    """One line about a record, for the log."""
     scores = [seed.test.accuracy for seed in record.seeds if seed.test]
     if not scores:
         steps = [seed.step for seed in record.seeds]
