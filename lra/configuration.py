@@ -120,7 +120,7 @@ def shortened(text: str) -> str:
 def bindings_in(text: str, where: Callable[[int], str], section: str | None = None) -> list[Binding]:
     """The checked bindings of a gin text; `where` gives the place of a line for errors."""
     try:
-        read = [Binding(*name, value, where(line)) for *name, value, line in statements(text)]
+        read = [Binding(name, parameter, value, where(line)) for name, parameter, value, line in statements(text)]
     except Malformed as error:
         line, reason = error.args
         raise UsageError(f"{where(line)}: {reason}") from error

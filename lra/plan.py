@@ -41,6 +41,7 @@ class Plan:
       source: the parameters of the task's data.
       options: the variant's options, an instance of `variant.options`.
       pair: how the model joins two documents; None for a task of single documents.
+      tree: the model tree; None if the model has not been traced.
     """
 
     spec: RunSpec
@@ -51,6 +52,7 @@ class Plan:
     encoder: EncoderConfig
     pair: PairConfig | None
     train: TrainConfig
+    tree: ModelTree | None = None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -70,28 +72,10 @@ class Plan:
         parts = {self.task.name: self.source, self.variant.name: self.options, "encoder": self.encoder}
         return parts | ({"pair": self.pair} if self.pair else {}) | {"train": self.train}
 
-    @functools.cached_property
-    def tree(self) -> ModelTree:
-        """The model tree of the plan, from shapes alone.
-
-        Raises:
-          UserError: the variant raised; the message names its file and line.
-        """
-
-        def call() -> tuple[nnx.State, nnx.State, jax.Array]:
-            model = self.model(nnx.Rngs(params=0, dropout=0))
-            shape = (self.train.batch_size, *([self.task.documents] if self.task.documents > 1 else []))
-            tokens = jnp.zeros((*shape, self.source.max_length), jnp.uint8)
-            logits = model(tokens, jnp.full(shape, self.source.max_length))
-            _, params, _, buffers = nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[misc]
-            return params, buffers, logits
-
-        params, buffers, _ = abstract(self.variant, call)
-        return model_tree(params, buffers)
-
     @property
     def parameters(self) -> int:
         """The parameter count of one seed."""
+        assert self.tree, "the plan's model has not been tried"
         return self.tree.parameters
 
     def run_id(self, data_sha256: str) -> str:
@@ -163,16 +147,34 @@ def resolve(spec: RunSpec) -> Plan:
         and line, or the override.
       UserError: an imported file does not exist or raised, or the variant raised; the message names file and line.
     """
-    plan = unbuilt(spec)
+    plan = untried(spec)
     try:
-        assert plan.tree
+        return tried(plan)
     except UsageError as error:  # the variant refuses options that contradict each other
         raise blamed(str(error), plan.variant.name, bindings_of_spec(plan.spec, plan.task)) from error
-    return plan
 
 
-def unbuilt(spec: RunSpec) -> Plan:
-    """The plan of a spec. Its model is not traced.
+def tried(plan: Plan) -> Plan:
+    """The plan with its model tree. The model is traced once, from shapes alone.
+
+    Raises:
+      UserError: the variant raised; the message names its file and line.
+    """
+
+    def call() -> tuple[nnx.State, nnx.State, jax.Array]:
+        model = plan.model(nnx.Rngs(params=0, dropout=0))
+        shape = (plan.train.batch_size, *([plan.task.documents] if plan.task.documents > 1 else []))
+        tokens = jnp.zeros((*shape, plan.source.max_length), jnp.uint8)
+        logits = model(tokens, jnp.full(shape, plan.source.max_length))
+        _, params, _, buffers = nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[misc]
+        return params, buffers, logits
+
+    params, buffers, _ = abstract(plan.variant, call)
+    return dataclasses.replace(plan, tree=model_tree(params, buffers))
+
+
+def untried(spec: RunSpec) -> Plan:
+    """The plan of a spec. Its model is not traced, so that `tree` is None.
 
     Raises:
       UsageError, UserError: as `resolve`.

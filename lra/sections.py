@@ -39,7 +39,7 @@ class Section:
     @property
     def hints(self) -> dict[str, Any]:
         """The types of the parameters, by name."""
-        return hints_of(self.schema)
+        return hints_of(typing.cast(Any, self.schema))
 
     @property
     def meanings(self) -> dict[str, str]:
@@ -48,7 +48,7 @@ class Section:
 
 
 @functools.cache
-def hints_of(schema: type[Any]) -> dict[str, Any]:
+def hints_of(schema: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(schema)
     return {field.name: hints[field.name] for field in dataclasses.fields(schema)}
 
@@ -85,7 +85,8 @@ def section_named(name: str) -> Section:
     from lra.tasks import TASKS
 
     if name in TASKS:
-        return Section(name, lambda: TASKS[name].source, lambda: TASKS[name].source)
+        load = lambda: typing.cast(type[Any], TASKS[name].source)
+        return Section(name, load, load)
     from lra.models.attention import VARIANTS
 
     if name in VARIANTS:

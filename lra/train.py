@@ -156,11 +156,12 @@ def hold_to_plan(plan: Plan, params: Tree, buffers: Tree) -> None:
     Raises:
       UserError: the model trees differ; the message has both parameter counts.
     """
-    built = model_tree(params, buffers, seed_axis=True)
-    if built != plan.tree:
+    planned, built = plan.tree, model_tree(params, buffers, seed_axis=True)
+    assert planned, "the plan's model has not been tried"
+    if built != planned:
         raise UserError(
-            f"{plan.variant.name} on {plan.task.name}: the plan's model has {plan.tree.parameters:,} parameters (tree "
-            f"{plan.tree.sha256[:12]}), the one that was built {built.parameters:,} (tree {built.sha256[:12]}); "
+            f"{plan.variant.name} on {plan.task.name}: the plan's model has {planned.parameters:,} parameters (tree "
+            f"{planned.sha256[:12]}), the one that was built {built.parameters:,} (tree {built.sha256[:12]}); "
             "nothing was trained. Does the variant depend on anything but its arguments?"
         )
 

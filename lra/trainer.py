@@ -85,6 +85,7 @@ def execute(
             status: Status = "out of memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
             tree = trainer.tree() if trainer else plan.tree  # without a trainer no model was built
+            assert tree
             path = write(make_record(plan, data, Outcome(status, tree, reason)), folder_of(results))
             raise UserError(
                 f"{plan.variant.name} on {plan.task.name}: {status} ({reason}); recorded in {path}"
