@@ -44,7 +44,7 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
         inside = records_folder(folder)
         files = sorted(path for path in inside.glob("*.json") if path.name == name or run_in(path).startswith(name))
         if len(files) > 1:
-            raise UsageError(f"{name} is how several runs begin: {', '.join(map(run_in, files))}")
+            raise UsageError(f"several runs begin with {name}: {', '.join(map(run_in, files))}")
         if files and name:
             return files[0]
         searched.append(str(inside))

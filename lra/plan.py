@@ -20,7 +20,7 @@ from lra.models.attention import VARIANTS, Variant
 from lra.models.attention.options import options_dict
 from lra.models.encoder import Classifier, EncoderConfig
 from lra.models.pair import PairClassifier, PairConfig
-from lra.recipe import bindings_of, parsed, source_of, task_named
+from lra.recipe import bindings_of, parsed, task_named
 from lra.spec import RunSpec
 from lra.tasks import TASKS, Source, Task
 from lra.train_config import TrainConfig
@@ -201,7 +201,7 @@ def plan_of(spec: RunSpec, task: Task, bindings: Bindings) -> Plan:
       UsageError: a parameter is missing, or the configuration contradicts itself.
     """
     variant = VARIANTS[spec.variant]
-    source = source_of(task, bindings)
+    source: Source = build(task.name, bindings)
     options, encoder, train = (build(name, bindings) for name in (variant.name, "encoder", "train"))
     pair = build("pair", bindings) if task.documents == 2 else None
     if train.select == "best" and not source.sizes["validation"]:

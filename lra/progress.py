@@ -25,9 +25,10 @@ class Bar:
       within: a bar that advances together with this one.
     """
 
-    def __init__(self, rows: Progress, console: Console, name: str, total: int, within: "Bar | None"):
-        self.rows, self.console, self.name, self.total, self.within = rows, console, name, total, within
-        self.row = rows.add_task(name, total=total, note="")
+    def __init__(self, progress: Progress, console: Console, name: str, total: int, within: "Bar | None"):
+        self.progress, self.console, self.name = progress, console, name
+        self.total, self.within = total, within
+        self.row = progress.add_task(name, total=total, note="")
         self.done = self.skipped = 0
         self.text = ""
         self.began: float | None = None
@@ -39,7 +40,7 @@ class Bar:
             self.skipped += amount
             self.began = time.monotonic()
         self.done += amount
-        self.rows.update(self.row, completed=self.done, note=self.text)
+        self.progress.update(self.row, completed=self.done, note=self.text)
         if self.within:
             self.within.advance(amount)
         elif not self.console.is_terminal:
@@ -49,7 +50,7 @@ class Bar:
         """Reports work that an earlier process did. The estimate ignores it."""
         self.skipped += amount
         self.done += amount
-        self.rows.update(self.row, completed=self.done)
+        self.progress.update(self.row, completed=self.done)
         if self.within:
             self.within.skip(amount)
 
@@ -58,7 +59,7 @@ class Bar:
         self.text = text
         if self.within:
             self.within.text = f"({self.name}: {text})"
-        self.rows.update(self.row, note=text)
+        self.progress.update(self.row, note=text)
 
     def line(self) -> None:
         """Prints a line with the remaining time if the last one is old enough."""
@@ -73,7 +74,7 @@ class Bar:
 def silent_bar(name: str, total: int) -> Bar:
     """A bar that shows nothing."""
     display = Display(quiet=True)
-    return Bar(display.rows, display.console, name, total, None)
+    return Bar(display.progress, display.console, name, total, None)
 
 
 class Display:
@@ -81,7 +82,7 @@ class Display:
 
     def __init__(self, quiet: bool = False):
         self.console = Console(stderr=True, quiet=quiet)
-        self.rows = Progress(
+        self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
@@ -96,7 +97,7 @@ class Display:
 
     def __enter__(self) -> "Display":
         if self.console.is_terminal:
-            self.stack.enter_context(self.rows)
+            self.stack.enter_context(self.progress)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -105,11 +106,11 @@ class Display:
     @contextlib.contextmanager
     def bar(self, name: str, total: int, within: Bar | None = None) -> Iterator[Bar]:
         """A bar that disappears when the block ends."""
-        bar = Bar(self.rows, self.console, name, total, within)
+        bar = Bar(self.progress, self.console, name, total, within)
         try:
             yield bar
         finally:
-            self.rows.remove_task(bar.row)
+            self.progress.remove_task(bar.row)
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""

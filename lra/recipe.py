@@ -136,11 +136,6 @@ def set_by_protocols(section: str) -> dict[str, dict[str, Any]]:
     return values
 
 
-def source_of(task: Task, bindings: Bindings) -> Source:
-    """The parameters of a task's data."""
-    return build(task.name, bindings)
-
-
 def task_and_source(name: str, protocol: str | None, overrides: Sequence[str]) -> tuple[Task, Source]:
     """A task and the parameters of its data. Without a protocol, they have their defaults.
 
@@ -148,4 +143,4 @@ def task_and_source(name: str, protocol: str | None, overrides: Sequence[str]) -
       UsageError: a task, a protocol or a parameter does not exist, or a binding is not valid.
     """
     task = task_named(name, protocol)
-    return task, source_of(task, bindings_of(task, None, protocol, parsed(overrides)))
+    return task, build(task.name, bindings_of(task, None, protocol, parsed(overrides)))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add_submission(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name, the first letters of one, or the path of a record")
     parser.add_argument(
-        "--to", type=Path, default=Path(), metavar="DIR", help="the folder to write to (default: this one)"
+        "--to", type=Path, default=Path(), metavar="DIR", help="the folder to write to (default: the current one)"
     )
 
 
@@ -99,7 +99,7 @@ def add_sides(parser: Parser) -> None:
 
 @command(
     "compare",
-    "Say whether B is better than A; exit code 0 if it is not worse, 1 if it is, 2 if nobody can say.",
+    "Say whether B is better than A; exit code 1 if B is worse, 2 if they cannot be compared.",
     add_results,
     add_sides,
 )
@@ -265,11 +265,11 @@ def reproduce(options: Namespace) -> int:
     if outcome.reasons:
         print(f"then: {printable(made_with(record))}")
         print(f"now:  {printable(made_with(again))}")
-    print(f"{record.run} comes to {SAID[outcome.outcome]} ({path})")
+    print(f"{record.run} comes to {OUTCOMES[outcome.outcome]} ({path})")
     return int(not outcome.same)
 
 
-SAID = {
+OUTCOMES = {
     "to the bit": "the same to the bit: predictions, losses, parameters",
     "within noise": "the same within noise",
     "not": "something else",
