@@ -1,5 +1,6 @@
 """Loads variants from outside the project: from a file (`--import my_attention.py`) or an entry point of a package."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import sys
@@ -26,8 +27,9 @@ def load_all(paths: Iterable[Path]) -> None:
         load(path)
 
 
+@functools.cache
 def load_installed() -> None:
-    """Imports the modules that installed packages name under the entry point `lra.attention`.
+    """Imports, once a process, the modules that installed packages name under the entry point `lra.attention`.
 
     A module that raises is reported on standard error. It must not stop a run of another variant.
     """
