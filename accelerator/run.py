@@ -1,10 +1,10 @@
-"""What only a machine with an accelerator can settle, most valuable first, within some minutes.
+"""Runs the tests, benchmarks and training runs that need a GPU or TPU, the most valuable first, in limited time.
 
     python accelerator/run.py --minutes 25        (make accelerator MINUTES=25)
 
-Needs a Python with JAX for the device and the packages lra stands on; no network, no TensorFlow, and installs nothing.
-Each step has a time of its own and can be interrupted; what has ended is not done again unless the code has changed.
-Tables, logs and records are left in accelerator/DEVICE, to be looked at and committed.
+The script needs a Python that has JAX for the device and the packages that lra requires. It needs no network and no
+TensorFlow, and installs nothing. Each step has its own time limit and can be interrupted. A step that has ended is not
+repeated unless its code has changed. Tables, logs and records are written to accelerator/DEVICE, to be committed.
 """
 
 import argparse
@@ -23,21 +23,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-WORK = ROOT / "build" / "accelerator"  # what is too large to be kept: the package's links, checkpoints, prepared tasks
+WORK = ROOT / "build" / "accelerator"  # links of the package, checkpoints and prepared tasks, which are not committed
 KEPT = ROOT / "accelerator"
 NEEDED = (
     "jax", "flax", "optax", "orbax.checkpoint", "gin", "jaxtyping", "msgspec", "numpy", "PIL", "rich", "scipy",
     "tensorboardX", "pytest", "hypothesis",
 )  # fmt: skip
-ROOMS = ("tasks", "models", "leaderboard", "gin")  # packages inside lra that lie beside it
+ROOMS = ("tasks", "models", "leaderboard", "gin")  # packages inside lra whose folders are beside it
 TASKS = ("listops", "image", "pathfinder", "text", "retrieval", "pathx")
 SEEDS = "0,1,2"
-GRACE = 60  # seconds that an interrupted step has to save what it has
+GRACE = 60  # seconds in which an interrupted step may save its progress
 
 
 class Step(NamedTuple):
-    """A command of Python, how many minutes it may take, the folders of sources whose change makes it run again, and
-    what is added to the command then.
+    """A command of Python.
+
+    Attributes:
+      minutes: the time limit.
+      sources: folders; a change of their code makes the step run again.
+      anew: arguments that are added to the command if the code has changed.
     """
 
     name: str
@@ -69,7 +73,7 @@ def benchmarks(out: Path) -> Iterator[Step]:
 
 
 def cells(out: Path) -> Iterator[Step]:
-    """Training runs of protocol `paper` that have no record yet, of the tasks that are prepared."""
+    """The training runs of protocol `paper` on prepared tasks that have no record yet."""
     yield Step("prepare listops", ["-m", "lra", "prepare", "listops", "--protocol", "paper"], 5)
     known = recorded(ROOT / "leaderboard" / "results") | recorded(out / "records")
     listed = ask(["-m", "lra", "variants", "--json"])
@@ -81,10 +85,11 @@ def cells(out: Path) -> Iterator[Step]:
                 yield Step(f"{task} {variant}", [*run, "--seeds", SEEDS, "--results", str(WORK / "results")], 60)
 
 
-STEPS: tuple[Callable[[Path], Iterator[Step]], ...] = (kernel_tests, benchmarks, cells)  # a later need adds its own
+STEPS: tuple[Callable[[Path], Iterator[Step]], ...] = (kernel_tests, benchmarks, cells)
 
 
 def recorded(folder: Path) -> set[tuple[str, str]]:
+    """Task and variant of each record of protocol `paper` in a folder."""
     records = [json.loads(path.read_text()) for path in folder.rglob("*.json")] if folder.is_dir() else []
     return {(r["task"]["name"], r["variant"]["name"]) for r in records if r["protocol"]["name"] == "paper"}
 
@@ -101,7 +106,7 @@ def is_prepared(task: str) -> bool:
 
 @cache
 def environment() -> dict[str, str]:
-    """Of the steps: lra is found through links, made once, so that nothing needs to be installed."""
+    """The environment variables of the steps. Links make lra importable, so that nothing needs to be installed."""
     package = WORK / "package" / "lra"
     shutil.rmtree(package, ignore_errors=True)
     package.mkdir(parents=True)
@@ -111,27 +116,28 @@ def environment() -> dict[str, str]:
         (package / room).symlink_to(ROOT / room)
     paths = [str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     home = os.environ.get("LRA_HOME", str(WORK / "home"))
-    # safe: the folder `lra` of the checkout, which has not all of the package, must not come first
+    # PYTHONSAFEPATH: the checkout's folder `lra`, which lacks the packages inside, must not be imported
     python = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
     return os.environ | python | {"LRA_HOME": home}
 
 
 def ask(words: list[str]) -> str:
+    """The standard output of a command of Python."""
     call = [sys.executable, *words]
     return subprocess.run(call, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True).stdout
 
 
 def device() -> dict[str, str]:
-    """The accelerator that JAX sees, and the versions that matter; exits if there is none."""
+    """The accelerator that JAX sees, with versions. Exits if there is none."""
     script = (
         "import jax, jaxlib, json, sys; d = jax.devices()[0];"
         "print(json.dumps(dict(platform=d.platform, device=d.device_kind, jax=jax.__version__,"
         "jaxlib=jaxlib.__version__, python=sys.version.split()[0])))"
     )
-    found = json.loads(ask(["-c", script]).splitlines()[-1])
-    if found["platform"] == "cpu":
+    facts = json.loads(ask(["-c", script]).splitlines()[-1])
+    if facts["platform"] == "cpu":
         sys.exit("accelerator: JAX sees no GPU or TPU here, only the CPU; is JAX for the device installed?")
-    return found
+    return facts
 
 
 def state_of(sources: tuple[str, ...]) -> str:
@@ -141,8 +147,8 @@ def state_of(sources: tuple[str, ...]) -> str:
 
 
 def perform(command: list[str], seconds: float, log: Path) -> str:
-    """Runs a command: "passed", "failed (code N)" or, after so many seconds, "interrupted"."""
-    # a shell that runs this in the background ignores Ctrl-C, and what is ignored is inherited
+    """Runs a command. Returns "passed", "failed (code N)", or "interrupted" if it takes longer than `seconds`."""
+    # a shell starts background jobs with Ctrl-C ignored, and the command would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -151,7 +157,7 @@ def perform(command: list[str], seconds: float, log: Path) -> str:
         try:
             code = process.wait(seconds)
         except (subprocess.TimeoutExpired, KeyboardInterrupt) as reason:
-            process.send_signal(signal.SIGINT)  # as Ctrl-C: a run writes its checkpoint
+            process.send_signal(signal.SIGINT)  # like Ctrl-C, so that a run writes its checkpoint
             try:
                 process.wait(GRACE)
             except subprocess.TimeoutExpired:
@@ -164,22 +170,23 @@ def perform(command: list[str], seconds: float, log: Path) -> str:
 
 
 def collect(out: Path) -> None:
-    """Copies the records of training runs to the folder that is kept."""
+    """Copies the records of training runs to the folder that is committed."""
     for path in (WORK / "results").rglob("records/*.json"):
         (out / "records").mkdir(exist_ok=True)
         shutil.copy(path, out / "records" / path.name)
 
 
 def write(path: Path, text: str) -> None:
+    """Writes a file atomically."""
     fresh = path.with_suffix(path.suffix + ".new")
     fresh.write_text(text)
     fresh.replace(path)
 
 
-def report(out: Path, found: dict[str, str], ended: dict[str, dict]) -> None:
-    """status.json for the next call, status.md for people."""
+def report(out: Path, facts: dict[str, str], ended: dict[str, dict]) -> None:
+    """Writes status.json for the next call and status.md for people."""
     write(out / "status.json", json.dumps(ended, indent=1) + "\n")
-    lines = [f"# {found['device']}", "", ", ".join(f"{k} {v}" for k, v in found.items() if k != "device"), ""]
+    lines = [f"# {facts['device']}", "", ", ".join(f"{k} {v}" for k, v in facts.items() if k != "device"), ""]
     lines += ["| step | outcome | minutes | date |", "|---|---|---:|---|"]
     lines += [f"| {name} | {e['outcome']} | {e['minutes']:.1f} | {e['date']} |" for name, e in ended.items()]
     write(out / "status.md", "\n".join(lines) + "\n")
@@ -190,10 +197,10 @@ def main(minutes: float) -> int:
     missing = [name for name in NEEDED if importlib.util.find_spec(name.split(".")[0]) is None]
     if missing:
         sys.exit(f"accelerator: {sys.executable} lacks {', '.join(missing)}; bring them along as wheels")
-    found = device()
-    out = KEPT / "".join(c if c.isalnum() else "-" for c in found["device"].lower())
+    facts = device()
+    out = KEPT / "".join(c if c.isalnum() else "-" for c in facts["device"].lower())
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "environment.json", json.dumps(found, indent=1) + "\n")
+    write(out / "environment.json", json.dumps(facts, indent=1) + "\n")
     status = out / "status.json"
     ended = json.loads(status.read_text()) if status.exists() else {}
     failed = False
@@ -216,7 +223,7 @@ def main(minutes: float) -> int:
             took = (time.monotonic() - start) / 60
             ended[step.name] = dict(outcome=outcome, minutes=took, date=time.strftime("%Y-%m-%d"), state=state)
             collect(out)
-            report(out, found, ended)
+            report(out, facts, ended)
             failed |= outcome.startswith("failed")
             print(f"{step.name}: {outcome} after {took:.1f} minutes, see {log}")
     return int(failed)

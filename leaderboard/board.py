@@ -1,6 +1,6 @@
-"""What tables say, as numbers: rows from records, one table for each task, data and protocol, and an overview of tasks.
+"""The numbers of the leaderboard: a table for each task, data and protocol, and an overview of all tasks.
 
-A pure function of the records, whatever order or folder they come from.
+They are a pure function of the records; neither the order nor the folder of a record matters.
 """
 
 import dataclasses
@@ -20,15 +20,16 @@ from lra.leaderboard.statistics import Interval
 from lra.leaderboard.tracks import FIVE, SIX, Track, breaches
 
 REFERENCE = "transformer"
-RightAnswers = dict[int, Bool[np.ndarray, " examples"]]  # by seed: which test examples it got right
+RightAnswers = dict[int, Bool[np.ndarray, " examples"]]  # by seed: whether each test example was answered right
 
 
 class VersusReference(NamedTuple):
-    """A row's comparison with the reference row, on the test examples and seeds that both have.
+    """How a row differs from the reference row, on the test examples and seeds that both have.
 
     Attributes:
-      difference: of the accuracies, ours less theirs.
-      p: of `statistics.paired`, corrected for the number of rows of the table (Holm).
+      difference: the accuracy of the row minus that of the reference, as a share.
+      p: the p-value of `statistics.paired`, corrected for the number of rows of the table (Holm).
+      seeds: the number of seeds that both rows have.
     """
 
     difference: float
@@ -40,9 +41,9 @@ class Cost(NamedTuple):
     """What training costs on one kind of hardware; None where it was not measured.
 
     Attributes:
-      hardware: a device's name; a CPU's has the number of cores behind it.
-      steps_per_second: steps of one seed; the seeds of a run train together and each one's steps count.
-      memory: bytes of a training step of all seeds together, at most.
+      hardware: the name of the device; for a CPU followed by its number of cores.
+      steps_per_second: train steps, summed over the seeds of a run, which train together.
+      memory: the most bytes that a train step of all seeds took.
     """
 
     hardware: str
@@ -52,16 +53,20 @@ class Cost(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A variant in one table, all its records merged.
+    """A variant in one table. All its records are merged.
 
     Attributes:
-      key: what tells it from others on other tasks: name, own bindings, version, hash of its source.
-      label: its name, with its own bindings.
-      accuracy: of each seed on the full test split, by seed.
-      learnt: how many seeds are better than the floor by more than luck.
-      above_floor: whether the mean is.
-      costs: of each hardware, by its name: what was measured on two is never put together.
-      breaches: rules of the track that it has not kept to; such a row is in no ranking.
+      key: identifies the variant across tasks: label, version, hash of its source.
+      label: the name of the variant, with the bindings of its options.
+      accuracy: the accuracy on the full test split as a share, by seed.
+      diverged: the number of seeds that diverged.
+      learnt: the number of seeds that are above the floor by more than luck.
+      above_floor: whether the mean accuracy is above the floor by more than luck.
+      parameters: the parameter count of one seed.
+      costs: one for each hardware, sorted by name. Measurements on different hardware are never averaged.
+      breaches: the rules of the track that the row breaks. A row with breaches is not ranked.
+      note: the failures among its runs, in words.
+      versus: the difference from the reference row; None for the reference itself, or without common predictions.
     """
 
     key: tuple[str, ...]
@@ -75,7 +80,7 @@ class Row:
     costs: tuple[Cost, ...]
     breaches: tuple[str, ...]
     note: str
-    comparison: VersusReference | None = None
+    versus: VersusReference | None = None
 
     @property
     def task(self) -> TaskInfo:
@@ -103,7 +108,7 @@ class Row:
 
 
 class Held(NamedTuple):
-    """A record, held to the rules of its protocol's track."""
+    """A record, and the rules of its protocol's track that it breaks."""
 
     record: Record
     breaches: tuple[str, ...]
@@ -111,11 +116,15 @@ class Held(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows that may be compared: one task, one set of data, one protocol; ranked ones first, best first.
+    """Rows of one task, one set of data and one protocol. Ranked rows come first, the best at the top.
 
     Attributes:
-      rules: of the protocol's track, in words; empty if it has none.
-      reference: label of the row that the others are compared with; empty if there is none.
+      version: the version of the task.
+      rules: the rules of the protocol's track, in words; empty if the protocol has no track.
+      data: the SHA-256 of the data.
+      floor: the accuracy of always giving the most frequent label, as a share.
+      examples: the number of test examples.
+      reference: the label of the row that the others are compared with; empty if there is none.
     """
 
     task: str
@@ -137,10 +146,10 @@ class Line(NamedTuple):
     """A variant in an overview.
 
     Attributes:
-      cells: its rows by task.
-      five: mean accuracy of LRA's five tasks without Path-X; None if one is missing.
-      six: with Path-X, each of whose seeds that learnt nothing counts what its records say, 50 %.
-      points, rank: Borda's, over the tasks of the overview; None if a task is missing.
+      cells: the rows of the variant, by task.
+      five: the mean accuracy over LRA's five tasks without Path-X; None if a task is missing.
+      six: the mean accuracy with Path-X; a seed that learnt nothing on Path-X counts 50 %. None if a task is missing.
+      points, rank: Borda points and rank over the tasks of the overview; None if a task is missing.
     """
 
     key: tuple[str, ...]
@@ -154,7 +163,7 @@ class Line(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """All tasks of a protocol side by side, by average, then by Borda's points, then by name."""
+    """All tasks of a protocol side by side. Lines are sorted by average, Borda points and name."""
 
     protocol: str
     rules: str
@@ -164,9 +173,10 @@ class Overview:
 
 @dataclasses.dataclass(frozen=True)
 class Board:
-    """
+    """All tables and overviews.
+
     Attributes:
-      breaches: by run, the rules of its track that a record has not kept to.
+      breaches: the rules of its track that a record breaks, by run.
     """
 
     tables: tuple[Table, ...]
@@ -177,12 +187,12 @@ class Board:
 def make_board(records: Iterable[Record], tracks: Mapping[str, Track], reference: str = REFERENCE) -> Board:
     """The tables of some records, in a fixed order.
 
-    Bindings given by hand that touch the variant itself make a row of their own; others make the protocol another
-    one, and so a table of its own.
+    Bindings of a variant's options that were given by hand make a separate row. All other bindings given by hand
+    change the protocol, and make a separate table.
 
     Args:
-      tracks: by the name of the protocol, in the order of the tables; other protocols come after them.
-      reference: the variant, or the label of the row, with which all others are compared.
+      tracks: the track of each protocol, by name. Tables have this order; those of other protocols come last.
+      reference: the variant, or the label of the row, that all other rows are compared with.
     """
     groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Held]]] = defaultdict(lambda: defaultdict(list))
     for record in sorted(records, key=lambda record: record.run):
@@ -206,7 +216,7 @@ def make_board(records: Iterable[Record], tracks: Mapping[str, Track], reference
 
 
 def bindings(record: Record) -> tuple[list[str], list[str]]:
-    """Those given by hand: of the variant itself, without its name, and all others."""
+    """The bindings given by hand: those of the variant's options, without its name, and all others."""
     prefix = f"{record.variant.name}."
     lines = record.protocol.overrides
     own = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
@@ -219,7 +229,7 @@ def label(record: Record) -> str:
 
 
 def place(table: Table) -> tuple[int, str]:
-    """Of a table's task among LRA's, in their customary order; a stand-in stands with the task it is for."""
+    """The position of a table in LRA's customary order of tasks. A stand-in has the position of its task."""
     name = table.rows[0].task.stands_in_for or table.task
     return (SIX.index(name) if name in SIX else len(SIX), table.task)
 
@@ -245,10 +255,10 @@ def table_of(
 
 
 def row_of(key: tuple[str, ...], records: Sequence[Record], breaches: Iterable[str] = ()) -> Row:
-    """One row from the records of one configuration with different seeds; a seed counts once.
+    """One row from the records of one configuration with different seeds. Each seed counts once.
 
     Args:
-      breaches: rules of the track that the runs have not kept to.
+      breaches: the rules of the track that the runs break.
     """
     task = records[0].task
     accuracy: dict[int, float] = {}
@@ -277,7 +287,7 @@ def row_of(key: tuple[str, ...], records: Sequence[Record], breaches: Iterable[s
 
 
 def costs_of(records: Iterable[Record]) -> tuple[Cost, ...]:
-    """The mean speed and the most memory of some records, of each hardware by itself."""
+    """The mean speed and the most memory of some records, for each hardware."""
     by_hardware: dict[str, list[Measurements]] = defaultdict(list)
     rates: dict[str, list[float]] = defaultdict(list)
     for record in records:
@@ -296,14 +306,14 @@ def costs_of(records: Iterable[Record]) -> tuple[Cost, ...]:
 
 
 def hardware_of(record: Record) -> str:
-    """A device's name; a CPU's has the number of cores behind it."""
+    """The name of a record's device; for a CPU followed by its number of cores."""
     facts = record.measured.hardware
     name = f"{facts.get('cpu')}, {facts.get('cores')} cores" if facts.get("platform") == "cpu" else facts.get("device")
     return str(name)[:80]
 
 
 def right_answers(row: Row) -> RightAnswers:
-    """Of each seed, which test examples it got right; of those seeds whose predictions were kept."""
+    """Which test examples each seed answered right. Seeds without stored predictions are left out."""
     right: dict[int, np.ndarray] = {}
     for record in row.records:
         labels = record.task.test_labels
@@ -314,14 +324,19 @@ def right_answers(row: Row) -> RightAnswers:
 
 
 class Paired(NamedTuple):
-    """Two rows on the seeds that both have: differences of accuracy, ours less theirs, and `statistics.paired`."""
+    """Two rows on the seeds that both have.
+
+    Attributes:
+      by_seed: the differences of accuracy, ours minus theirs, as shares.
+      p: the p-value of `statistics.paired`.
+    """
 
     by_seed: list[float]
     p: float
 
 
 def paired(ours: RightAnswers, theirs: RightAnswers) -> Paired | None:
-    """What the test examples say of two rows; None if they have no seed in common."""
+    """The paired comparison of two rows on their test examples; None if they have no seed in common."""
     both = sorted(ours.keys() & theirs.keys())
     if not both:
         return None
@@ -330,23 +345,23 @@ def paired(ours: RightAnswers, theirs: RightAnswers) -> Paired | None:
 
 
 def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
-    """The rows with their comparison with the base; p-values are corrected for the number of rows compared."""
+    """The rows, each with its difference from the base. The p-values are corrected for the number of rows."""
     if base is None:
         return [*rows]
     theirs = right_answers(base)
-    versus: dict[int, VersusReference] = {}
+    differences: dict[int, VersusReference] = {}
     for number, row in enumerate(rows):
         ours = {} if row is base else right_answers(row)
         if pair := paired(ours, theirs):
-            versus[number] = VersusReference(float(np.mean(pair.by_seed)), pair.p, len(pair.by_seed))
-    corrected = statistics.holm([comparison.p for comparison in versus.values()])
-    for number, p in zip(versus, corrected):
-        versus[number] = versus[number]._replace(p=round(p, 6))  # the last bits differ from machine to machine
-    return [dataclasses.replace(row, comparison=versus.get(number)) for number, row in enumerate(rows)]
+            differences[number] = VersusReference(float(np.mean(pair.by_seed)), pair.p, len(pair.by_seed))
+    corrected = statistics.holm([difference.p for difference in differences.values()])
+    for number, p in zip(differences, corrected):
+        differences[number] = differences[number]._replace(p=round(p, 6))  # the last bits depend on the hardware
+    return [dataclasses.replace(row, versus=differences.get(number)) for number, row in enumerate(rows)]
 
 
 def overview_of(protocol: str, tables: Sequence[Table]) -> Overview:
-    """Of several sets of data of one task, the one with the most rows is taken."""
+    """The overview of a protocol. If a task has several sets of data, the one with the most rows is taken."""
     chosen: dict[str, Table] = {}
     for table in sorted(tables, key=lambda table: (-len(table.rows), table.version, table.data)):
         chosen.setdefault(table.task, table)
@@ -369,8 +384,10 @@ def overview_of(protocol: str, tables: Sequence[Table]) -> Overview:
 
 
 def score(row: Row) -> float:
-    """A row's mean as it counts in averages and ranks: a seed that diverged gave no better answers than the floor.
-    Where the task says what an unlearnt seed counts, this holds for one that diverged or learnt nothing.
+    """The mean accuracy of a row as it counts in averages and ranks, as a share.
+
+    A seed that diverged counts the floor. If the task defines what an unlearnt seed counts, each seed that diverged or
+    learnt nothing counts that instead.
     """
     floor, unlearnt = row.task.floor.test, row.task.unlearnt
     if unlearnt is not None:
@@ -381,4 +398,5 @@ def score(row: Row) -> float:
 
 
 def average(cells: Mapping[str, Row], tasks: Sequence[str]) -> float | None:
+    """The mean score over some tasks; None if one is missing."""
     return float(np.mean([score(cells[task]) for task in tasks])) if all(task in cells for task in tasks) else None

@@ -1,4 +1,4 @@
-"""Configurations as data: gin bindings of plain values, of which nothing is imported, included or called."""
+"""Configurations as data: gin bindings of plain values. Nothing in them is imported, included or called."""
 
 import ast
 import json
@@ -10,23 +10,27 @@ from lra.files import sha256_text
 from lra.leaderboard.record import Identity, Record, identity_of
 
 BINDING = re.compile(r"([A-Za-z_]\w*\.[A-Za-z_]\w*) = (\S.*)")
-REFERENCE = re.compile(r"@[A-Za-z_]\w*\(\)")  # to the section of an optimiser or a schedule
-LONGEST = 10_000
-OF_OLD = {"train.optimizer": "@adamw()"}  # what configurations did not name before schema 3, since it was the only one
+REFERENCE = re.compile(r"@[A-Za-z_]\w*\(\)")  # a reference to the section of an optimiser or a schedule
+LONGEST = 10_000  # characters of a line
+# bindings that are missing in configurations before schema 3: AdamW was the only optimiser
+OF_OLD = {"train.optimizer": "@adamw()"}
 
 
 def values(record: Record) -> dict[str, str]:
-    """The bindings of a record's configuration by name, each value in Python's own notation.
+    """The values of a record's configuration in Python's own notation, by the name of the parameter.
 
     Raises:
-      UserError: a line is no plain binding; quotes it.
+      UserError: a line is not a plain binding; the message quotes the line.
     """
     bindings = bindings_of(record.config)
     return OF_OLD | bindings if record.parameter_tree_sha256 is None else bindings
 
 
 def identity_sha256(record: Record) -> str:
-    """The hash of what a record's configuration says, in whatever notation; of its text where that is not plain."""
+    """A hash of a record's configuration that does not depend on the notation.
+
+    If the configuration has a line that is not a plain binding, it is the hash of its text.
+    """
     try:
         numbers = {name: comparable(value) for name, value in values(record).items()}
         return sha256_text(json.dumps(numbers, sort_keys=True))
@@ -35,24 +39,24 @@ def identity_sha256(record: Record) -> str:
 
 
 def comparable(value: str | None) -> str | None:
-    """A value in one notation: 1 and 1.0 are one number, which older records wrote as it was given."""
+    """A value in one notation. Older records have numbers as they were typed, so 1 and 1.0 are made equal."""
     return f"{value}.0" if value and re.fullmatch(r"-?\d{1,15}", value) else value
 
 
 def configuration_of(record: Record) -> Identity:
-    """What records have in common whose seeds count together, in whatever notation their configurations are."""
+    """What decides the outcome of a run besides its seeds. Records that agree in it are merged into one row."""
     return identity_of(record)._replace(config_sha256=identity_sha256(record), seeds=())
 
 
 def bindings_of(config: str) -> dict[str, str]:
-    """The parameters of an operative configuration and their values, each in Python's own notation.
+    """The values of a configuration in Python's own notation, by the name of the parameter.
 
     Raises:
-      UserError: a line is anything but `NAME.PARAMETER = VALUE`; quotes it.
+      UserError: a line is not `NAME.PARAMETER = VALUE`; the message quotes the line.
     """
     lines: list[str] = []
     for line in config.split("\n"):
-        if lines and line[:1] in (" ", ")", "]", "}"):  # gin goes on with long values on the next line
+        if lines and line[:1] in (" ", ")", "]", "}"):  # old records were written by gin, which wraps long values
             lines[-1] += f" {line.strip()}"
         elif line:
             lines.append(line)
@@ -62,10 +66,10 @@ def bindings_of(config: str) -> dict[str, str]:
 
 
 def plain(lines: Iterable[str]) -> dict[str, str]:
-    """The same of single bindings.
+    """The values of bindings, one a line, in Python's own notation, by the name of the parameter.
 
     Raises:
-      UserError: one is not plain, or stands there twice.
+      UserError: a binding is not plain, or a parameter is bound twice.
     """
     bindings: dict[str, str] = {}
     for line in lines:
@@ -80,10 +84,11 @@ def plain(lines: Iterable[str]) -> dict[str, str]:
 
 
 def literal(name: str, text: str) -> str:
-    """A value as `repr` writes it, so that nothing else of the text is left; or one of our optimisers and schedules.
+    """A literal as `repr` writes it, or a reference to a section as it is written.
 
     Raises:
-      UserError: it is neither a number, a text, None, a truth value, nor a tuple, list or dict of them.
+      UserError: the text is neither a reference nor a literal: a number, a text, None, True, False, or a tuple, list or
+        dict of them.
     """
     if REFERENCE.fullmatch(text):
         return text

@@ -1,6 +1,6 @@
-"""What the parts of a record must agree on: hashes, labels of the very data, scores recomputed from the predictions.
+"""Checks that the parts of a record agree: hashes, labels, and scores recomputed from the predictions.
 
-A record is data: nothing in it is executed, and no model is needed.
+Nothing in the record is executed, and no model is needed.
 """
 
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from lra.files import sha256_text
 from lra.leaderboard.predictions import labels_file_sha256, unpack
 from lra.leaderboard.record import LABELS, Record, run_of
 
-SEEDS = 1000
+SEEDS = 1000  # the most seeds of a record
 
 
 def contradiction(record: Record) -> str | None:
-    """The first thing in which a record contradicts itself; None if it does not."""
+    """The first contradiction in a record, in words; None if there is none."""
     try:
         return next(contradictions(record), None)
     except UserError as error:
@@ -22,6 +22,11 @@ def contradiction(record: Record) -> str | None:
 
 
 def contradictions(record: Record) -> Iterator[str]:
+    """All contradictions in a record, in words.
+
+    Raises:
+      UserError: labels or predictions cannot be unpacked.
+    """
     task, variant, seeds = record.task, record.variant, record.seeds
     numbers = [seed.seed for seed in seeds]
     if len(seeds) > SEEDS:

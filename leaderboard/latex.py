@@ -1,4 +1,4 @@
-"""Tables in LaTeX, with booktabs: one document that compiles, each table in it under a comment with its name."""
+"""Tables in LaTeX with booktabs: one document that compiles. A comment with its name precedes each table."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def latex(sheets: Sequence[Sheet]) -> str:
 
 
 def table(sheet: Sheet) -> str:
-    """One table; a long one goes over pages."""
+    """One table. A long table continues on the next page."""
     kept = [place for place, column in enumerate(sheet.columns) if not column.extra]
     columns = [sheet.columns[place] for place in kept]
     widths = "".join(
@@ -54,7 +54,7 @@ def marked(cell: Cell) -> str:
 
 
 def escaped(text: str) -> str:
-    """A text from a record, which may hold anything, as text; what Type 1 fonts do not have becomes a question mark."""
+    """Any text with LaTeX's special characters escaped. Characters that Type 1 fonts lack become question marks."""
     plain = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return "".join(SPECIAL.get(char) or (char if char.isascii() or char in LATIN else "?") for char in plain)
 

@@ -1,7 +1,7 @@
-"""The literature's numbers: each with its source and with what is wrong or different, in no ranking with ours.
+"""The literature's numbers, each with its source and with notes on differences. They are not ranked with ours.
 
-`published/*.json` holds them as their sources print them; averages are made here, and one that a source gives
-otherwise is noted.
+`published/*.json` holds the numbers as their sources print them. Averages are computed here. A note says where the
+source prints another average.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from lra.leaderboard.strict import Number, Part, WholeNumber, decode, shaped
 from lra.leaderboard.tracks import FIVE, SIX
 from lra.leaderboard.view import Point, Scaling
 
-FAIL = "FAIL"  # at chance, as papers print it: counts as much as the task's floor
-# test examples and majority-class floor of the tasks as the literature has them
+FAIL = "FAIL"  # how papers print a result at chance; in averages it counts the floor of the task
+# the number of test examples and the majority-class floor of each task in the literature
 SPLITS = {
     "listops": (2_000, 0.17), "text": (25_000, 0.5), "retrieval": (17_437, 0.5), "image": (10_000, 0.1),
     "pathfinder": (20_000, 0.5), "pathx": (20_000, 0.5),
@@ -28,7 +28,7 @@ class System(Part, frozen=True, kw_only=True):
 
     name: str
     source: str
-    accuracy: dict[str, Number | str | None]  # per cent by task; FAIL; None where there is no number
+    accuracy: dict[str, Number | str | None]  # by task: per cent, FAIL, or None without a number
     average: dict[str, Number] = field(default_factory=dict)  # as the source prints it: "five" or "six"
     notes: tuple[str, ...] = ()  # keys of the collection's notes
 
@@ -57,7 +57,7 @@ def collections() -> dict[str, Collection]:
     """All files of `published/`, by name.
 
     Raises:
-      UserError: one is not as it should be; names it.
+      UserError: a file has the wrong shape; the message names the file.
     """
     by_name = {}
     for path in files("lra.leaderboard").joinpath("published").iterdir():
@@ -75,7 +75,7 @@ def sheets() -> tuple[Sheet, ...]:
 
 
 def scalings() -> tuple[Scaling, ...]:
-    """Time and memory against length, of the collections that have them."""
+    """Time and memory against length, for each collection that has speeds."""
     made = []
     for name, collection in collections().items():
         points = [
@@ -89,7 +89,10 @@ def scalings() -> tuple[Scaling, ...]:
 
 
 def averages(accuracy: Mapping[str, float | str | None]) -> dict[str, float | None]:
-    """Both averages of the literature: of five tasks, and of six with Path-X. What failed counts the task's floor."""
+    """Both averages of the literature in per cent: over five tasks, and over six with Path-X.
+
+    FAIL counts the floor of the task. An average is None if a number is missing.
+    """
     means: dict[str, float | None] = {}
     for name, tasks in (("five", FIVE), ("six", SIX)):
         values = [100 * SPLITS[task][1] if accuracy.get(task) == FAIL else accuracy.get(task) for task in tasks]

@@ -1,4 +1,4 @@
-"""Answers on a test split, kept with a record: small, compressed and hashed, so that scores need no model."""
+"""The predictions of a test split, compressed and hashed, so that scores can be recomputed without the model."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 from lra.errors import UserError
 from lra.leaderboard.strict import Part, WholeNumber
 
-MOST = 1 << 22  # examples: a few bytes may unpack to any number
+MOST = 1 << 22  # the most examples, since a few bytes may unpack to any number of them
 
 
 class Packed(Part, frozen=True, kw_only=True):
@@ -24,10 +24,10 @@ class Packed(Part, frozen=True, kw_only=True):
 
 
 def pack(classes: Int[np.ndarray, " examples"]) -> Packed:
-    """Packs classes from 0 to 255.
+    """Packs classes, which are whole numbers from 0 to 255.
 
     Raises:
-      ValueError: there are others.
+      ValueError: a class is another number.
     """
     raw = np.asarray(classes).astype(np.uint8)
     if not np.array_equal(raw, classes):
@@ -37,10 +37,13 @@ def pack(classes: Int[np.ndarray, " examples"]) -> Packed:
 
 
 def unpack(packed: Packed, name: str) -> UInt8[np.ndarray, " examples"]:
-    """The classes, compared with their number and hash.
+    """The classes that were packed. Their number and their hash are checked.
+
+    Args:
+      name: what the error calls them.
 
     Raises:
-      UserError: they are not what was packed; says so of `name`.
+      UserError: the packed text is damaged, or its number or hash is another.
     """
     if not 0 < packed.count <= MOST:
         raise UserError(f"{name} has {packed.count:,} examples, not 1 to {MOST:,}")
@@ -56,7 +59,7 @@ def unpack(packed: Packed, name: str) -> UInt8[np.ndarray, " examples"]:
 
 
 def labels_file_sha256(labels: Int[np.ndarray, " examples"]) -> str:
-    """The SHA-256 of `test.labels.npy` of a prepared task with these labels."""
+    """The SHA-256 that the file `test.labels.npy` of a prepared task has if it holds these labels."""
     file = io.BytesIO()
     np.save(file, labels.astype("<i4"))
     return hashlib.sha256(file.getvalue()).hexdigest()

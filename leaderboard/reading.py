@@ -1,4 +1,4 @@
-"""Records from files that anyone may have written, checked for their shape and for what contradicts itself in them."""
+"""Reads records from files that anyone may have written. Shape and contradictions are checked."""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,16 @@ from lra.leaderboard.integrity import contradiction
 from lra.leaderboard.record import SCHEMA, Record
 from lra.leaderboard.strict import decode, shaped
 
-MOST_BYTES = 32 << 20  # of a file
+MOST_BYTES = 32 << 20
 AWAY = "move it out of the folder, or run it again"
 
 
 def read(path: Path) -> Record:
-    """Reads and checks a record; one of an older schema becomes one of this.
+    """Reads and checks a record. A record of an older schema is converted to the current one.
 
     Raises:
-      UserError: it is no record, one of a newer schema, or one that contradicts itself; names the file and what
-        is wrong.
+      UserError: the file is not a record, has a newer schema, or contradicts itself; the message names the file and
+        the problem.
     """
     record = parse(path)
     if problem := contradiction(record):
@@ -26,10 +26,10 @@ def read(path: Path) -> Record:
 
 
 def parse(path: Path) -> Record:
-    """Reads a record of which only the shape is checked; what it says may contradict itself.
+    """Reads a record and checks its shape only. The record may contradict itself.
 
     Raises:
-      UserError: it is no record, or one of a newer schema.
+      UserError: the file is not a record, or has a newer schema.
     """
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
@@ -50,10 +50,10 @@ def parse(path: Path) -> Record:
 
 
 def migrate(content: dict[str, Any], schema: int) -> None:
-    """Adds to a record of an older schema the fields that came later, in place.
+    """Adds the fields that later schemas have to the content of an old record, in place.
 
     Raises:
-      UserError: it lacks the parts that they belong to.
+      UserError: the content lacks a part that the fields belong to.
     """
     try:
         if schema < 2:

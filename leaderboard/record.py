@@ -1,4 +1,4 @@
-"""The record of a run: one immutable JSON file, from which alone every table is made."""
+"""The record of a run: one immutable JSON file. Every table is made from records alone."""
 
 import json
 from pathlib import Path
@@ -12,16 +12,19 @@ from lra.leaderboard.predictions import Packed
 from lra.leaderboard.strict import Number, Part, WholeNumber
 
 SCHEMA = 3
-LABELS = "test.labels.npy"  # the file of a prepared task
-SELECTIONS = {"last": "last step", "best": "best validation accuracy"}  # `train.select`, and its words in a record
-# Names become names of files and of columns. "$" alone would take a line break after the name.
+LABELS = "test.labels.npy"  # the file of a prepared task that holds the test labels
+SELECTIONS = {
+    "last": "last step",
+    "best": "best validation accuracy",
+}  # by the value of `train.select`: the words in a record
+# Names are used in file names. "$" alone would admit a line break after the name, hence the lookahead.
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$(?!\n)")]
 Run = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$(?!\n)")]
 Status = Literal["ok", "diverged", "failed", "out of memory"]
 
 
 class Sizes(Part, frozen=True, kw_only=True):
-    """Examples of each split."""
+    """The number of examples of each split."""
 
     train: WholeNumber
     validation: WholeNumber
@@ -40,14 +43,14 @@ class TaskInfo(Part, frozen=True, kw_only=True):
 
     name: Name
     version: str
-    parameters: dict[str, Any]  # of the generator or loader
-    data_sha256: str  # of the lines "NAME SHA256" of `files`
+    parameters: dict[str, Any]  # the parameters of the generator or reader
+    data_sha256: str  # the hash of the lines "NAME SHA256" of `files`
     files: dict[str, str] | None  # SHA-256 of each file of the prepared task; None before schema 2
     test_labels: Packed | None  # None before schema 2
     examples: Sizes
     floor: Floors
-    unlearnt: Number | None  # accuracy that a seed which learnt nothing counts in averages and ranks; None: its own
-    stands_in_for: Name | None  # the task in whose place a synthetic one is run
+    unlearnt: Number | None  # the accuracy that an unlearnt seed counts in averages; None: its own accuracy
+    stands_in_for: Name | None  # the task that this synthetic task replaces
 
 
 class VariantInfo(Part, frozen=True, kw_only=True):
@@ -56,30 +59,30 @@ class VariantInfo(Part, frozen=True, kw_only=True):
     name: Name
     version: WholeNumber
     paper: str
-    source_sha256: str | None  # of the imported file; None for the project's own variants
-    source: str | None  # that file; None before schema 2
+    source_sha256: str | None  # the hash of the imported file; None for the project's own variants
+    source: str | None  # the text of the imported file; None for own variants and before schema 2
 
 
 class Protocol(Part, frozen=True, kw_only=True):
-    """Which recipe it was trained by."""
+    """Which protocol the run followed."""
 
     name: Name
     overrides: tuple[str, ...]  # gin bindings given by hand, sorted
 
 
 class Score(Part, frozen=True, kw_only=True):
-    """On all examples of a split."""
+    """Loss and accuracy on all examples of a split."""
 
     loss: Number  # nats, mean
     accuracy: Number  # share
 
 
 class SeedResult(Part, frozen=True, kw_only=True):
-    """What came of one seed."""
+    """The result of one seed."""
 
     seed: WholeNumber
     status: Literal["ok", "diverged"]
-    step: WholeNumber  # whose parameters were scored, or whose loss was not finite
+    step: WholeNumber  # the step whose parameters were scored, or whose loss was not finite
     validation: Score | None  # None if it diverged or there is no such split
     test: Score | None  # None if it diverged
     predictions: Packed | None  # on the test split; None if it diverged, and before schema 2
@@ -96,15 +99,17 @@ class CurveLine(Part, frozen=True, kw_only=True):
 
 
 class Measurements(Part, frozen=True, kw_only=True):
-    """What differs between two runs of the same: everything else in a record is a function of its plan."""
+    """What may differ between two runs of one plan. Everything else in a record is a function of the plan."""
 
-    steps_per_second: Number | None  # all seeds together make one step; without compilation and evaluation
+    steps_per_second: Number | None  # one step trains all seeds; without compilation and evaluation
     train_seconds: Number
     compile_seconds: Number
-    memory_bytes: dict[str, WholeNumber]  # "step": arguments and temporaries of it; "peak": the device's own count
+    memory_bytes: dict[
+        str, WholeNumber
+    ]  # "step": arguments and temporaries of a train step; "peak": as the device counts
     hardware: dict[str, Any]
     versions: dict[str, str]
-    git: dict[str, Any] | None  # commit of this project and whether files differed from it
+    git: dict[str, Any] | None  # the commit of this project, and whether files differed from it
     finished_at: str  # UTC, ISO 8601
 
 
@@ -118,10 +123,10 @@ class Record(Part, frozen=True, kw_only=True):
     task: TaskInfo
     variant: VariantInfo
     protocol: Protocol
-    config: str  # operative gin configuration
+    config: str  # every value that decides the outcome, one binding a line
     config_sha256: str
-    parameters: WholeNumber  # trainable, of one seed
-    parameter_tree_sha256: str | None  # of names, shapes and types of the trained state; None before schema 3
+    parameters: WholeNumber  # the parameter count of one seed
+    parameter_tree_sha256: str | None  # names, shapes and types in the train state; None before schema 3
     selection: str  # which step's parameters were scored: a value of SELECTIONS
     seeds: tuple[SeedResult, ...]
     curve: tuple[CurveLine, ...]  # the lines of metrics.jsonl
@@ -148,6 +153,7 @@ class Identity(NamedTuple):
 
 
 def identity_of(record: Record) -> Identity:
+    """All that decided the outcome of a record's run."""
     task, variant = record.task, record.variant
     return Identity(
         task.name, task.version, task.data_sha256, variant.name, variant.version, variant.source_sha256,
@@ -156,24 +162,25 @@ def identity_of(record: Record) -> Identity:
 
 
 def run_of(record: Record) -> str:
-    """The name that a record's run must have."""
+    """The name of a record's run, computed from its contents."""
     return identity_of(record).run
 
 
 def file_name(record: Record) -> str:
+    """The name of a record's file."""
     return f"{record.task.name}.{record.protocol.name}.{record.variant.name}.{record.run}.json"
 
 
 def as_json(part: Part) -> Any:
-    """A record, or a part of one, as plain dicts, tuples, texts and numbers, with its fields in their order."""
+    """A record, or a part of a record, as plain dicts, tuples, texts and numbers, in the order of its fields."""
     return msgspec.to_builtins(part)
 
 
 def write(record: Record, folder: Path) -> Path:
-    """Writes the record, whole or not at all, and returns its path.
+    """Writes a record atomically and returns its path.
 
     Raises:
-      UserError: it could not be written.
+      UserError: the file could not be written.
       ValueError: a number is NaN or infinite.
     """
     path = folder / file_name(record)

@@ -8,10 +8,10 @@ from lra.leaderboard.record import Record
 
 
 def rows(record: Record) -> Iterator[dict[str, Any]]:
-    """A row for each seed of a record: texts and numbers alone, the same columns for every record.
+    """A row for each seed of a record. Values are texts and numbers, and every record has the same columns.
 
-    Accuracies are shares of all examples of a split, losses are mean nats; they are None where a seed has no score.
-    `steps_per_second` is of all seeds of the run together, which train at once. `step_bytes` is the memory of a step.
+    Accuracies are shares of all examples of a split, losses are mean nats. Both are None if a seed has no score.
+    `steps_per_second` counts a step of all seeds of the run as one. `step_bytes` is the memory of a train step.
     """
     task, variant, measured = record.task, record.variant, record.measured
     for seed in record.seeds:

@@ -1,4 +1,4 @@
-"""Tables as they are read: the same cells in the terminal, in Markdown, in LaTeX and on the site."""
+"""Tables as they are shown: the same cells in the terminal, in Markdown, in LaTeX and on the site."""
 
 import dataclasses
 import re
@@ -10,24 +10,23 @@ from lra.leaderboard.config import identity_sha256
 from lra.leaderboard.statistics import ALPHA, Interval
 from lra.leaderboard.tracks import FIVE, SIX
 
-EACH = "; "  # between the values of a cell, one of each hardware; a name of hardware may have commas
+EACH = "; "  # separates the values of a cell, one for each hardware; names of hardware may have commas
 FLOOR, FEW, DIFFERENT = "†", "‡", "*"
 MARKS = {
     FLOOR: "not distinguishable from the floor (binomial test, p > 0.001)",
     FEW: "fewer than three seeds",
     DIFFERENT: "differs from the reference on the same test examples (p < 0.05, corrected for the number of rows)",
 }
-
-
 NO_TRACK = "Settings of its own: in no ranking."
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """
+    """A column of a sheet.
+
     Attributes:
       number: whether it is aligned to the right.
-      extra: whether it is left out where there is little room; the site has it behind a switch.
+      extra: whether only CSV and the site have it. The site hides it behind a switch.
     """
 
     name: str
@@ -37,11 +36,12 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """
+    """A cell of a sheet.
+
     Attributes:
-      value: what a column is sorted by; None comes last.
-      marks: signs of `Sheet.notes`.
-      interval: in per cent, where there is a bar to draw.
+      value: the value by which a column is sorted; None comes last.
+      marks: signs that `Sheet.notes` explains.
+      interval: the 95 % interval in per cent, if there is one.
     """
 
     text: str = ""
@@ -55,8 +55,8 @@ class Entry:
     """A row of a sheet.
 
     Attributes:
-      runs: the records behind it.
-      ranked: False for a row that broke a rule of its track.
+      runs: the names of the runs behind the row.
+      ranked: False if the row breaks a rule of its track.
     """
 
     cells: tuple[Cell, ...]
@@ -66,12 +66,13 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """
+    """A table as it is shown.
+
     Attributes:
-      name: short, for addresses and file names: letters, digits and hyphens.
-      floor: of its task, in per cent; None where there are several tasks.
-      notes: what the marks mean, in the order in which they occur.
-      source: what of the board it shows, row by row, for those who draw it; None for the literature.
+      name: a short name for links: letters, digits and hyphens.
+      notes: each mark with its meaning.
+      floor: the floor of the task, in per cent; None if there are several tasks.
+      source: the table or overview of the board that the sheet shows; None for the literature.
     """
 
     name: str
@@ -85,7 +86,7 @@ class Sheet:
 
 
 def sheets(board: Board) -> list[Sheet]:
-    """All tables of a board: of each protocol the overview, if there are several tasks, then its tasks."""
+    """All tables of a board: for each protocol the overview, if it has several tasks, then its tables."""
     made: list[Sheet] = []
     overviews = {overview.protocol: overview for overview in board.overviews}
     for table in board.tables:
@@ -96,7 +97,7 @@ def sheets(board: Board) -> list[Sheet]:
 
 
 def unique(sheets: Sequence[Sheet]) -> list[Sheet]:
-    """The sheets with names that differ."""
+    """The sheets, renamed where two have the same name."""
     seen: Counter[str] = Counter()
     result = []
     for sheet in sheets:
@@ -146,7 +147,7 @@ def row_cells(table: Table, row: Row, name: str) -> tuple[Cell, ...]:
         accuracy_cell(row),
         Cell(f"{interval.low:.2f} to {interval.high:.2f}", interval.low) if limits and interval else Cell(),
         number(None if row.mean is None else 100 * (row.mean - table.floor), "+.2f"),
-        number(row.comparison and 100 * row.comparison.difference, "+.2f"),
+        number(row.versus and 100 * row.versus.difference, "+.2f"),
         p_cell(row),
         Cell(str(row.seeds), row.seeds, (FEW,) if row.few else ()),
         Cell(str(row.diverged), row.diverged),
@@ -166,9 +167,9 @@ def accuracy_cell(row: Row) -> Cell:
 
 
 def p_cell(row: Row) -> Cell:
-    if row.comparison is None:
+    if row.versus is None:
         return Cell()
-    p = row.comparison.p
+    p = row.versus.p
     return Cell("< 0.001" if p < 0.001 else f"{p:.3f}", p, (DIFFERENT,) if p < ALPHA else ())
 
 
@@ -177,7 +178,7 @@ def number(value: float | None, form: str) -> Cell:
 
 
 def numbers(values: Sequence[float | None], form: str) -> Cell:
-    """What was measured on each hardware, in the order of the hardware column; sorted by the first."""
+    """The values of each hardware, in the order of the hardware column. The column is sorted by the first value."""
     if all(value is None for value in values):
         return Cell()
     return Cell(EACH.join("-" if value is None else format(value, form) for value in values), values[0])
@@ -192,7 +193,7 @@ def runs(row: Row) -> tuple[str, ...]:
 
 
 def labels(rows: Sequence[Row | Line]) -> list[str]:
-    """The names of rows; those that would have the same one are told apart by the configuration or the version."""
+    """The names of rows. Equal labels are told apart by version and by source or configuration."""
     counts = Counter(row.label for row in rows)
     names = []
     for row in rows:
@@ -206,7 +207,7 @@ def labels(rows: Sequence[Row | Line]) -> list[str]:
 
 
 def overview_sheet(overview: Overview) -> Sheet:
-    """All tasks of a protocol, with both averages of the literature where their tasks are there."""
+    """All tasks of a protocol, with both averages of the literature if the protocol has their tasks."""
     tasks = [table.task for table in overview.tables]
     columns = [Column("variant", number=False)]
     columns += [Column(f"{table.task} (floor {100 * table.floor:.1f})") for table in overview.tables]
@@ -249,7 +250,7 @@ def overview_cell(row: Row | None) -> Cell:
 
 
 def tidy(sheet: Sheet) -> Sheet:
-    """Without columns that are empty in every row, and with notes on the marks that occur."""
+    """The sheet without columns that are empty in every row, and with a note for each mark that occurs."""
     kept = [
         place
         for place in range(len(sheet.columns))

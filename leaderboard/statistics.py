@@ -1,4 +1,4 @@
-"""What a table may claim: intervals over seeds, tests on the same examples, corrections, ranks."""
+"""Statistics of the tables: intervals over seeds, tests on the same examples, corrections, ranks."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,14 +8,14 @@ from jaxtyping import Bool, Float
 from scipy import special
 
 CONFIDENCE = 0.95
-ALPHA = 0.05  # of a difference, after correction
-# of having learnt something: one in a thousand untrained seeds may pass for one that has
+ALPHA = 0.05  # significance level of a difference, after correction
+# significance level of "above the floor": one in a thousand untrained seeds passes
 FLOOR_ALPHA = 0.001
-FEW = 3  # seeds below which a row is marked
+FEW = 3  # a row with fewer seeds is marked
 
 
 class Interval(NamedTuple):
-    """A mean with its confidence interval; no limits for fewer than two values."""
+    """A mean with its confidence interval. The limits are None for fewer than two values."""
 
     mean: float
     low: float | None
@@ -23,7 +23,7 @@ class Interval(NamedTuple):
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """The mean and Student's 95 % confidence interval of it, mean -+ t(0.975, n - 1) s / sqrt(n).
+    """The mean with Student's 95 % confidence interval, mean -+ t(0.975, n - 1) s / sqrt(n).
 
     Raises:
       ValueError: there are no values.
@@ -38,7 +38,10 @@ def interval(values: Sequence[float]) -> Interval:
 
 
 def above_floor(accuracy: float, examples: int, floor: float) -> bool:
-    """Whether answers right that often are more than luck: P(X >= right) < 0.001 for X ~ Binomial(examples, floor)."""
+    """Whether an accuracy is above the floor by more than luck.
+
+    The test is P(X >= right answers) < 0.001 for X ~ Binomial(examples, floor).
+    """
     right = round(accuracy * examples)
     if right <= 0 or floor >= 1:
         return False
@@ -46,14 +49,18 @@ def above_floor(accuracy: float, examples: int, floor: float) -> bool:
 
 
 def paired(ours: Bool[np.ndarray, "seeds examples"], theirs: Bool[np.ndarray, "seeds examples"]) -> float:
-    """The p-value, two-sided and exact, of two models' right answers to the same examples being exchangeable.
+    """The exact two-sided p-value of the hypothesis that two models are exchangeable on the same examples.
 
-    An example's difference d is the number of seeds in which only we are right less that in which only they are. If
-    it does not matter which model is which, its sign is a coin's; the statistic is the sum of all d. The seeds of one
-    example stay together: they are no independent examples. For one seed this is McNemar's exact test (Psychometrika
-    12, 1947); for several, Fisher's permutation test of paired differences with all sign changes counted, not drawn.
+    The difference d of an example is the number of seeds in which only we are right minus the number in which only they
+    are. Under the hypothesis each d has a random sign. The statistic is the sum of all d. The seeds of one example keep
+    a common sign, since they are not independent. For one seed this is McNemar's exact test (Psychometrika 12, 1947).
+    For several seeds it is Fisher's permutation test of paired differences, over all sign changes instead of a sample.
 
-    It says whether these trained models differ on examples like these; what other seeds would do, the interval says.
+    The p-value says whether these trained models differ on such examples. It does not say what other seeds would do;
+    the interval over seeds does.
+
+    Args:
+      ours, theirs: whether each seed answers each example right.
 
     Raises:
       ValueError: the shapes differ.
@@ -75,12 +82,13 @@ def paired(ours: Bool[np.ndarray, "seeds examples"], theirs: Bool[np.ndarray, "s
 
 
 def welch(ours: Sequence[float], theirs: Sequence[float]) -> tuple[Interval, float]:
-    """The difference of two means with its 95 % confidence interval, and the two-sided p-value of its being none.
+    """Welch's t-test (Biometrika 34, 1947) of two means, for unpaired values with different variances.
 
-    Welch's t-test (Biometrika 34, 1947), for values that are not paired and whose variances differ.
+    Returns:
+      the difference, ours minus theirs, with its 95 % confidence interval, and the two-sided p-value.
 
     Raises:
-      ValueError: there are fewer than two values on a side.
+      ValueError: a side has fewer than two values.
     """
     if min(len(ours), len(theirs)) < 2:
         raise ValueError("fewer than two values")
@@ -102,7 +110,7 @@ def binomial_half(n: int) -> Float[np.ndarray, " n+1"]:
 
 
 def convolve(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"]) -> Float[np.ndarray, " n+m-1"]:
-    """Through the Fourier transform; what rounding leaves below zero is cut."""
+    """The convolution of two distributions. Long ones use the Fourier transform; negative rounding errors become 0."""
     if min(len(a), len(b)) < 64:
         return np.convolve(a, b)
     size = 1 << (len(a) + len(b) - 2).bit_length()
@@ -110,7 +118,7 @@ def convolve(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " m"]) -> Float[np
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number: Holm's step-down (Scand. J. Stat. 6, 1979), in the order given."""
+    """P-values corrected by Holm's step-down method (Scand. J. Stat. 6, 1979), in the given order."""
     order = np.argsort(p_values, kind="stable")
     corrected, most = [0.0] * len(p_values), 0.0
     for rank, place in enumerate(order):
@@ -120,12 +128,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def borda(scores: Float[np.ndarray, "rows tasks"]) -> Float[np.ndarray, " rows"]:
-    """The points of each row: on each task one for every row that is worse, half a point for every equal one."""
+    """The Borda points of each row: on each task one point for every worse row, half a point for every equal row."""
     worse = (scores[:, None] > scores[None]).sum((1, 2))
-    equal = (scores[:, None] == scores[None]).sum((1, 2)) - scores.shape[1]  # less oneself
+    equal = (scores[:, None] == scores[None]).sum((1, 2)) - scores.shape[1]  # without the row itself
     return worse + equal / 2
 
 
 def ranks(points: Sequence[float]) -> list[int]:
-    """1 for the most points; equal ones share the better rank."""
+    """The rank of each row, 1 for the most points. Equal rows share the better rank."""
     return [1 + sum(other > own for other in points) for own in points]

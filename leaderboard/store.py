@@ -1,4 +1,4 @@
-"""The records in a folder."""
+"""Finds and loads the records in folders."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,14 +11,15 @@ from lra.leaderboard.record import Record
 
 
 def folder_of(results: Path) -> Path:
+    """The folder of the records in a results folder."""
     return results / "records"
 
 
 def find(results: Path, run: str) -> Record | None:
-    """The finished record of a run; one that failed or ran out of memory does not count.
+    """The record of a run in a results folder; None if there is none, or if the run failed or ran out of memory.
 
     Raises:
-      UserError: the file is not a record.
+      UserError: the file is not a valid record.
     """
     for path in folder_of(results).glob(f"*.{run}.json"):
         record = read(path)
@@ -28,46 +29,53 @@ def find(results: Path, run: str) -> Record | None:
 
 
 def locate(name: str, folders: Iterable[Path]) -> Path:
-    """The file of a record, by its path, or, in the first folder that has it, by its name or run or how that begins.
+    """The file of a record, in the first folder that has it.
+
+    Args:
+      name: the path of the file, its name, the run, or the first letters of the run.
 
     Raises:
-      UsageError: there is none, or a beginning is that of several runs; names them.
+      UsageError: no record matches, or the runs of several records begin with `name`; the message names them.
     """
     if Path(name).is_file():
         return Path(name)
     searched = []
     for folder in folders:
-        place = place_of(folder)
-        files = sorted(path for path in place.glob("*.json") if path.name == name or run_in(path).startswith(name))
+        inside = records_folder(folder)
+        files = sorted(path for path in inside.glob("*.json") if path.name == name or run_in(path).startswith(name))
         if len(files) > 1:
-            raise UsageError(f"{name} is how several runs begin: {', '.join(map(run_in, files))}")
+            raise UsageError(f"several runs begin with {name}: {', '.join(map(run_in, files))}")
         if files and name:
             return files[0]
-        searched.append(str(place))
+        searched.append(str(inside))
     raise UsageError(f"{name} is neither a file nor a run recorded in {' or '.join(searched)}")
 
 
 def run_in(path: Path) -> str:
+    """The run in the name of a record's file."""
     return path.stem.rpartition(".")[2]
 
 
-def place_of(folder: Path) -> Path:
-    """Where the records are, of a folder of results or of nothing but records."""
+def records_folder(folder: Path) -> Path:
+    """The folder that holds the records: the subfolder `records` if there is one, else the folder itself."""
     return folder_of(folder) if folder_of(folder).is_dir() else folder
 
 
 def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
-    """All records of some folders, of results or of nothing but records, in an order that does not depend on the disk.
+    """All records of some folders, sorted by run.
 
-    Of two records of one run the one with predictions counts, else the one of the folder that was named first.
+    If a run has two records, the one with predictions counts, else the one in the folder that was named first.
+
+    Args:
+      folders: results folders, or folders that hold records directly.
 
     Returns:
-      the records, each run once, and what was left out: a line for each file that is no record.
+      the records, each run once, and a line for each file that is not a valid record.
     """
     by_run: dict[str, tuple[tuple[bool, int, bytes], Record]] = {}
     left_out = []
     for number, folder in enumerate(folders):
-        for path in sorted(place_of(folder).glob("*.json")):
+        for path in sorted(records_folder(folder).glob("*.json")):
             try:
                 record = read(path)
             except UserError as error:

@@ -1,4 +1,4 @@
-"""JSON that anyone may have written, read into structs: no field too many or too few, no number out of range."""
+"""Reads JSON that anyone may have written into structs. Unknown fields and numbers out of range are refused."""
 
 import re
 import sys
@@ -11,11 +11,13 @@ from msgspec import Meta
 from lra.errors import UserError
 
 T = TypeVar("T")
-WholeNumber = Annotated[int, Meta(ge=-(2**63) + 1, le=2**63 - 1)]  # what floats and other languages can hold
+WholeNumber = Annotated[
+    int, Meta(ge=-(2**63) + 1, le=2**63 - 1)
+]  # the range of signed 64-bit integers in other languages
 Number = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]  # neither NaN nor infinite
-# msgspec itself refuses 1e999 without saying where; as infinity it is refused by `Number`, with its place
+# msgspec refuses 1e999 without naming its place; with the hook it is infinity, which `Number` refuses with its place
 DECODER = msgspec.json.Decoder(float_hook=float)
-PLACE = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)  # of msgspec's messages
+PLACE = re.compile(r"(.*?)(?: - at `\$(.*)`)?", re.DOTALL)  # splits a message of msgspec
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,20 +25,24 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def decode(text: bytes) -> Any:
-    """The plain dicts, lists, texts and numbers that a JSON text holds.
+    """The content of a JSON text as plain dicts, lists, texts and numbers.
 
     Raises:
-      ValueError: the text is not JSON. NaN, Infinity and half a surrogate pair are not.
+      ValueError: the text is not JSON, which has no NaN, no Infinity and no half of a surrogate pair.
       RecursionError: the text is nested too deeply.
     """
     return DECODER.decode(text)
 
 
 def shaped(content: Any, kind: type[T], name: str) -> T:
-    """What `decode` gave, as a struct of a kind.
+    """The content that `decode` returned, as a struct.
+
+    Args:
+      kind: the class of the struct.
+      name: what errors call the content.
 
     Raises:
-      UserError: the content does not have the shape of that kind; names the place in it, which begins with `name`.
+      UserError: the content does not fit the struct; the message names the place in the content.
     """
     try:
         return msgspec.convert(content, kind)
@@ -50,7 +56,7 @@ def shaped(content: Any, kind: type[T], name: str) -> T:
 
 
 def refusal(content: Any, kind: type) -> str:
-    """Why msgspec does not take a content for a kind; empty if it does."""
+    """Why msgspec refuses to convert a content to a kind; empty if it does not refuse."""
     try:
         msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
@@ -59,7 +65,13 @@ def refusal(content: Any, kind: type) -> str:
 
 
 def keys_on(path: str, content: Any, still: Callable[[], bool]) -> str:
-    """The keys on a path of msgspec's, with dots; it has "[...]" for a key of a dict, which is looked for here."""
+    """The keys on a path of msgspec, joined with dots.
+
+    msgspec writes "[...]" instead of the key of a dict. The key is searched for here.
+
+    Args:
+      still: whether msgspec still refuses the content for the same reason, however it was changed meanwhile.
+    """
     keys = ""
     try:
         for field, index in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", path):
@@ -72,13 +84,14 @@ def keys_on(path: str, content: Any, still: Callable[[], bool]) -> str:
 
 
 def culprit(container: dict[str, Any], still: Callable[[], bool]) -> str:
-    """The key of the first value that is refused: of those that it may be, half are left out until one is left.
+    """The key of the first value of a dict that is refused, by bisection.
 
     Args:
-      still: whether the whole, with the container as it is by then, is refused for the same reason.
+      container: the dict; changed during the search and restored at its end.
+      still: as in `keys_on`.
     """
     items = list(container.items())
-    good, bad = 0, len(items)  # so many of the first items are not refused, and are
+    good, bad = 0, len(items)  # the first `good` items are accepted, the first `bad` are refused
     while bad - good > 1:
         middle = (good + bad) // 2
         container.clear()

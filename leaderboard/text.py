@@ -31,7 +31,7 @@ def section(sheet: Sheet) -> list[str]:
         lines.append("| " + " | ".join(marked(entry.cells[place]) for place in kept) + " |")
     for mark, text in sheet.notes:
         lines += ["", f"<sup>{mark}</sup> {escaped(text)}"]
-    if hardware := said_below(sheet):
+    if hardware := hardware_below(sheet):
         lines += ["", f"Steps of one seed, all seeds of a run together, on: {escaped(hardware)}."]
     return [*lines, ""]
 
@@ -40,16 +40,16 @@ def marked(cell: Cell) -> str:
     return escaped(cell.text) + (f"<sup>{' '.join(cell.marks)}</sup>" if cell.marks else "")
 
 
-def said_below(sheet: Sheet) -> str:
-    """The hardware of a table's rows, where it is no column."""
+def hardware_below(sheet: Sheet) -> str:
+    """The hardware of a table's rows, if the Markdown table has no column for it."""
     places = [place for place, column in enumerate(sheet.columns) if column.extra and column.name == "hardware"]
     return "; ".join(sorted({entry.cells[place].text for entry in sheet.entries for place in places} - {""}))
 
 
 def escaped(text: str) -> str:
-    """A text from a record, which may hold anything, such that it stays in its cell or line and is no markup."""
+    """Any text as one line without Markdown markup."""
     plain = "".join(char if char.isprintable() else " " for char in text)
-    # an underscore inside a word is none of Markdown's
+    # Markdown ignores underscores inside words
     return re.sub(r"([\\|<>&*`\[\]#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(plain.split()))
 
 
@@ -61,13 +61,13 @@ COLUMNS = (
 
 
 def as_csv(board: Board) -> str:
-    """The rows of all tables; shares, not per cent; numbers to ten digits."""
+    """The rows of all tables. Accuracies are shares, not per cent; numbers have ten digits."""
     return written(COLUMNS, (csv_row(table, row) for table in board.tables for row in table.rows))
 
 
 def csv_row(table: Table, row: Row) -> list[object]:
     low, high = (row.interval.low, row.interval.high) if row.interval else (None, None)
-    difference, p = (row.comparison.difference, row.comparison.p) if row.comparison else (None, None)
+    difference, p = (row.versus.difference, row.versus.p) if row.versus else (None, None)
     note = "; ".join([*([row.note] if row.note else []), *row.breaches])
     return [
         table.task, table.version, table.protocol, table.data, row.label, row.key[1], row.key[2], not row.breaches,
@@ -79,12 +79,12 @@ def csv_row(table: Table, row: Row) -> list[object]:
 
 
 def each(values: Sequence[float | None]) -> object:
-    """What was measured on each hardware: a number, or a text of several in the order of the column hardware."""
+    """The values of each hardware: one number, or a text of several in the order of the hardware column."""
     return values[0] if len(values) == 1 else EACH.join("" if value is None else str(plain(value)) for value in values)
 
 
 def published_csv(published: Sequence[Sheet]) -> str:
-    """The cells of the literature's tables: a line for each number."""
+    """The cells of the literature's tables, one line a number."""
 
     def lines(sheet: Sheet, entry: Entry) -> list[list[object]]:
         notes = dict(sheet.notes)
@@ -109,7 +109,7 @@ def written(header: Sequence[str], rows: object) -> str:
 
 
 def plain(value: object) -> object:
-    """What a machine's last bits or a spreadsheet's formulas cannot change."""
+    """A value that is the same on all hardware and that a spreadsheet does not take for a formula."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Tracks: what a run must have kept to, to stand in the ranking of its protocol. Held to by code, not by trust."""
+"""Tracks: the rules that a run must keep to be ranked under its protocol. The rules are checked on the record."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from lra.errors import UserError
 from lra.leaderboard.config import values
 from lra.leaderboard.record import SELECTIONS, Record
 
-FIVE = ("listops", "text", "retrieval", "image", "pathfinder")  # of the literature's older average
+FIVE = ("listops", "text", "retrieval", "image", "pathfinder")  # the tasks of the literature's older average
 SIX = (*FIVE, "pathx")
 
 
@@ -17,13 +17,13 @@ class Track:
     """The rules of a protocol.
 
     Attributes:
-      name: of the protocol.
-      rules: in words.
-      sections: what a configuration may set beside task and variant, e.g. "train".
+      name: the name of the protocol.
+      rules: the rules in words.
+      sections: the sections that a configuration may have besides those of task and variant, e.g. "train".
       select: which step is scored, a key of SELECTIONS.
-      may_override: the sections whose bindings may be given by hand; "variant" is the variant's own.
-      budget: by which share a row may have more parameters than the Transformer; None where there is no such rule.
-      parameters_of_reference: the Transformer's parameters under this protocol, by the name of a task. It raises a
+      may_override: the sections whose bindings may be given by hand; "variant" stands for the variant's own section.
+      budget: the share by which a model may exceed the Transformer's parameter count; None without such a rule.
+      parameters_of_reference: gives the Transformer's parameter count on a task under this protocol. It raises a
         UserError if the protocol does not have the task. It is called only if there is a budget.
     """
 
@@ -37,7 +37,7 @@ class Track:
 
 
 def breaches(record: Record, track: Track | None) -> tuple[str, ...]:
-    """Which rules of its protocol's track a run has not kept to, in words; empty if it may be ranked."""
+    """The rules of its protocol's track that a run breaks, in words; empty if it may be ranked."""
     if track is None:
         return (f"protocol '{record.protocol.name}' is no track",)
     return tuple(broken(record, track))
@@ -78,7 +78,11 @@ def over_budget(record: Record, track: Track) -> Iterator[str]:
 
 
 def selected(record: Record, place: int, select: str, config: Mapping[str, str]) -> bool:
-    """Whether the step that a seed was scored at is the one that the rule gives, by the run's own curve."""
+    """Whether the scored step of a seed is the one that the rule selects on the run's own curve.
+
+    Args:
+      place: the position of the seed in the record.
+    """
     seed = record.seeds[place]
     if seed.status != "ok":
         return True
@@ -87,5 +91,5 @@ def selected(record: Record, place: int, select: str, config: Mapping[str, str])
     accuracy = {line.step: line.accuracy[place] for line in record.curve if line.split == "validation"}
     best = max((share for share in accuracy.values() if share is not None), default=None)
     own = accuracy.get(seed.step)
-    # accuracies are compared on the device in float32
+    # the training loop compares accuracies in float32
     return own is not None and best is not None and math.isclose(own, best, rel_tol=1e-6)

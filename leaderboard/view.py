@@ -1,4 +1,4 @@
-"""All that an output shows: what `lra leaderboard build` has read, and the tables made from it."""
+"""All that the outputs of `lra leaderboard build` show: records, and the tables made from them."""
 
 import dataclasses
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from lra.leaderboard.sheet import Sheet
 
 
 class Point(NamedTuple):
-    """A model's training step at one length; None where it was not measured."""
+    """The cost of a train step of a model at one length; None where it was not measured."""
 
     model: str
     length: int
@@ -19,7 +19,7 @@ class Point(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Scaling:
-    """Time and memory against length, of one source: they are compared with nothing from elsewhere."""
+    """Time and memory against length from one source. They are not compared with other sources."""
 
     name: str
     title: str
@@ -29,12 +29,13 @@ class Scaling:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """
+    """All that is shown.
+
     Attributes:
-      sheets: of the records.
-      published: of the literature: in no ranking with the records.
-      records: those behind `board`, by run.
-      left_out: files that are no records, each with the reason, in one line.
+      sheets: the tables of the records.
+      published: the tables of the literature, which are not ranked with the records.
+      records: the records behind `board`, sorted by run.
+      left_out: a line for each file that is not a valid record, with the reason.
     """
 
     board: Board

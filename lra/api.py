@@ -1,4 +1,4 @@
-"""What `import lra` offers: the functions behind the commands, for notebooks, sweeps and other harnesses."""
+"""The Python API, `import lra`: the functions behind the commands, for notebooks, sweeps and other harnesses."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -37,16 +37,22 @@ def prepare(
     workers: int = 1,
     force: bool = False,
 ) -> Path:
-    """Writes a task's examples to disk, if they are not there yet; the folder of the prepared task.
+    """Writes a task's examples to disk if they are not prepared yet.
+
+    >>> folder = lra.prepare("listops", "demo", ["listops.train = 1000"])  # doctest: +SKIP
 
     Args:
-      protocol: whose sizes to take; None for the task's own.
+      protocol: the protocol that sets the sizes; None for the task's defaults.
       overrides: gin bindings, e.g. "listops.train = 1000".
       read_from: the publisher's files, a folder or an archive; None generates the examples, or asks TFDS.
-      force: replaces what is prepared.
+      workers: the number of processes; the examples do not depend on it.
+      force: whether to replace examples that are prepared already.
+
+    Returns:
+      the folder of the prepared task.
 
     Raises:
-      UserError: the examples cannot be had that way, or others are prepared there already.
+      UserError: the examples cannot be obtained that way, or the folder already holds other examples.
     """
     chosen, source = task_and_source(task, protocol, overrides)
     path = None if read_from is None else Path(read_from)
@@ -57,22 +63,31 @@ def prepare(
 def load_task(task: str, protocol: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Split]:
     """The arrays of a prepared task by split: "train", "validation", "test".
 
-    A split has `inputs`, uint8[examples, max_length] (for pairs [examples, 2, max_length]), right-padded with zeros;
-    `lengths`, int32[examples] (for pairs [examples, 2]), which alone says what is padding; and `labels`,
-    int32[examples]. The arrays are memory-mapped.
+    A split has three memory-mapped arrays:
+
+    * `inputs`: uint8[examples, max_length], or [examples, 2, max_length] for pairs, right-padded with zeros;
+    * `lengths`: int32[examples], or [examples, 2] for pairs; only the lengths say what is padding;
+    * `labels`: int32[examples].
+
+    >>> lra.load_task("listops", "demo")["train"].inputs.shape  # doctest: +SKIP
+    (20000, 48)
 
     Raises:
-      UserError: it is not prepared with these parameters, or a file is damaged; names the command that prepares it.
+      UserError: the task is not prepared with these parameters, or a file is damaged; the message names the command
+        that prepares the task.
     """
     chosen, source = task_and_source(task, protocol, overrides)
     return prepared.load(chosen, source, f"lra.prepare({task!r}, {protocol!r}, {overrides!r})").splits
 
 
 def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:
-    """The model of a run, its parameters drawn from a seed as in training; in evaluation mode.
+    """The model with which a seed begins its training, in evaluation mode.
 
-    It is called with tokens, uint8 or int32[batch, length] (for pairs [batch, 2, length]), and lengths, int32[batch]
-    (for pairs [batch, 2]); it returns logits, float32[batch, classes].
+    The model takes tokens, uint8 or int32[batch, length], and lengths, int32[batch]; for pairs [batch, 2, length] and
+    [batch, 2]. It returns logits, float32[batch, classes].
+
+    >>> model = lra.build_model(lra.RunSpec("listops", "local", "demo"))  # doctest: +SKIP
+    >>> logits = model(split.inputs[:4], split.lengths[:4])  # doctest: +SKIP
 
     Raises:
       UsageError, UserError: as `resolve`.
@@ -83,14 +98,19 @@ def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:
 
 
 def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = False) -> Record:
-    """Trains and scores all seeds of a spec and writes its record; a run that has a record is not run again.
+    """Trains and scores all seeds of a spec, and writes and returns the record.
+
+    A run that has a record is not repeated; its record is returned. A run that was stopped continues.
+
+    >>> record = lra.run(lra.RunSpec("listops", "local", "demo", seeds=(0, 1, 2)))  # doctest: +SKIP
 
     Args:
       results: the folder for records, checkpoints and logs.
-      again: runs it all the same, and replaces the record.
+      again: whether to repeat a run that has a record, and replace the record.
 
     Raises:
-      UsageError, UserError: as `resolve`; the task is not prepared; the device's memory or the disk is full.
+      UsageError, UserError: as `resolve`.
+      UserError: the task is not prepared, the memory or the disk is full, or the variant has no source file.
     """
     plan = resolve(spec)
     data = prepared.load(plan.task, plan.source, plan.prepare_command)
@@ -99,44 +119,55 @@ def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = Fal
 
 
 def check(name: str, overrides: Sequence[str] = (), advance: Callable[[int], Any] = lambda count: None) -> list[Result]:
-    """Runs all checks of a registered variant; each result has `check`, `status` and `details`.
+    """Runs all checks of a registered variant. Each result has `check`, `status` and `details`.
+
+    >>> [result.check for result in lra.check("my_attention") if result.status == "fails"]  # doctest: +SKIP
+    []
 
     Args:
-      overrides: gin bindings of its options.
+      overrides: gin bindings of the variant's options.
       advance: called with 1 after each check.
 
     Raises:
       UsageError: there is no such variant, or an override is not valid.
+      UserError: the variant declares an exception to a check that does not exist.
     """
     return checks.check_variant(name, overrides, advance)
 
 
 def records(folder: str | Path = "lra-results") -> list[Record]:
-    """The records of a folder, of results or of nothing but records, in the order of their runs.
+    """The records of a folder, sorted by run.
+
+    Args:
+      folder: a results folder, or a folder that holds records directly.
 
     Raises:
-      UserError: there is no such folder, or a file in it is no record; names all that are none.
+      UserError: there is no such folder, or files in it are not valid records; the message names all of them.
     """
     if not Path(folder).is_dir():
         raise UserError(f"there is no folder {folder}; lra.run makes it")
-    found, left_out = store.load([Path(folder)])
+    loaded, left_out = store.load([Path(folder)])
     if left_out:
         raise UserError("; ".join(left_out))
-    return found
+    return loaded
 
 
 def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """A flat table of records, a row for each seed, which `pandas.DataFrame` takes as it is.
+    """A flat table with a row for each seed of each record.
 
-    Accuracies are shares of all examples of a split, losses mean nats; both are None for a seed that diverged.
+    Accuracies are shares of all examples of a split, losses mean nats. Both are None for a seed that diverged.
+
+    >>> pandas.DataFrame(lra.rows(lra.records()))  # doctest: +SKIP
     """
     return [row for record in records for row in rows_of(record)]
 
 
 def board(records: Iterable[Record], reference: str = REFERENCE) -> Board:
-    """The leaderboard of some records: tables by task, data and protocol, and overviews, as numbers.
+    """The leaderboard of some records as numbers: tables by task, data and protocol, and overviews.
+
+    >>> lra.board(lra.records()).tables[0].rows[0].mean  # doctest: +SKIP
 
     Args:
-      reference: the variant with which each row is compared.
+      reference: the variant that each row is compared with.
     """
     return boards.make_board(records, tracks(), reference)

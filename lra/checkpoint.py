@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the newest only, through Orbax, whole or not there."""
+"""The newest checkpoint of a run, written atomically with Orbax."""
 
 import contextlib
 import logging
@@ -18,8 +18,11 @@ from lra.errors import UserError
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Nothing reaches standard error: of one failed array Orbax, asyncio and TensorStore's threads tell at length
-    what they raise as well."""
+    """Drops all that is written to standard error.
+
+    If an array cannot be written, the threads of Orbax, asyncio and TensorStore print long tracebacks of an error that
+    they also raise.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -27,8 +30,8 @@ def silence() -> Iterator[None]:
             os.dup2(nowhere.fileno(), 2)
         yield
     except BaseException:
-        time.sleep(1)  # the threads are not done telling
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # which tells it when it collects the tasks
+        time.sleep(1)  # the threads may still be printing
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it prints later, when it collects the tasks
         raise
     finally:
         os.dup2(kept, 2)
@@ -38,7 +41,7 @@ def silence() -> Iterator[None]:
 class Checkpoints:
     """The newest checkpoint of a run.
 
-    Leaves are stored under their path in the tree, so that a checkpoint can be read without this code.
+    Each leaf is stored under its path in the tree, so that a checkpoint can be read without this code.
     """
 
     def __init__(self, folder: Path):
@@ -49,10 +52,10 @@ class Checkpoints:
         self.manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
     def save(self, step: int, tree: Any, notes: dict[str, Any]) -> None:
-        """Writes the tree and the notes; the previous checkpoint goes when this one is there.
+        """Writes the tree and the notes. The previous checkpoint is removed afterwards.
 
         Raises:
-          UserError: it could not be written.
+          UserError: the checkpoint could not be written.
         """
         leaves = {
             jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -69,10 +72,13 @@ class Checkpoints:
             ) from error
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-        """The newest tree, of the structure and types of `like`, and its notes; None if there is none yet.
+        """The newest tree with its notes; None if there is no checkpoint.
+
+        Args:
+          like: a tree with the structure, shapes and types of the checkpoint.
 
         Raises:
-          UserError: it cannot be read or is of another structure.
+          UserError: the checkpoint cannot be read or has another structure.
         """
         step = self.manager.latest_step()
         if step is None:
@@ -83,14 +89,14 @@ class Checkpoints:
         try:
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), notes=ocp.args.JsonRestore())
             with silence():
-                found = self.manager.restore(step, args=arguments)
+                restored = self.manager.restore(step, args=arguments)
         except Exception as error:
             raise UserError(
                 f"cannot read the checkpoint {self.folder / str(step)} ({type(error).__name__}); "
                 f"delete {self.folder.parent} to begin the run anew"
             ) from error
-        tree = jax.tree_util.tree_unflatten(structure, [np.asarray(found.state[name]) for name in names])
-        return tree, found.notes
+        tree = jax.tree_util.tree_unflatten(structure, [np.asarray(restored.state[name]) for name in names])
+        return tree, restored.notes
 
     def close(self) -> None:
         self.manager.close()

@@ -1,4 +1,4 @@
-"""The command line. Nothing heavy is imported before a command needs it."""
+"""The command line. JAX is imported only by the commands that need it."""
 
 import argparse
 import os
@@ -17,7 +17,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """Parses the command line.
 
     Raises:
-      UsageError: a command or an option does not exist (names the nearest) or is incomplete.
+      UsageError: a command or an option does not exist or is incomplete; the message names the nearest.
     """
     parsers = make_parsers()
     refuse_unknown_names(words, parsers)
@@ -32,7 +32,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def make_parsers() -> dict[str, Parser]:
-    """The parsers of `lra`, whose name is empty, of each group, and of each command."""
+    """The parsers by name: `lra` itself under the empty name, each group, and each command."""
     parser = Parser(prog="lra", description=lra.__doc__, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"lra {lra.__version__}")
     parsers = {"": parser}
@@ -52,7 +52,7 @@ def make_parsers() -> dict[str, Parser]:
 
 
 def refuse_unknown_names(words: Sequence[str], parsers: dict[str, Parser]) -> None:
-    """Raises UsageError: the command or the action does not exist, or a group stands without an action."""
+    """Raises UsageError if the command or the action does not exist, or if a group has no action."""
     first, second = [*words, "", ""][:2]
     commands = [name for name in parsers if name and " " not in name]
     if words and not first.startswith("-") and first not in commands:
@@ -66,7 +66,7 @@ def refuse_unknown_names(words: Sequence[str], parsers: dict[str, Parser]) -> No
 
 
 def name_of(options: argparse.Namespace) -> str:
-    """The name of what was called: a command, a group without an action, or nothing but `lra`."""
+    """The name of the parser that was called: a command, a group, or empty for `lra` itself."""
     return " ".join(filter(None, (options.command, getattr(options, "action", None))))
 
 

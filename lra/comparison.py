@@ -1,4 +1,4 @@
-"""Whether one run is better than another, on the same test examples where their predictions were kept."""
+"""Whether one run is better than another. The test is paired by example if both runs have predictions."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -12,18 +12,19 @@ from lra.leaderboard.config import configuration_of
 from lra.leaderboard.record import Record
 from lra.leaderboard.statistics import ALPHA, Interval
 
-Key = tuple[str, str, str]  # task, protocol, variant; the last two with the bindings given by hand
+Key = tuple[str, str, str]  # task, protocol with other bindings, variant with its options
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Of a run B with a run A of the same task and data.
+    """The comparison of a run B with a run A of the same task and data.
 
     Attributes:
-      difference: of the mean accuracies, B's less A's, with its interval over seeds; None if a side has no accuracy.
-      p: of there being no difference; None if nothing could be tested.
-      test: which test that was.
-      seeds: how many both sides have, or that one side and the other have.
+      difference: the mean accuracy of B minus that of A as a share, with its interval over seeds; None if a side has
+        no accuracy.
+      p: the p-value of no difference; None if there was no test.
+      test: the name of the test: "paired", "Welch" or "none".
+      seeds: the number of common seeds, or the numbers of both sides, in words.
     """
 
     a: Row
@@ -34,37 +35,39 @@ class Comparison:
     seeds: str
 
     @property
-    def told(self) -> bool:
-        """Whether there is a difference that is more than luck."""
+    def significant(self) -> bool:
+        """Whether the difference is more than luck."""
         if self.difference is None:
             return bool(self.a.accuracy) != bool(self.b.accuracy)
         return self.p is not None and self.p < ALPHA
 
     @property
     def worse(self) -> bool:
-        return self.told and (self.difference.mean < 0 if self.difference else not self.b.accuracy)
+        """Whether B is significantly worse than A."""
+        return self.significant and (self.difference.mean < 0 if self.difference else not self.b.accuracy)
 
     @property
     def same_hardware(self) -> bool:
-        """Whether speed and memory can be compared."""
+        """Whether both ran on the same hardware, so that speed and memory are comparable."""
         return self.a.hardware == self.b.hardware
 
     @property
     def examples(self) -> int:
+        """The number of test examples."""
         return self.a.records[0].task.examples.test
 
 
 def row(records: Sequence[Record]) -> Row:
-    """Records of one configuration as the leaderboard's tables have them."""
+    """The leaderboard row of records that share one configuration."""
     variant = records[0].variant
     return row_of((label(records[0]), str(variant.version), variant.source_sha256 or ""), records)
 
 
 def compare(a: Row, b: Row) -> Comparison:
-    """The seeds that both have are paired: they saw the same batches.
+    """The comparison of two rows. Seeds that both rows have are paired, since they saw the same batches.
 
     Raises:
-      UsageError: one failed, or they did not have the same test examples.
+      UsageError: a run failed, or the rows have different test examples.
     """
     for side, one in (("A", a), ("B", b)):
         if not one.seeds:
@@ -78,9 +81,9 @@ def compare(a: Row, b: Row) -> Comparison:
             f"{theirs.data_sha256[:12]}); run one of them again on the other's"
         )
     if pair := paired(right_answers(b), right_answers(a)):
-        seeds = count(len(pair.by_seed), "seed")
+        seeds = counted(len(pair.by_seed), "seed")
         return Comparison(a, b, statistics.interval(pair.by_seed), pair.p, "paired", seeds)
-    seeds = f"{count(len(a.accuracy), 'seed')} of A, {len(b.accuracy)} of B"
+    seeds = f"{counted(len(a.accuracy), 'seed')} of A, {len(b.accuracy)} of B"
     if min(len(a.accuracy), len(b.accuracy)) > 1:
         difference, p = statistics.welch([*b.accuracy.values()], [*a.accuracy.values()])
         return Comparison(a, b, difference, p, "Welch", seeds)
@@ -91,10 +94,10 @@ def compare(a: Row, b: Row) -> Comparison:
 
 
 def pairs(of_a: Iterable[Record], of_b: Iterable[Record]) -> dict[Key, Comparison]:
-    """All that two sets of records both have, p-values corrected for the number of comparisons (Holm).
+    """The comparisons of all keys that two sets of records have in common, with p-values corrected by Holm's method.
 
     Raises:
-      UsageError: a side has two of one kind, which differ in configuration, version or source, or other data.
+      UsageError: the records of a key differ in configuration, version, source or data, or as `compare`.
     """
     rows_a, rows_b = (rows(records, name) for records, name in ((of_a, "A"), (of_b, "B")))
     compared = {key: compare(rows_a[key], rows_b[key]) for key in sorted(rows_a.keys() & rows_b.keys())}
@@ -104,10 +107,11 @@ def pairs(of_a: Iterable[Record], of_b: Iterable[Record]) -> dict[Key, Compariso
 
 
 def rows(records: Iterable[Record], side: str) -> dict[Key, Row]:
+    """The row of each key. Records of failed runs are left out."""
     grouped: dict[Key, list[Record]] = {}
     for record in records:
         if not record.seeds:
-            continue  # it failed
+            continue
         _, other = bindings(record)
         protocol = ", ".join([record.protocol.name, *other])
         same = grouped.setdefault((record.task.name, protocol, label(record)), [])
@@ -121,10 +125,10 @@ def rows(records: Iterable[Record], side: str) -> dict[Key, Row]:
 
 
 def sentence(of: Comparison) -> str:
-    """What came of a comparison."""
+    """The result of a comparison in one sentence."""
     way = "worse" if of.worse else "better"
     if of.difference is None:
-        if not of.told:
+        if not of.significant:
             return f"no difference can be told: no seed has a score ({of.seeds})"
         side = "B" if of.worse else "A"
         return f"B is {way} than A: every seed of {side} diverged ({of.seeds} have a score)"
@@ -133,14 +137,14 @@ def sentence(of: Comparison) -> str:
         return f"no difference can be told ({points}, {of.seeds}): one seed without predictions says too little"
     basis = f"{of.examples:,} examples" if of.test == "paired" else "no common predictions, so Welch's t-test"
     basis = f"p = {of.p:.2g}, {of.seeds}, {basis}"
-    if not of.told:
+    if not of.significant:
         return f"no difference can be told ({points}, {basis})" + losses(of)
-    said = f"B is {way} than A by {points.lstrip('+-')} ({basis})"
-    return said + doubt(of.difference) + losses(of)
+    text = f"B is {way} than A by {points.lstrip('+-')} ({basis})"
+    return text + doubt(of.difference) + losses(of)
 
 
 def doubt(difference: Interval) -> str:
-    """What a difference on these examples does not say of other seeds."""
+    """A reservation if other seeds might give another result; else empty."""
     if difference.low is None or difference.high is None:
         return "; one seed says nothing of others"
     if difference.low <= 0 <= difference.high:
@@ -149,7 +153,7 @@ def doubt(difference: Interval) -> str:
 
 
 def losses(of: Comparison) -> str:
-    """The seeds that are not in a comparison because they diverged."""
+    """How many seeds are left out of a comparison because they diverged; empty if none."""
     sides = (("A", of.a), ("B", of.b))
     return "".join(
         f"; {side.diverged} of {side.seeds} seeds of {name} diverged" for name, side in sides if side.diverged
@@ -157,15 +161,15 @@ def losses(of: Comparison) -> str:
 
 
 def summary(comparisons: dict[Key, Comparison]) -> str:
-    """What came of many."""
+    """The result of several comparisons in one sentence."""
     worse = [" ".join(key) for key, one in comparisons.items() if one.worse]
-    better = [" ".join(key) for key, one in comparisons.items() if one.told and not one.worse]
+    better = [" ".join(key) for key, one in comparisons.items() if one.significant and not one.worse]
     names = lambda keys: f" ({', '.join(keys)})" if keys else ""
     return (
-        f"of {count(len(comparisons), 'pair')}, B is better than A in {len(better)}{names(better)}, worse in "
+        f"of {counted(len(comparisons), 'pair')}, B is better than A in {len(better)}{names(better)}, worse in "
         f"{len(worse)}{names(worse)}; p < {ALPHA} after Holm's correction"
     )
 
 
-def count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,8 +1,8 @@
-"""Configurations as values: bindings of parameters, read by gin's own parser, and the objects that they describe.
+"""Configurations as values: bindings of parameters, and the frozen dataclasses that the bindings describe.
 
-gin is the language of the files and of `--gin`; gin's global state is used by nothing. Of the language, plain literals
-and references to a section, `@cosine()`, are taken. Imports, includes, macros and scopes are refused: what they bring
-would stand in no record.
+Files and `--gin` are written in gin and read by gin's own parser. gin's global state is not used. A value is a plain
+literal or a reference to a section, `@cosine()`. Imports, includes, macros and scopes are refused, because a record
+would not contain what they refer to.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from lra.typed import in_words, is_plain, typed
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """`@cosine()`: the object that the bindings of a section describe."""
+    """A reference to a section, `@cosine()`. Its value is the dataclass that the section's bindings describe."""
 
     section: str
 
@@ -35,7 +35,7 @@ class Binding:
 
     Attributes:
       value: a literal, or a Reference.
-      where: the file and line, or the `--gin`, that it comes from.
+      where: the place of the binding for errors: the file and line, or the `--gin`.
     """
 
     section: str
@@ -58,11 +58,11 @@ EXAMPLE = "a binding reads like 'train.steps = 500'"
 
 @dataclasses.dataclass(frozen=True)
 class Refused:
-    """What gin has and we do not take.
+    """A value of the gin language that is refused.
 
     Attributes:
-      text: as it was written.
-      reason: why, or what to write instead.
+      text: the value as it was written.
+      reason: why it is refused, or what to write instead.
     """
 
     text: str
@@ -73,7 +73,7 @@ class Refused:
 
 
 class Delegate(config_parser.ParserDelegate):
-    """What gin's parser makes of `@name` and `%name`; it raises nothing, since it is not told the line."""
+    """Tells gin's parser what `@name` and `%name` become. It does not raise, since it does not know the line."""
 
     def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> Reference | Refused:
         if evaluate and scoped_configurable_name.isidentifier():
@@ -85,24 +85,27 @@ class Delegate(config_parser.ParserDelegate):
 
 
 def parse(text: str, file: str, section: str | None = None) -> list[Binding]:
-    """The bindings of a gin file, checked one by one.
+    """The checked bindings of a gin file.
+
+    >>> parse("train.steps = 5", "my.gin")[0].value
+    5
 
     Args:
-      file: its name, for errors.
-      section: the only one whose bindings are wanted; None for all.
+      file: the name of the file, for errors.
+      section: the section whose bindings are returned; None for all sections.
 
     Raises:
-      UsageError: a syntax error, a statement that is no binding, a parameter that is bound twice, or a binding that is
-        not valid; names the line.
+      UsageError: a statement is not a binding, a binding is not valid, or a parameter is bound twice; the message names
+        the line.
     """
     return once(bindings_in(text, lambda line: f"{file}, line {line}", section))
 
 
 def parse_override(text: str) -> Binding:
-    """The binding of a `--gin`.
+    """The checked binding of a `--gin`.
 
     Raises:
-      UsageError: it is not exactly one valid binding.
+      UsageError: the text is not exactly one valid binding.
     """
     where = f"--gin '{shortened(text.strip())}'"
     bindings = bindings_in(text, lambda line: where)
@@ -116,6 +119,7 @@ def shortened(text: str) -> str:
 
 
 def bindings_in(text: str, where: Callable[[int], str], section: str | None = None) -> list[Binding]:
+    """The checked bindings of a gin text; `where` gives the place of a line for errors."""
     try:
         read = [Binding(name, parameter, value, where(line)) for name, parameter, value, line in statements(text)]
     except Malformed as error:
@@ -125,15 +129,15 @@ def bindings_in(text: str, where: Callable[[int], str], section: str | None = No
 
 
 class Malformed(Exception):
-    """A line of a gin text that is no binding; its arguments are the line and the reason."""
+    """A line of a gin text is not a binding. The arguments are the line number and the reason."""
 
 
 @functools.lru_cache(maxsize=1024)
 def statements(text: str) -> tuple[tuple[str, str, Any, int], ...]:
-    """Section, parameter, value and line of each binding of a gin text, as gin's parser reads them.
+    """Section, parameter, value and line number of each binding of a gin text, unchecked.
 
     Raises:
-      Malformed: a line is no binding.
+      Malformed: a line is not a binding.
     """
     read = []
     line = 1
@@ -141,7 +145,7 @@ def statements(text: str) -> tuple[tuple[str, str, Any, int], ...]:
         for statement in config_parser.ConfigParser(text, Delegate()):
             line = statement.location.line_num
             if isinstance(statement, config_parser.BlockDeclaration):
-                continue  # its bindings follow
+                continue  # the bindings of the block follow
             if not isinstance(statement, config_parser.BindingStatement):
                 kind = "an import" if isinstance(statement, config_parser.ImportStatement) else "an include"
                 raise Malformed(line, f"{kind} is refused; a configuration is made of bindings alone")
@@ -156,16 +160,16 @@ def statements(text: str) -> tuple[tuple[str, str, Any, int], ...]:
 
 
 def reason_of(error: Exception) -> str:
-    """What gin's parser, or Python's, says is wrong, in one line without the objects that it saw."""
+    """The reason that gin's or Python's parser gives, in one line without representations of objects."""
     reason = str(error.args[0] if error.args else error).splitlines()[0].strip().rstrip(".")
     return "this is no plain value" if "malformed node" in reason or "<" in reason else reason
 
 
 def checked(binding: Binding) -> Binding:
-    """The binding with its value as the parameter's type has it.
+    """The binding with its value converted to the type of the parameter.
 
     Raises:
-      UsageError: the section or the parameter does not exist, or the value is of another type; names the nearest.
+      UsageError: the section or the parameter does not exist, or the value has another type.
     """
     try:
         section = section_named(binding.section)
@@ -180,7 +184,7 @@ def checked(binding: Binding) -> Binding:
 
 
 def refuse(value: Any, inside: bool = False) -> None:
-    """Raises UsageError if a value, or a part of it, is neither a literal nor by itself a reference."""
+    """Raises UsageError if a value contains something that is refused, or a reference inside another value."""
     if isinstance(value, Refused):
         raise UsageError(f"{value}: {value.reason}")
     if isinstance(value, Reference) and inside:
@@ -212,25 +216,25 @@ def reference(binding: Binding, hint: Any) -> Reference:
 
 
 def is_sectioned(hint: Any) -> bool:
-    """Whether a field holds the object of another section: a schedule, an optimiser."""
+    """Whether the value of a field is the dataclass of another section, e.g. a schedule or an optimiser."""
     return isinstance(hint, type) and hint.__module__ != "builtins" and bool(examples(hint))
 
 
 def examples(kind: type) -> list[str]:
-    """The sections whose objects are of a kind."""
+    """The names of the sections whose dataclass is a class or extends it."""
     return [name for name, section in SECTIONS.items() if kind in section.schema.__mro__]
 
 
 def kind_of(hint: Any) -> str:
-    """What a parameter takes, as a person reads it."""
+    """The type of a parameter in words."""
     return " or ".join(f"@{name}()" for name in examples(hint)) if is_sectioned(hint) else in_words(hint)
 
 
 def once(bindings: Iterable[Binding]) -> list[Binding]:
-    """The bindings, none of which repeats another.
+    """The bindings, after a check that no parameter is bound twice.
 
     Raises:
-      UsageError: two bind one parameter; names both places.
+      UsageError: two bindings set one parameter; the message names both places.
     """
     seen: dict[tuple[str, str], Binding] = {}
     for binding in bindings:
@@ -242,7 +246,7 @@ def once(bindings: Iterable[Binding]) -> list[Binding]:
 
 
 def layered(*layers: Iterable[Binding]) -> Bindings:
-    """The bindings of several layers; of one parameter the last counts."""
+    """The bindings of several layers by parameter. The last layer that sets a parameter counts."""
     return {binding.key: binding for layer in layers for binding in layer}
 
 
@@ -257,11 +261,11 @@ def changes(binding: Binding, below: Bindings) -> bool:
 
 
 def build(name: str, bindings: Bindings) -> Any:
-    """The frozen dataclass of a section, with those of the sections that it refers to.
+    """The frozen dataclass of a section, filled with bound values and defaults.
 
     Raises:
-      UsageError: a parameter that has no default is not bound, or the parameters contradict each other; names the
-        binding that is to blame.
+      UsageError: a parameter without a default is not bound, or values contradict each other; the message names the
+        binding at fault.
     """
     section = section_named(name)
     values: dict[str, Any] = {}
@@ -282,18 +286,19 @@ def build(name: str, bindings: Bindings) -> Any:
 
 
 def sample(section: Section, field: Any) -> str:
+    """An example of a value, for errors."""
     hint = section.hints[field.name]
     return f"@{examples(hint)[0]}()" if is_sectioned(hint) else {int: "1", float: "0.1", str: "'...'"}.get(hint, "...")
 
 
 def blamed(reason: str, name: str, bindings: Bindings) -> UsageError:
-    """The error of a section whose parameters contradict each other, with the last of the bindings that it names."""
+    """The error of a section whose values contradict each other, with the place of the binding at fault."""
     named = [
         binding
         for (section, parameter), binding in bindings.items()
         if section == name and (re.search(rf"\b{parameter}\b", reason) or is_quoted(binding.value, reason))
     ]
-    # of the files the last counts most, and a --gin more than any
+    # a --gin is blamed rather than a file, since it was given last
     culprit = max(named, key=lambda binding: binding.where.startswith("--gin"), default=None) if named else None
     return UsageError(f"{culprit.where}: {reason}" if culprit and culprit.where not in reason else reason)
 
@@ -303,7 +308,12 @@ def is_quoted(value: Any, reason: str) -> bool:
 
 
 def lines(name: str, value: Any) -> list[str]:
-    """All parameters of a section's object as bindings, with those of the sections that it refers to."""
+    """The bindings of all parameters of a section, and of the sections that it refers to.
+
+    Args:
+      name: the name of the section.
+      value: the dataclass of the section.
+    """
     written = []
     for field in dataclasses.fields(value):
         held = getattr(value, field.name)
@@ -314,7 +324,7 @@ def lines(name: str, value: Any) -> list[str]:
 
 
 def sections_in(name: str, value: Any) -> list[str]:
-    """The names of a section and of those that its object refers to."""
+    """The names of a section and of the sections that it refers to; arguments as for `lines`."""
     names = [name]
     for field in dataclasses.fields(value):
         held = getattr(value, field.name)

@@ -1,4 +1,4 @@
-"""Where a run was made: hardware, package versions, commit."""
+"""The environment of a run: hardware, package versions, commit."""
 
 import os
 import platform
@@ -15,6 +15,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def hardware() -> dict[str, Any]:
+    """The device and the processor at hand."""
     device = jax.devices()[0]
     return {
         "platform": device.platform,
@@ -34,11 +35,12 @@ def cpu_name() -> str:
 
 
 def versions() -> dict[str, str]:
+    """The versions of Python, lra and the packages that decide numbers."""
     return {"python": platform.python_version(), "lra": lra.__version__} | {name: version(name) for name in PACKAGES}
 
 
 def git() -> dict[str, Any] | None:
-    """The commit that this project's code is at; None outside a checkout."""
+    """The commit of this project's code, and whether files differ from it; None outside a checkout."""
     folder = Path(lra.__file__).resolve().parent
 
     def ask(*words: str) -> str:
@@ -48,7 +50,7 @@ def git() -> dict[str, Any] | None:
 
     try:
         if not ask("ls-files", "__init__.py"):
-            return None  # installed into somebody else's checkout
+            return None  # lra is installed inside the checkout of another project
         return {
             "commit": ask("rev-parse", "HEAD"),
             "dirty": bool(ask("status", "--porcelain", "--untracked-files=no")),

@@ -1,4 +1,4 @@
-"""Variants from outside the project: a file, `--import my_attention.py`, or an installed package, by an entry point."""
+"""Loads variants from outside the project: from a file (`--import my_attention.py`) or an entry point of a package."""
 
 import functools
 import hashlib
@@ -12,12 +12,16 @@ from pathlib import Path
 from lra.errors import UsageError, UserError
 from lra.models.attention import VARIANTS
 
-GROUP = "lra.attention"  # of entry points; each names a module that registers variants
-_loaded: dict[Path, tuple[str, list[str]]] = {}  # of each file: the hash of its text, and what it registered
+GROUP = "lra.attention"  # the group of the entry points; each names a module that registers variants
+_loaded: dict[Path, tuple[str, list[str]]] = {}  # by file: the hash of its text, and the names of its variants
 
 
 def load_all(paths: Iterable[Path]) -> None:
-    """The variants of all installed packages, then those of some files."""
+    """Loads the variants of all installed packages, then those of some files.
+
+    Raises:
+      UsageError, UserError: as `load`.
+    """
     load_installed()
     for path in paths:
         load(path)
@@ -25,9 +29,9 @@ def load_all(paths: Iterable[Path]) -> None:
 
 @functools.cache
 def load_installed() -> None:
-    """Imports what installed packages name under the entry point `lra.attention`, once in a process.
+    """Imports, once a process, the modules that installed packages name under the entry point `lra.attention`.
 
-    One that fails is said to on standard error: it must not stop a run of another variant.
+    A module that raises is reported on standard error. It must not stop a run of another variant.
     """
     for point in importlib.metadata.entry_points(group=GROUP):
         try:
@@ -39,10 +43,10 @@ def load_installed() -> None:
 
 
 def load(path: Path) -> list[str]:
-    """Runs a file; returns the names of the variants that it registered. A file that has not changed runs once.
+    """Runs a file and returns the names of the variants that it registers. An unchanged file is run only once.
 
     Raises:
-      UserError: the file is not there, raises, or registers nothing; names the file and the line.
+      UsageError, UserError: the file does not exist, raises, or registers nothing; the message names file and line.
     """
     path = path.resolve()
     if not path.is_file():
@@ -71,7 +75,7 @@ def run(path: Path, text: bytes) -> None:
     """Runs the text of a file as a module. No bytecode that Python keeps of it is asked: it may be of another text.
 
     Raises:
-      UserError: it raised; names the line.
+      UsageError, UserError: the file raised; the message names the line.
     """
     # the folder too: two files of one name are two modules, so that neither's variants pass for the other's
     folder = hashlib.sha256(str(path.parent).encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""How a split reaches the device: whole, if there is room, or else piece by piece from the memory map."""
+"""Brings a split to the device: whole if its memory has room, else in pieces from the memory map."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,16 +10,17 @@ from jaxtyping import Int
 
 from lra.tasks import Split
 
-PIECE = 256 << 20  # bytes of examples at a time; two pieces are under way
-ROOM = 0.5  # of the device's memory may be taken by the training split
+PIECE = 256 << 20  # the most bytes of examples in a piece; two pieces are on the device
+ROOM = 0.5  # the share of the device's memory that the training split may take
 
 
 class Piece(NamedTuple):
-    """What some steps need.
+    """The examples of some train steps.
 
     Attributes:
-      examples: on the device.
-      rows: which of them each step and seed reads; only the first `steps` steps are meant.
+      examples: the examples on the device.
+      rows: the positions in `examples` that each step and seed reads.
+      steps: how many of the first steps in `rows` are valid.
     """
 
     examples: Split
@@ -28,34 +29,35 @@ class Piece(NamedTuple):
 
 
 def room() -> int:
-    """Bytes that the training split may take of the device's memory."""
+    """The bytes of the device's memory that the training split may take."""
     stats = jax.devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return int(ROOM * stats["bytes_limit"])
-    with open("/proc/meminfo") as file:  # the device is this machine's processor
+    with open("/proc/meminfo") as file:  # the device is the CPU
         kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in file}
     return int(ROOM * 1024 * kilobytes["MemAvailable"])
 
 
 def size(split: Split) -> int:
-    """Bytes of a split."""
+    """The bytes of a split."""
     return split.inputs.nbytes + split.lengths.nbytes + split.labels.nbytes
 
 
 def gather(split: Split, rows: slice | Int[np.ndarray, " rows"]) -> Split:
-    """Examples of a split on the device, read from its memory map."""
+    """Copies examples of a split from the memory map to the device."""
     part = split[rows]
     return jax.device_put(Split(*(np.asarray(column) for column in (part.inputs, part.lengths, part.labels))))
 
 
 class Feed:
-    """The batches of a run. What a step reads does not depend on how it got to the device.
+    """The batches of a run. They do not depend on whether the split is on the device as a whole.
 
     Args:
-      rows_of: (seed, step) -> the examples of a batch [batch].
-      seeds, steps: of the run.
-      span: steps that one piece serves at most.
-      room: bytes that the split may take of the device's memory.
+      rows_of: (seed, step) -> the positions in the split of a batch's examples [batch].
+      seeds: the seeds of the run.
+      steps: the number of train steps of the run.
+      span: the most steps in a piece.
+      room: the bytes of the device's memory that the split may take.
     """
 
     def __init__(
@@ -73,10 +75,10 @@ class Feed:
         per_step = len(seeds) * self.batch * (size(split) // len(split) + 1)
         self.span = span if self.resident else max(1, min(span, PIECE // per_step))
         self.pool = ThreadPoolExecutor(1)
-        self.pieces: dict[int, Future[Piece]] = {}  # by their first step, the present one and the next
+        self.pieces: dict[int, Future[Piece]] = {}  # by first step: the current piece and the next
 
     def piece(self, step: int) -> Piece:
-        """For some steps from `step` on; the one after it is read meanwhile."""
+        """The piece that begins at a step. The next piece is read in the background."""
         first = step - step % self.span
         wanted = [start for start in (first, first + self.span) if start < self.steps]
         self.pieces = {start: self.pieces.get(start) or self.pool.submit(self.read, start) for start in wanted}
@@ -84,13 +86,14 @@ class Feed:
         return Piece(examples, np.roll(rows, first - step, axis=0), self.span - (step - first))
 
     def read(self, first: int) -> Piece:
+        """Reads the piece whose first step is `first`."""
         rows = np.zeros((self.span, len(self.seeds), self.batch), np.int32)
         for index in range(min(self.span, self.steps - first)):
             for place, seed in enumerate(self.seeds):
                 rows[index, place] = self.rows_of(seed, first + index)
         if self.resident:
             return Piece(self.resident, rows, self.span)
-        # a batch is read once more if two steps share an example: then all pieces are of one shape
+        # an example that two steps share is read twice, so that all pieces have one shape
         own = np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
         return Piece(gather(self.split, rows.ravel()), own, self.span)
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, locks, hashes."""
+"""Atomic writes, locks and hashes of files."""
 
 import contextlib
 import fcntl
@@ -14,7 +14,7 @@ from lra.errors import UserError
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns an operating system's refusal to write (a full disk, no permission) into one line that names it."""
+    """Turns an OSError of a write (a full disk, no permission) into a UserError that names the file."""
     try:
         yield
     except OSError as error:
@@ -25,10 +25,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, data: str | bytes, durable: bool = True) -> None:
-    """Writes the whole file or leaves what was there.
+    """Writes the whole file, or leaves the old file unchanged.
 
     Args:
-      durable: waits for the disk; what is made again at no cost need not.
+      durable: whether to wait for the disk; not needed for files that are cheap to make again.
 
     Raises:
       UserError: the file could not be written.
@@ -52,10 +52,10 @@ def write_atomically(path: Path, data: str | bytes, durable: bool = True) -> Non
 
 @contextlib.contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Yields an empty folder that becomes `path` when the block ends well and vanishes when it does not.
+    """Yields an empty folder that becomes `path` if the block succeeds and is removed if it raises.
 
-    What stood at `path` is replaced. The caller holds a lock on `path` (`locked`): a folder that a killed
-    writer left behind is removed here.
+    An old folder at `path` is replaced. The caller must hold the lock on `path` (`locked`), because a draft that a
+    killed writer left behind is removed.
 
     Raises:
       UserError: the folder could not be written.
@@ -63,7 +63,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     draft, old = path.with_name(f".{path.name}.draft"), path.with_name(f".{path.name}.old")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if old.exists() and not path.exists():  # killed between the two renames below
+        if old.exists() and not path.exists():  # a writer was killed between the two renames below
             old.rename(path)
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
@@ -83,19 +83,19 @@ def folder_atomically(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Holds a lock beside `path`; it ends with the process, however that ends.
+    """Holds a lock file beside `path`. The operating system releases the lock when the process ends.
 
     Args:
       path: the file or folder that the block writes.
-      what: what is being done to it, for the other's error: "listops is being prepared".
+      what: what the block does, for the error in the other process: "listops is being prepared".
 
     Raises:
-      UserError: another process holds it.
+      UserError: another process holds the lock.
     """
     lock = path.with_name(f".{path.name}.lock")
     with writing(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "a+b", buffering=0)  # or closing it would fail a second time on a full disk
+        file = open(lock, "a+b", buffering=0)  # unbuffered: closing a buffered file would fail again on a full disk
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop at the next good moment, instead of an exception at any."""
+"""Ctrl-C and SIGTERM as a request to stop at a safe moment, instead of an exception at any moment."""
 
 import signal
 import threading
@@ -10,12 +10,12 @@ from lra.errors import UserError
 
 
 class Interrupted(UserError):
-    """The work was stopped on request; what it had done is saved."""
+    """The work was stopped on request. Its progress is saved."""
 
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM set the event; a second one does what it always did."""
+    """Yields an event that SIGINT and SIGTERM set. A second signal has its usual effect."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event  # only the main thread may set handlers

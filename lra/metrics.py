@@ -1,4 +1,4 @@
-"""Metrics of a run while it trains: one JSON line each, and the same for TensorBoard."""
+"""The log of a run while it trains: JSON lines, and the same numbers for TensorBoard."""
 
 import json
 import math
@@ -18,12 +18,13 @@ class MetricsLog:
     """`metrics.jsonl` and TensorBoard's event files in a run's folder.
 
     Args:
-      kept: bytes of the file that belong to the checkpoint from which the run goes on; what an earlier process
-        wrote after it is cut off, since it will be written again.
+      seeds: the seeds of the run.
+      kept: the bytes of `metrics.jsonl` at the checkpoint from which the run continues. Later lines are cut off, since
+        they will be written again.
       step: the step of that checkpoint.
 
     Raises:
-      UserError: the file is shorter than that.
+      UserError: the file has fewer than `kept` bytes.
     """
 
     def __init__(self, folder: Path, seeds: tuple[int, ...], kept: int, step: int):
@@ -42,7 +43,7 @@ class MetricsLog:
             ]
 
     def write(self, step: int, **values: Any) -> None:
-        """Appends a line; lists have one value a seed, and what is not finite becomes null."""
+        """Appends a line. Lists have one value a seed. Numbers that are not finite become null."""
         line = {"step": step} | {name: finite(value) for name, value in values.items()}
         with writing(self.path):
             self.file.write(json.dumps(line).encode() + b"\n")
@@ -55,12 +56,13 @@ class MetricsLog:
                             writer.add_scalar(f"{tag}/{name}", number, step)
 
     def size(self) -> int:
-        """Bytes written so far, which are on the disk when this returns."""
+        """The bytes written so far. They are on the disk when this returns."""
         with writing(self.path):
             os.fsync(self.file.fileno())
         return self.file.tell()
 
     def lines(self) -> list[CurveLine]:
+        """All lines written so far, as in a record."""
         return [shaped(decode(line), CurveLine, str(self.path)) for line in self.path.read_bytes().splitlines()]
 
     def close(self) -> None:
@@ -70,7 +72,7 @@ class MetricsLog:
 
 
 def finite(value: Any) -> Any:
-    """JSON has no NaN."""
+    """The value with None in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, list):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""What a model is made of: how many trainable numbers, and a digest of its tree of names, shapes and types."""
+"""The parameter count of a model, and a hash of the names, shapes and types of its variables."""
 
 import dataclasses
 import math
@@ -11,11 +11,11 @@ from lra.files import sha256_text
 
 @dataclasses.dataclass(frozen=True)
 class ModelTree:
-    """What is counted on a model's variables.
+    """What identifies the architecture of a model.
 
     Attributes:
-      parameters: trainable numbers of one seed.
-      sha256: of one line a variable, sorted: "param" or "buffer", its path, shape and type.
+      parameters: the parameter count of one seed: trainable numbers.
+      sha256: the hash of sorted lines, one a variable: "param" or "buffer", path, shape and type.
     """
 
     parameters: int
@@ -23,10 +23,11 @@ class ModelTree:
 
 
 def model_tree(params: nnx.State, buffers: nnx.State, seed_axis: bool = False) -> ModelTree:
-    """The tree of a model's trained and untrained variables, arrays or their shapes.
+    """The model tree of a model's trainable parameters and its other variables.
 
     Args:
-      seed_axis: whether the arrays have an axis of seeds in front, which does not count.
+      params, buffers: states of arrays, or of their shapes and types.
+      seed_axis: whether the arrays have a leading axis of seeds, which is ignored.
     """
     total = 0
     lines = []

@@ -10,14 +10,14 @@ from lra.errors import UsageError
 
 
 class Schedule:
-    """A learning rate as a function of the step; subclasses are frozen dataclasses of its parameters."""
+    """The learning rate as a function of the step. A subclass is a frozen dataclass of the schedule's parameters."""
 
     def __call__(self, step: Int[Array, "*steps"]) -> Float[Array, "*steps"]:
         raise NotImplementedError
 
 
 class Optimizer:
-    """An optimiser's parameters; subclasses are frozen dataclasses.
+    """The parameters of an optimiser. A subclass is a frozen dataclass.
 
     Attributes:
       learning_rate: the schedule, which the log shows beside the loss.
@@ -26,11 +26,12 @@ class Optimizer:
     learning_rate: Schedule
 
     def transform(self) -> optax.GradientTransformation:
-        """The optimiser itself."""
+        """The optimiser as an Optax transformation."""
         raise NotImplementedError
 
 
 def at_least_one(section: str, **steps: int) -> None:
+    """Raises UsageError if a number of steps is less than 1."""
     for name, value in steps.items():
         if value < 1:
             raise UsageError(f"{section}.{name} = {value} is not at least 1 step")

@@ -1,4 +1,4 @@
-"""A plan is all that decides a run, as values: task, variant, their parameters, seeds; each checked, and hashed."""
+"""The plan of a run: all values that decide its outcome, typed, checked and hashed."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ from lra.models.attention import VARIANTS, Variant
 from lra.models.attention.options import options_dict
 from lra.models.encoder import Classifier, EncoderConfig
 from lra.models.pair import PairClassifier, PairConfig
-from lra.recipe import bindings_of, parsed, source_of, task_named, variant_named
+from lra.recipe import bindings_of, parsed, task_named, variant_named
 from lra.spec import RunSpec
 from lra.tasks import TASKS, Source, Task
 from lra.train_config import TrainConfig
@@ -30,16 +30,18 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All that decides the outcome of a run: frozen values, read from nowhere else once the plan is made.
+    """All values that decide the outcome of a run. They are frozen.
 
-    A plan can be pickled. Where it is unpickled its variant must be the same: the project's own, an installed one, or
-    one of the files that its spec imports.
+    A plan can be pickled. The process that unpickles it must have the same variant: the project's own, an installed
+    one, or one from a file that the spec imports.
 
     Attributes:
-      spec: the names that it was resolved from; its overrides are those that change something of this plan, sorted.
-      options: of the variant, an instance of `variant.options`.
-      pair: how two documents meet; None for a task of single ones.
-      tree: what its model is made of; None until that has been tried.
+      spec: the spec of the plan. Its overrides are those that change something of the plan, sorted.
+      task: the task that is trained, which may be a stand-in.
+      source: the parameters of the task's data.
+      options: the variant's options, an instance of `variant.options`.
+      pair: how the model joins two documents; None for a task of single documents.
+      tree: the model tree; None if the model has not been traced.
     """
 
     spec: RunSpec
@@ -58,7 +60,7 @@ class Plan:
 
     @functools.cached_property
     def config(self) -> str:
-        """Every value that decides the outcome, defaults included, one a line, sorted."""
+        """Every value that decides the outcome, defaults included, as sorted lines `SECTION.PARAMETER = VALUE`."""
         return "".join(f"{line}\n" for line in sorted(line for part in self.parts().items() for line in lines(*part)))
 
     @property
@@ -66,18 +68,18 @@ class Plan:
         return sha256_text(self.config)
 
     def parts(self) -> dict[str, Any]:
-        """The parameters of the plan, by the name of their section."""
+        """The dataclasses of the plan, by the name of their section."""
         parts = {self.task.name: self.source, self.variant.name: self.options, "encoder": self.encoder}
         return parts | ({"pair": self.pair} if self.pair else {}) | {"train": self.train}
 
     @property
     def parameters(self) -> int:
-        """Trainable ones of one seed."""
+        """The parameter count of one seed."""
         assert self.tree, "the plan's model has not been tried"
         return self.tree.parameters
 
     def run_id(self, data_sha256: str) -> str:
-        """The name of the run on given data."""
+        """The name of the run on data with this hash."""
         return Identity(
             self.task.name, self.task.version, data_sha256, self.variant.name, self.variant.version,
             self.variant.source_sha256, self.spec.protocol, self.config_sha256, self.seeds,
@@ -88,7 +90,7 @@ class Plan:
         return prepare_command(self.task, self.spec.protocol, self.spec.overrides)
 
     def model(self, rngs: nnx.Rngs) -> Classifier | PairClassifier:
-        """The model, its parameters drawn; the same keys give the same model, whatever else has been built."""
+        """The model with its parameters drawn from keys."""
         shape = (self.task.vocab_size, self.source.max_length, self.task.num_classes)
         if self.pair:
             return PairClassifier(self.encoder, self.pair, self.variant, *shape, rngs, self.options)
@@ -112,10 +114,10 @@ class Plan:
 
 
 def provided(name: str, source_sha256: str | None, imports: Sequence[str]) -> Variant:
-    """A plan's variant in another process, its file loaded if it is not there yet.
+    """The variant of a plan that is unpickled. Its file is loaded if the variant is not registered.
 
     Raises:
-      UserError: it is not to be had there, or is another one.
+      UserError: the variant is not available in this process, or has another source.
     """
     if name not in VARIANTS and source_sha256 is not None:
         extension.load_all(map(Path, imports))
@@ -129,36 +131,36 @@ def provided(name: str, source_sha256: str | None, imports: Sequence[str]) -> Va
 
 
 def prepare_command(task: Task, protocol: str | None, overrides: Sequence[str]) -> str:
-    """The command that prepares a task as a protocol and bindings given by hand have it."""
+    """The command that prepares a task under a protocol and bindings given by hand."""
     words = ["lra prepare", task.name, *([f"--protocol {protocol}"] if protocol else [])]
     return " ".join([*words, *(f"--gin '{line}'" for line in overrides if line.startswith(f"{task.name}."))])
 
 
 def resolve(spec: RunSpec) -> Plan:
-    """The plan of a spec, every part of it checked, its model by calling it once without computing anything.
+    """The plan of a spec. Every part is checked; the model is traced once, from shapes alone.
 
     >>> resolve(RunSpec("listops", "local", "demo")).options.radius
     8
 
     Raises:
-      UsageError: it is no RunSpec, a name or a binding that does not exist, or a configuration that contradicts itself;
-        names the file and line, or the override.
-      UserError: a file that the spec imports is not there or wrong, or the variant raised; names the file and line.
+      UsageError: the argument is no RunSpec, a name or a parameter does not exist, or the configuration contradicts
+        itself; the message names file and line, or the override.
+      UserError: an imported file does not exist or raised, or the variant raised; the message names file and line.
     """
     if not isinstance(spec, RunSpec):
         raise UsageError(f"{spec!r:.100} is no run spec; write RunSpec(task, variant, protocol)")
     plan = untried(spec)
     try:
         return tried(plan)
-    except UsageError as error:  # options that contradict each other are found where the variant is built
+    except UsageError as error:  # the variant refuses options that contradict each other
         raise blamed(str(error), plan.variant.name, bindings_of_spec(plan.spec, plan.task)) from error
 
 
 def tried(plan: Plan) -> Plan:
-    """The plan with what its model is made of, which is called once without computing anything.
+    """The plan with its model tree. The model is traced once, from shapes alone.
 
     Raises:
-      UserError: the variant raised; names its file and line.
+      UserError: the variant raised; the message names its file and line.
     """
 
     def call() -> tuple[nnx.State, nnx.State, jax.Array]:
@@ -174,10 +176,10 @@ def tried(plan: Plan) -> Plan:
 
 
 def untried(spec: RunSpec) -> Plan:
-    """As `resolve`, but its model is not tried yet.
+    """The plan of a spec. Its model is not traced, so that `tree` is None.
 
     Raises:
-      UsageError: as `resolve`.
+      UsageError, UserError: as `resolve`.
     """
     extension.load_all(map(Path, spec.imports))
     task = task_named(spec.task, spec.protocol)
@@ -190,17 +192,18 @@ def untried(spec: RunSpec) -> Plan:
 
 
 def bindings_of_spec(spec: RunSpec, task: Task) -> Bindings:
+    """All bindings of a spec: those of the protocol's files and the overrides."""
     return bindings_of(task, spec.variant, spec.protocol, parsed(spec.overrides))
 
 
 def plan_of(spec: RunSpec, task: Task, bindings: Bindings) -> Plan:
-    """The plan of a spec whose task and whole configuration are given; nothing is read from the protocol's files.
+    """The plan of a spec from given bindings. The files of the protocol are not read.
 
     Raises:
       UsageError: a parameter is missing, or the configuration contradicts itself.
     """
     variant = variant_named(spec.variant)
-    source = source_of(task, bindings)
+    source: Source = build(task.name, bindings)
     options, encoder, train = (build(name, bindings) for name in (variant.name, "encoder", "train"))
     pair = build("pair", bindings) if task.documents == 2 else None
     if train.select == "best" and not source.sizes["validation"]:
@@ -209,7 +212,11 @@ def plan_of(spec: RunSpec, task: Task, bindings: Bindings) -> Plan:
 
 
 def abstract(variant: Variant, call: Callable[[], T]) -> T:
-    """The shapes that a call would give, so that a variant that cannot work says so before anything is trained."""
+    """The shapes and types that a call returns.
+
+    Raises:
+      UserError: the variant raised; the message names its file and line.
+    """
     try:
         return jax.eval_shape(call)
     except UserError:

@@ -1,4 +1,4 @@
-"""Progress with the time left: a bar in a terminal, a line now and then in a log."""
+"""Progress with the remaining time: a bar in a terminal, a line every 15 seconds in a log."""
 
 import contextlib
 import time
@@ -15,48 +15,54 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-LINE_EVERY = 15.0  # seconds, where there is no terminal to draw in
+LINE_EVERY = 15.0  # seconds between two lines, without a terminal
 
 
 class Bar:
-    """One row of progress; work that was done before it began does not count for the estimate."""
+    """One progress bar.
 
-    def __init__(self, rows: Progress, console: Console, name: str, total: int, within: "Bar | None"):
-        self.rows, self.console, self.name, self.total, self.within = rows, console, name, total, within
-        self.row = rows.add_task(name, total=total, note="")
+    Args:
+      within: a bar that advances together with this one.
+    """
+
+    def __init__(self, progress: Progress, console: Console, name: str, total: int, within: "Bar | None"):
+        self.progress, self.console, self.name = progress, console, name
+        self.total, self.within = total, within
+        self.row = progress.add_task(name, total=total, note="")
         self.done = self.skipped = 0
         self.text = ""
         self.began: float | None = None
         self.last_line = time.monotonic()
 
     def advance(self, amount: int) -> None:
-        """Work that has been done now."""
-        if self.began is None:  # the first took the compilation too and says nothing of the rest
+        """Reports work that was done since the last call."""
+        if self.began is None:  # the first call includes the compilation, so the estimate ignores it
             self.skipped += amount
             self.began = time.monotonic()
         self.done += amount
-        self.rows.update(self.row, completed=self.done, note=self.text)
+        self.progress.update(self.row, completed=self.done, note=self.text)
         if self.within:
             self.within.advance(amount)
         elif not self.console.is_terminal:
             self.line()
 
     def skip(self, amount: int) -> None:
-        """Work that an earlier process did."""
+        """Reports work that an earlier process did. The estimate ignores it."""
         self.skipped += amount
         self.done += amount
-        self.rows.update(self.row, completed=self.done)
+        self.progress.update(self.row, completed=self.done)
         if self.within:
             self.within.skip(amount)
 
     def note(self, text: str) -> None:
-        """What stands behind the bar."""
+        """Sets the text behind the bar."""
         self.text = text
         if self.within:
             self.within.text = f"({self.name}: {text})"
-        self.rows.update(self.row, note=text)
+        self.progress.update(self.row, note=text)
 
     def line(self) -> None:
+        """Prints a line with the remaining time if the last one is old enough."""
         now = time.monotonic()
         if self.began and self.done > self.skipped and now - self.last_line >= LINE_EVERY:
             left = (now - self.began) * (self.total - self.done) / (self.done - self.skipped)
@@ -66,17 +72,17 @@ class Bar:
 
 
 def silent_bar(name: str, total: int) -> Bar:
-    """A bar that shows nothing, for callers without a terminal to draw in."""
+    """A bar that shows nothing."""
     display = Display(quiet=True)
-    return Bar(display.rows, display.console, name, total, None)
+    return Bar(display.progress, display.console, name, total, None)
 
 
 class Display:
-    """Rows of progress on standard error, so that standard output stays clean for a script."""
+    """Progress bars on standard error. Standard output is left to results."""
 
     def __init__(self, quiet: bool = False):
         self.console = Console(stderr=True, quiet=quiet)
-        self.rows = Progress(
+        self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
@@ -91,7 +97,7 @@ class Display:
 
     def __enter__(self) -> "Display":
         if self.console.is_terminal:
-            self.stack.enter_context(self.rows)
+            self.stack.enter_context(self.progress)
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -99,13 +105,13 @@ class Display:
 
     @contextlib.contextmanager
     def bar(self, name: str, total: int, within: Bar | None = None) -> Iterator[Bar]:
-        """A row that vanishes when its block ends; what it advances, the row that it is within advances too."""
-        bar = Bar(self.rows, self.console, name, total, within)
+        """A bar that disappears when the block ends."""
+        bar = Bar(self.progress, self.console, name, total, within)
         try:
             yield bar
         finally:
-            self.rows.remove_task(bar.row)
+            self.progress.remove_task(bar.row)
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)

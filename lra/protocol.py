@@ -1,4 +1,4 @@
-"""A protocol: the files that fix everything but task and variant, and the rules that its own file states."""
+"""The rules of a protocol. Its gin files fix everything but task and variant."""
 
 import dataclasses
 from importlib.resources import files
@@ -12,7 +12,7 @@ GIN = Path(str(files("lra.gin").joinpath("protocols"))).parent
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """The rules of a protocol. Its file sets them, and whoever needs them reads them from there.
+    """The rules of a protocol, as its own file sets them.
 
     Attributes:
       rules: the rules in words, for the captions of tables.

@@ -1,13 +1,13 @@
-"""Which bindings a task, a variant and a protocol have: the protocol's files, and over them what is given by hand.
+"""The bindings of a run: those of the protocol's files, and over them those given by hand.
 
-The later of these counts more:
+If several of these set a parameter, the last one counts:
 
     gin/protocols/PROTOCOL.gin
     gin/protocols/PROTOCOL/TASK.gin
-    gin/protocols/PROTOCOL/TASK/VARIANT.gin, where there is one
+    gin/protocols/PROTOCOL/TASK/VARIANT.gin, if there is one
     the overrides of a run spec, `--gin`
 
-What none of them sets has the default of its dataclass, or of the variant's signature.
+A parameter that none of them sets has the default of its dataclass, or of the variant's signature.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,20 +34,20 @@ def protocol_named(name: str) -> Protocol:
     """The rules of a protocol.
 
     Raises:
-      UsageError: there is none of that name.
+      UsageError: there is no such protocol.
     """
     return build("protocol", layered(read(file_of(name), "protocol", section="protocol")))
 
 
 def file_of(protocol: str) -> Path:
-    """A protocol's own file."""
+    """The file with the rules of a protocol."""
     if protocol not in protocols():
         raise unknown("protocol", protocol, protocols())
     return GIN / "protocols" / f"{protocol}.gin"
 
 
 def task_named(name: str, protocol: str | None) -> Task:
-    """The task of that name, or the stand-in on which a protocol has it run, a task of its own.
+    """The task of that name, or its synthetic stand-in if the protocol runs on stand-ins.
 
     Raises:
       UsageError: there is no such task or protocol.
@@ -75,10 +75,15 @@ def variant_named(name: str) -> "Variant":
 
 
 def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides: Iterable[Binding]) -> Bindings:
-    """The bindings of a task, with those of a variant and a protocol if they are named.
+    """All bindings of a run, or of preparing a task.
+
+    Args:
+      variant: None if there is none: no VARIANT.gin is read then.
+      protocol: None if there is none: only the overrides count then.
+      overrides: the bindings given by hand.
 
     Raises:
-      UsageError: the protocol has no file for the task, or one of its files is wrong; names file and line.
+      UsageError: the protocol has no file for the task, or one of its files is wrong; the message names file and line.
     """
     layers: list[Iterable[Binding]] = []
     if protocol:
@@ -95,7 +100,12 @@ def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides
 
 
 def read(path: Path, who: str = "recipe", section: str | None = None) -> list[Binding]:
-    """The bindings of a gin file of the project, of one section or of all."""
+    """The bindings of one of the project's gin files.
+
+    Args:
+      who: whose rights the file has: "protocol" or "recipe".
+      section: the section whose bindings are returned; None for all.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -106,10 +116,10 @@ def read(path: Path, who: str = "recipe", section: str | None = None) -> list[Bi
 
 
 def parsed(overrides: Sequence[str]) -> list[Binding]:
-    """The bindings that were given by hand.
+    """The bindings given by hand.
 
     Raises:
-      UsageError: one is not valid, bound twice, or a rule of a protocol.
+      UsageError: a binding is not valid, sets a rule of a protocol, or binds a parameter twice.
     """
     bindings = once(map(parse_override, texts("overrides", overrides)))
     admit(bindings, "hand")
@@ -117,16 +127,16 @@ def parsed(overrides: Sequence[str]) -> list[Binding]:
 
 
 def merged(*groups: Sequence[str]) -> tuple[str, ...]:
-    """Bindings of several groups as one list of overrides; of one parameter the last group's counts.
+    """Several groups of overrides as one. If several groups set a parameter, the last one counts.
 
     Raises:
-      UsageError: as `parsed`, of each group by itself.
+      UsageError: as `parsed`, for each group.
     """
     return tuple(map(str, layered(*map(parsed, groups)).values()))
 
 
 def admit(bindings: Iterable[Binding], who: str) -> None:
-    """Raises UsageError if a binding is of a section that may not be set there."""
+    """Raises UsageError if `who` may not set the section of a binding."""
     for binding in bindings:
         if section_named(binding.section).set_by not in ("anyone", who):
             raise UsageError(
@@ -135,7 +145,7 @@ def admit(bindings: Iterable[Binding], who: str) -> None:
 
 
 def set_by_protocols(section: str) -> dict[str, dict[str, Any]]:
-    """What the protocols' files set of a section: of each parameter the values, by file as in "demo/listops"."""
+    """The values that the protocols' files set in a section: by parameter, then by file, e.g. "demo/listops"."""
     values: dict[str, dict[str, Any]] = {}
     for path in sorted((GIN / "protocols").rglob("*.gin")):
         for binding in read(path, "protocol"):
@@ -145,16 +155,11 @@ def set_by_protocols(section: str) -> dict[str, dict[str, Any]]:
     return values
 
 
-def source_of(task: Task, bindings: Bindings) -> Source:
-    """The parameters of a task's data."""
-    return build(task.name, bindings)
-
-
 def task_and_source(name: str, protocol: str | None, overrides: Sequence[str]) -> tuple[Task, Source]:
-    """A task and the parameters of its data, as a protocol has them, or else with its own defaults.
+    """A task and the parameters of its data. Without a protocol, they have their defaults.
 
     Raises:
-      UsageError: a name or a binding that does not exist.
+      UsageError: a task, a protocol or a parameter does not exist, or a binding is not valid.
     """
     task = task_named(name, protocol)
-    return task, source_of(task, bindings_of(task, None, protocol, parsed(overrides)))
+    return task, build(task.name, bindings_of(task, None, protocol, parsed(overrides)))

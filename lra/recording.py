@@ -1,4 +1,4 @@
-"""From an outcome to the record that is kept of it."""
+"""Makes the record of a run from its outcome."""
 
 import dataclasses
 import datetime
@@ -29,13 +29,14 @@ from lra.tasks.prepared import Prepared
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a run came to; the defaults are those of one that failed before it came to anything.
+    """The outcome of a run. The defaults are those of a run that failed before its first step.
 
     Attributes:
-      tree: of the train state.
-      steps, seconds: timed ones.
-      step_bytes: what the compiled step needs of the device's memory.
-      peak_bytes: the highest use of the device's memory during this run; None where that is not known.
+      tree: the model tree of the train state.
+      error: why the run failed; None if it did not.
+      steps, seconds: the train steps that were timed, and their time.
+      step_bytes: the device memory of the compiled train step.
+      peak_bytes: the highest use of device memory during this run; None if it is not known.
     """
 
     status: Status
@@ -51,25 +52,27 @@ class Outcome:
 
 
 class PeakMemory:
-    """The highest use of the device's memory from here on.
+    """The highest use of device memory since the object was made.
 
-    A device tells the highest use of the whole process. Only where that has risen it is known to be of this run.
+    A device reports the highest use of the whole process. It belongs to this run only if it has risen meanwhile.
     """
 
     def __init__(self) -> None:
         self.before = self.highest()
 
     def highest(self) -> int | None:
+        """The highest use of the whole process in bytes; None if the device does not report it."""
         stats = jax.devices()[0].memory_stats() or {}
         return stats.get("peak_bytes_in_use")
 
     def of_this_run(self) -> int | None:
-        """In bytes; None if the device does not tell, or an earlier run of this process used more."""
+        """The highest use of this run in bytes; None if the device does not report it or an earlier run used more."""
         now = self.highest()
         return now if now is not None and now > (self.before or 0) else None
 
 
 def measured(outcome: Outcome) -> Measurements:
+    """The measurements of an outcome, with the environment of this process."""
     memory = {"step": outcome.step_bytes}
     if outcome.peak_bytes is not None:
         memory["peak"] = outcome.peak_bytes
@@ -86,7 +89,7 @@ def measured(outcome: Outcome) -> Measurements:
 
 
 def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
-    """The record of an outcome, with all that decided it."""
+    """The record of a run."""
     manifest = data.manifest
     return Record(
         schema=SCHEMA,

@@ -1,6 +1,6 @@
-"""Making a run again from its record alone, and what came of it.
+"""Repeats a run from its record alone, and compares the outcomes.
 
-A record is data: its configuration is taken line by line, each a plain value, and its source only on request.
+The configuration in the record is read as plain values. The source in the record is executed only on request.
 """
 
 import os
@@ -29,11 +29,12 @@ from lra.trainer import execute
 
 
 class Reproduction(NamedTuple):
-    """Whether two runs came to the same.
+    """Whether two runs have the same outcome.
 
     Attributes:
-      outcome: "to the bit": predictions, losses, parameters; "within noise": what differs may be rounding; or "not".
-      reasons: what differs.
+      outcome: "to the bit" if predictions, losses and parameter counts are equal; "within noise" if the differences may
+        come from rounding; else "not".
+      reasons: the differences in words.
     """
 
     outcome: str
@@ -45,14 +46,15 @@ class Reproduction(NamedTuple):
 
 
 def provide_variant(record: Record, folder: Path, trust: bool) -> None:
-    """Sees to it that the record's variant is there: the project's own, an installed one, or that of its source.
+    """Registers the variant of a record if it is neither the project's own nor an installed one.
 
     Args:
-      folder: where the source is written, if it is to be executed.
-      trust: whether it may be.
+      folder: the folder to which the source in the record is written.
+      trust: whether the source in the record may be executed.
 
     Raises:
-      UserError: it is not there in that version.
+      UsageError: the project has no variant of that name.
+      UserError: the variant is not available in the version of the record, or its source may not be executed.
     """
     variant = record.variant
     name, version = variant.name, variant.version
@@ -70,7 +72,7 @@ def provide_variant(record: Record, folder: Path, trust: bool) -> None:
 
 
 def provide_source(record: Record, folder: Path, trust: bool) -> None:
-    """Executes the source in the record."""
+    """Executes the source in a record; arguments and errors as for `provide_variant`."""
     variant = record.variant
     if variant.source is None:
         raise UserError(f"'{variant.name}' comes from outside, and the record has not its source (schema 1)")
@@ -87,10 +89,11 @@ def provide_source(record: Record, folder: Path, trust: bool) -> None:
 
 
 def plan_of_record(record: Record) -> Plan:
-    """The plan that the record is of; its variant is there already.
+    """The plan of a record's run. The variant must be registered.
 
     Raises:
-      UserError: the configuration holds anything but plain values, or is none for this version of lra.
+      UsageError: there is no such task.
+      UserError: the configuration does not consist of plain values, or does not fit this version of lra.
     """
     task = record.task
     if task.name not in TASKS:
@@ -103,7 +106,7 @@ def plan_of_record(record: Record) -> Plan:
     try:
         bindings = layered(parse("\n".join(lines_of(record)), "the record's configuration"))
         plan = tried(plan_of(spec_of(record), TASKS[task.name], bindings))
-    except UsageError as error:  # not the call is wrong
+    except UsageError as error:  # the record is wrong, not the call
         raise UserError(
             f"the configuration in the record does not fit this lra ({error}){commit_of(record)}"
         ) from error
@@ -113,26 +116,28 @@ def plan_of_record(record: Record) -> Plan:
 
 
 def spec_of(record: Record) -> RunSpec:
-    """The names of a record's run. The files that a variant came from are not among them: the record has its source."""
+    """The spec of a record's run. It imports no files, since the record has the source of the variant."""
     seeds = tuple(seed.seed for seed in record.seeds)
     return RunSpec(record.task.name, record.variant.name, record.protocol.name, seeds, record.protocol.overrides)
 
 
 def lines_of(record: Record) -> list[str]:
-    """The bindings of a record's configuration, each a plain value."""
+    """The bindings of a record's configuration. Each value is plain."""
     return [f"{name} = {value}" for name, value in values(record).items()]
 
 
 def commit_of(record: Record) -> str:
+    """The commit of a record in words, for errors; empty if it is not known."""
     git = record.measured.git
     return f"; it was made at commit {git['commit']}" if git and isinstance(git.get("commit"), str) else ""
 
 
 def data_of(plan: Plan, record: Record, display: Display) -> Prepared:
-    """The record's examples, generated if they can be and are not there.
+    """The prepared data of a record's run. Generated tasks are prepared if they are not yet.
 
     Raises:
-      UserError: they are to be had in another way, which is named, or are others.
+      UserError: the task is not prepared and cannot be generated, or the prepared data differ; the message names the
+        command that prepares them.
     """
     task, source = plan.task, plan.source
     command = prepare_command(task, None, lines_of(record))
@@ -149,13 +154,16 @@ def data_of(plan: Plan, record: Record, display: Display) -> Prepared:
 
 
 def run_again(record: Record, results: Path, trust: bool, display: Display, stop: threading.Event) -> Record:
-    """Trains and scores the record's run once more; one that was stopped goes on.
+    """Trains and scores the run of a record again. A repetition that was stopped continues.
 
     Args:
-      results: where to; not where the record is.
+      results: the folder for the new results; it must not hold the record.
+      trust: whether the source in the record may be executed.
+      stop: once set, the run saves a checkpoint and ends.
 
     Raises:
-      UserError: something that the run needs is not there; nothing was trained.
+      Interrupted: `stop` was set.
+      UsageError, UserError: as `provide_variant`, `plan_of_record`, `data_of` and `execute`.
     """
     if not record.seeds:
         raise UserError(f"run {record.run} came to nothing ({record.status}); there is no outcome to compare with")
@@ -168,50 +176,51 @@ def run_again(record: Record, results: Path, trust: bool, display: Display, stop
 
 
 def compare_with(record: Record, again: Record) -> Reproduction:
-    """How a run that was made again compares with its record.
+    """Whether a repeated run has the outcome of its record.
 
-    Within noise: the paired test of their answers, or without predictions Welch's, finds no difference (p >= 0.05),
-    the intervals of their means overlap, and as many seeds diverged.
+    It is the same within noise if the parameter counts are equal, as many seeds diverged, the intervals of the means
+    overlap, and the paired test of the predictions finds no difference (p >= 0.05). Without predictions the test is
+    Welch's.
     """
     reasons = [*differences(record, again)]
     if not reasons:
         return Reproduction("to the bit", ())
-    found = comparison.compare(comparison.row([record]), comparison.row([again]))
+    compared = comparison.compare(comparison.row([record]), comparison.row([again]))
     noise = (
         record.parameters == again.parameters
-        and found.a.diverged == found.b.diverged
-        and not found.told
-        and overlap(found.a.interval, found.b.interval)
+        and compared.a.diverged == compared.b.diverged
+        and not compared.significant
+        and overlap(compared.a.interval, compared.b.interval)
     )
-    reasons.append(comparison.sentence(found))
+    reasons.append(comparison.sentence(compared))
     return Reproduction("within noise" if noise else "not", tuple(reasons))
 
 
 def differences(record: Record, again: Record) -> list[str]:
-    """In what two records of one run differ, but for what is measured."""
-    found = []
+    """The differences between two records of one run in words. Measurements are not compared."""
+    reasons = []
     if record.parameters != again.parameters:
-        found.append(f"{again.parameters:,} parameters instead of {record.parameters:,}")
+        reasons.append(f"{again.parameters:,} parameters instead of {record.parameters:,}")
     for old, new in zip(record.seeds, again.seeds):
         if old.status != new.status or old.step != new.step:
-            found.append(f"seed {old.seed}: {new.status} at step {new.step}, was {old.status} at {old.step}")
+            reasons.append(f"seed {old.seed}: {new.status} at step {new.step}, was {old.status} at {old.step}")
         elif old.predictions and new.predictions and old.predictions != new.predictions:
             was, now = (unpack(packed, f"seed {old.seed}") for packed in (old.predictions, new.predictions))
-            found.append(f"seed {old.seed}: {(was != now).sum():,} of {len(was):,} predictions differ")
+            reasons.append(f"seed {old.seed}: {(was != now).sum():,} of {len(was):,} predictions differ")
         elif (old.test, old.validation) != (new.test, new.validation):
-            found.append(f"seed {old.seed}: other losses with the same predictions")
+            reasons.append(f"seed {old.seed}: other losses with the same predictions")
     if record.curve != again.curve:
         pairs = zip(record.curve, again.curve)
         step = next((old.step for old, new in pairs if old != new), "the end")
-        found.append(f"the curves differ from step {step} on")
-    if found and record.config_sha256 != again.config_sha256:
+        reasons.append(f"the curves differ from step {step} on")
+    if reasons and record.config_sha256 != again.config_sha256:
         lines, others = (set(one.config.splitlines()) for one in (record, again))
-        found.append(f"this lra has other parameters: {', '.join(sorted(lines ^ others)) or 'in another notation'}")
-    return found
+        reasons.append(f"this lra has other parameters: {', '.join(sorted(lines ^ others)) or 'in another notation'}")
+    return reasons
 
 
 def overlap(one: Interval | None, other: Interval | None) -> bool:
-    """Whether two intervals have a value in common; where there is none over seeds, nothing speaks against it."""
+    """Whether two intervals overlap. An interval without limits overlaps with all."""
     if one is None or other is None or None in (*one, *other):
         return True
     return one.low <= other.high and other.low <= one.high  # type: ignore[operator]

@@ -1,7 +1,7 @@
-"""The sections of a configuration: one table of what may be set, by name.
+"""The sections of a configuration, by name.
 
-A section is a frozen dataclass whose fields are its parameters. The sections of the tasks and of the variants come from
-their registries. A new optimiser, schedule or part of a model is one entry here.
+A section is a frozen dataclass whose fields are the parameters. Tasks and variants are sections too.
+A new optimiser, schedule or part of a model is one entry here.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ class Section:
     """A named group of parameters.
 
     Attributes:
-      load: gives the frozen dataclass of the parameters; it is called late, since most of them import JAX.
-      documented: gives the class or function whose docstring says what they mean.
-      set_by: who may set them: "anyone", or "protocol", which is the protocol's own file.
+      load: returns the frozen dataclass of the parameters. It is called late, since most of the modules import JAX.
+      documented: returns the class or function whose docstring explains the parameters.
+      set_by: who may set the parameters: "anyone", or "protocol", which is the file of a protocol.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Section:
 
     @property
     def meanings(self) -> dict[str, str]:
-        """What the docstring says of the parameters, by name."""
+        """The meanings of the parameters from the docstring, by name."""
         return meanings(self.documented())
 
 
@@ -54,7 +54,7 @@ def hints_of(schema: Any) -> dict[str, Any]:
 
 
 def entry(name: str, place: str, set_by: str = "anyone") -> Section:
-    """The section whose dataclass is at a place, as in "lra.protocol:Protocol"."""
+    """A section whose dataclass is at a place like "lra.protocol:Protocol"."""
     module, _, attribute = place.partition(":")
     load = lambda: getattr(importlib.import_module(module), attribute)
     return Section(name, load, load, set_by)
@@ -75,10 +75,10 @@ SECTIONS: dict[str, Section] = {
 
 
 def section_named(name: str) -> Section:
-    """A section, a task's or a variant's.
+    """The section of that name. Tasks and variants are sections too.
 
     Raises:
-      UsageError: there is none of that name; offers the nearest.
+      UsageError: there is no such section; the message offers the nearest.
     """
     if name in SECTIONS:
         return SECTIONS[name]
@@ -102,9 +102,9 @@ def section_of(value: Any) -> Section | None:
 
 
 def meanings(target: Any) -> dict[str, str]:
-    """What the docstrings of a class, or of those that it extends, or of a function say of parameters, by name.
+    """The meanings of parameters from the docstring of a function, or of a class and its base classes, by name.
 
-    In a docstring's `Args:` and `Attributes:` a line reads `name: meaning` or `one, other: meaning`.
+    Entries of `Args:` and `Attributes:` have the form `name: meaning` or `one, other: meaning`.
     """
     texts: dict[str, str] = {}
     for documented in reversed(target.__mro__) if inspect.isclass(target) else [target]:

@@ -1,4 +1,4 @@
-"""A run spec: what a command line, a sweep, a record or another process hands over to have a run made."""
+"""The spec of a run: the names with which a command, a sweep or another process requests a run."""
 
 import dataclasses
 import json
@@ -10,19 +10,19 @@ from lra.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:
-    """A run by names: plain texts and numbers, hashable, JSON there and back. `lra.resolve` makes a plan of it.
+    """A run by names. It is hashable and converts to JSON and back. `lra.resolve` makes a plan of it.
 
     >>> spec = RunSpec("listops", "local", "demo", seeds=(0, 1), overrides=("local.radius = 4",))
     >>> RunSpec.from_json(spec.to_json()) == spec
     True
 
     Attributes:
-      seeds: trained together; different whole numbers from 0 to 2^32 - 1.
-      overrides: gin bindings that count more than those of the protocol's files, e.g. "train.steps = 500".
+      seeds: the seeds that are trained together: different whole numbers from 0 to 2^32 - 1.
+      overrides: gin bindings that override the protocol's files, e.g. "train.steps = 500".
       imports: paths of Python files that register variants.
 
     Raises:
-      UsageError: a field is of another type, or a seed is no seed.
+      UsageError: a field has another type, or a seed is out of range or given twice.
     """
 
     task: str
@@ -49,7 +49,7 @@ class RunSpec:
         """The spec that `to_json` wrote.
 
         Raises:
-          UsageError: the text is no spec, or one of another version of lra, with other fields.
+          UsageError: the text is not a spec, or has fields that this version of lra does not have.
         """
         try:
             fields = json.loads(text)

@@ -1,4 +1,4 @@
-"""What a record must be to enter the leaderboard. Nothing in it is executed or imported."""
+"""Reviews records that are submitted to the leaderboard. Nothing in a record is executed or imported."""
 
 import ast
 from collections import Counter
@@ -12,7 +12,7 @@ from lra.leaderboard.integrity import contradictions
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.reading import parse, read
 from lra.leaderboard.record import Record
-from lra.leaderboard.store import place_of
+from lra.leaderboard.store import records_folder
 from lra.leaderboard.tracks import breaches
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
@@ -23,12 +23,18 @@ from lra.tasks.task import fields_of, is_default
 from lra.tracks import tracks
 
 Records = Mapping[Path, Record]  # by file
-SHOWN = 3  # of many differences
-LONGEST = 1 << 20  # characters of a source
+SHOWN = 3  # the most differences that are shown
+LONGEST = 1 << 20  # the most characters of a source
 
 
 class Review(NamedTuple):
-    """Whether a file may enter: if there are no reasons why not. Notes are what nobody has checked."""
+    """The review of a file. The record may enter if `reasons` is empty.
+
+    Attributes:
+      record: the record; None if the file is not a record.
+      reasons: why the record may not enter.
+      notes: what the review could not check.
+    """
 
     file: Path
     record: Record | None
@@ -37,7 +43,13 @@ class Review(NamedTuple):
 
 
 def reviews(files: Sequence[Path], published: Path) -> list[Review]:
-    """Of each file, held against the published records and against those before it that may enter."""
+    """The review of each file.
+
+    A record must not repeat a published record, nor an earlier one of `files` that may enter.
+
+    Args:
+      published: the folder of the published records.
+    """
     there = records_in(published)
     entering: dict[Path, Record] = {}
     made = []
@@ -50,9 +62,9 @@ def reviews(files: Sequence[Path], published: Path) -> list[Review]:
 
 
 def records_in(folder: Path) -> dict[Path, Record]:
-    """The records of a folder by path; what is none there is the business of whoever builds the tables."""
+    """The records in a folder, by path. `lra leaderboard build` reports the files that are skipped here."""
     records = {}
-    for path in sorted(place_of(folder).glob("*.json")):
+    for path in sorted(records_folder(folder).glob("*.json")):
         try:
             records[path.resolve()] = read(path)
         except UserError:
@@ -61,17 +73,17 @@ def records_in(folder: Path) -> dict[Path, Record]:
 
 
 def review(file: Path, published: Records, others: Records) -> Review:
-    """Whether a file may enter.
+    """The review of a file.
 
     Args:
-      published: what is known of data.
-      others: what the record must not double.
+      published: the published records; their data are known.
+      others: the records that this one must not repeat.
     """
     try:
         record = parse(file)
     except UserError as error:
         return Review(file, None, (str(error),), ())
-    # what contradicts itself is compared with nothing else
+    # a record that contradicts itself is not examined further
     reasons = gathered(contradictions(record)) or gathered(faults(record, published, others))
     notes = []
     if record.variant.name not in VARIANTS:
@@ -83,7 +95,7 @@ def review(file: Path, published: Records, others: Records) -> Review:
 
 
 def gathered(reasons: Iterator[str]) -> list[str]:
-    """All reasons; an error that ends them is the last."""
+    """All reasons. If the iterator raises a UserError, its message is the last reason."""
     known = []
     try:
         for reason in reasons:
@@ -94,7 +106,7 @@ def gathered(reasons: Iterator[str]) -> list[str]:
 
 
 def faults(record: Record, published: Records, others: Records) -> Iterator[str]:
-    """All reasons why a record that agrees with itself may not enter."""
+    """The reasons why a record without contradictions may not enter."""
     task = record.task
     if record.status not in ("ok", "diverged"):
         yield f"it is the record of a run that came to nothing ({record.status})"
@@ -110,12 +122,12 @@ def faults(record: Record, published: Records, others: Records) -> Iterator[str]
     yield from breaches(record, tracks().get(record.protocol.name))
     unknown = list(faults_of_names(record))
     yield from unknown
-    if not unknown:  # else there is no plan to compare with
+    if not unknown:  # otherwise there is no plan to compare with
         yield from faults_of_plan(record, published)
 
 
 def faults_of_names(record: Record) -> Iterator[str]:
-    """Whether task and variant are there in the version that the record names."""
+    """The reasons that lie in the names, versions and sources of task and variant."""
     task, variant = record.task, record.variant
     name, version = variant.name, variant.version
     if task.name not in TASKS:
@@ -138,8 +150,9 @@ def faults_of_names(record: Record) -> Iterator[str]:
 
 
 def registers(source: str, name: str) -> bool:
-    """Whether a source is Python in which `register_attention` is called with the name, or with what only running
-    it would tell; it is parsed and not run.
+    """Whether a Python source calls `register_attention` with the name. The source is parsed, not run.
+
+    A call with an expression counts too, since its value is not known.
     """
     try:
         calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and node.args]
@@ -151,17 +164,18 @@ def registers(source: str, name: str) -> bool:
 
 
 def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
-    """Whether configuration, parameters and data are those that the protocol gives.
+    """The reasons that lie in configuration, parameter count and data, compared with the plan under the protocol.
 
-    A variant from outside is not built; its record is compared with the Transformer's plan, but for what is its own.
+    A variant from outside is not built. Its record is compared with the plan of the Transformer; the sections of both
+    variants are left out.
     """
     task, protocol, name = record.task, record.protocol, record.variant.name
     ours = name in VARIANTS
     own = [line for line in protocol.overrides if line.startswith(f"{name}.")] if ours else []
-    safe = [f"{key} = {value}" for key, value in plain(own).items()]  # nothing else is given to gin
+    safe = [f"{key} = {value}" for key, value in plain(own).items()]  # only plain values are parsed
     plan = resolve(RunSpec(task.name, name if ours else "transformer", protocol.name, overrides=tuple(safe)))
     claimed, expected, text = values(record), bindings_of(plan.config), plan.config
-    if record.parameter_tree_sha256 is None:  # of before schema 3
+    if record.parameter_tree_sha256 is None:  # a record before schema 3
         text = "".join(line for line in text.splitlines(True) if line.split(" = ")[0] not in OF_OLD)
     if not ours:
         claimed = {key: value for key, value in claimed.items() if not key.startswith(f"{name}.")}
@@ -193,7 +207,7 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
 
 
 def known_data(plan: Plan, published: Records) -> set[str]:
-    """Hashes of a task's data under a plan's parameters: of generator or publisher, of records, of what is prepared."""
+    """The known hashes of a plan's data: default data, published records, and the task as prepared here."""
     known = {
         record.task.data_sha256
         for record in published.values()
@@ -211,7 +225,7 @@ def known_data(plan: Plan, published: Records) -> set[str]:
 
 
 def doubles(record: Record, others: Records) -> Iterator[str]:
-    """Whether it, or a seed of it, is there already."""
+    """The reasons that the record, or one of its seeds, is among other records already."""
     numbers = lambda one: {seed.seed for seed in one.seeds}
     for path, other in others.items():
         if other.run == record.run:

@@ -1,7 +1,7 @@
-"""Compilers of accelerators that need not be there: TPU v4 to v6e and NVIDIA Hopper, on any machine.
+"""Compiles for TPU v4 to v6e and NVIDIA Hopper without the hardware.
 
-What comes back is the real compiler's answer: a kernel that it refuses is refused here, and the memory is what the
-program will take there. Nothing is run, so it says nothing of speed or of numbers.
+The real compilers are used: they refuse the same kernels and report the same memory as on the hardware. Nothing is run,
+so speed and results are not known.
 """
 
 import os
@@ -18,7 +18,7 @@ from lra.errors import UsageError
 TPUS = {"v4": "v4:2x2x1", "v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
 TARGETS = (*TPUS, "hopper")
 
-# What XLA has to know of an H200, in its own text format (xla/stream_executor/device_description.proto).
+# The description of an H200 for XLA, in text format (xla/stream_executor/device_description.proto).
 HOPPER = """
 gpu_device_info {
   threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048
@@ -37,13 +37,17 @@ device_description_str: "NVIDIA H200"
 
 @cache
 def device(target: str) -> Any:
-    """A device of `target`, which is not there.
+    """A description of a target's device, for its compiler.
 
-    Raises UsageError: the target is unknown, or its compiler is not installed.
+    Args:
+      target: one of TARGETS.
+
+    Raises:
+      UsageError: the target is unknown, or its compiler is not installed.
     """
     if target not in TARGETS:
         raise UsageError(f"target '{target}' is none of {', '.join(TARGETS)}")
-    # or libtpu asks a metadata server for what it runs on, and takes a lock against other processes
+    # otherwise libtpu asks a metadata server for its hardware, and locks out other processes
     for name, value in {
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_ACCELERATOR_TYPE": "v5p-8",
@@ -63,19 +67,28 @@ def device(target: str) -> Any:
 
 
 def compile_for(target: str, function: Callable, *args: jax.ShapeDtypeStruct) -> jax.stages.Compiled:
-    """The program that `function` of arrays of these shapes becomes on `target`.
+    """Compiles a function for a target.
 
-    Its `memory_analysis()` has bytes, its `as_text()` the optimised HLO.
+    >>> compile_for("v5e", jnp.sin, jax.ShapeDtypeStruct((8, 128), jnp.float32)).as_text()  # doctest: +SKIP
+
+    Args:
+      args: the shapes and types of the function's arguments.
+
+    Returns:
+      the compiled program: `memory_analysis()` has bytes, `as_text()` the optimised HLO.
+
+    Raises:
+      UsageError: as `device`.
     """
-    there = device(target)
-    place = SingleDeviceSharding(there)
+    target_device = device(target)
+    place = SingleDeviceSharding(target_device)
     placed = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place) for x in args]
     platform = "tpu" if target in TPUS else "cuda"
-    mesh = jax.sharding.AbstractMesh((), (), abstract_device=abstract(there, platform))
-    with jax.sharding.use_abstract_mesh(mesh):  # some primitives are lowered by the kind of device
+    mesh = jax.sharding.AbstractMesh((), (), abstract_device=abstract(target_device, platform))
+    with jax.sharding.use_abstract_mesh(mesh):  # the lowering of some primitives depends on the device
         return jax.jit(function).trace(*placed).lower(lowering_platforms=(platform,)).compile()
 
 
-def abstract(there: Any, platform: str) -> jax.sharding.AbstractDevice:
-    cores = getattr(there, "num_cores", None) or 1
-    return jax.sharding.AbstractDevice(device_kind=there.device_kind, num_cores=cores, platform=platform)
+def abstract(target_device: Any, platform: str) -> jax.sharding.AbstractDevice:
+    cores = getattr(target_device, "num_cores", None) or 1
+    return jax.sharding.AbstractDevice(device_kind=target_device.device_kind, num_cores=cores, platform=platform)

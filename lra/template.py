@@ -1,4 +1,4 @@
-"""The file that `lra new` writes: a variant that runs, with the places to change marked."""
+"""The file that `lra new` writes: a variant that runs. Comments mark the places to change."""
 
 import keyword
 
@@ -26,5 +26,5 @@ def {name}(q, k, v, mask, temperature: float = 1.0):
 
 
 def variant(name: str) -> str:
-    """The text of a file with a variant of that name."""
+    """The text of the file for a variant of that name."""
     return TEXT.format(name=name)

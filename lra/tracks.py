@@ -1,4 +1,4 @@
-"""The tracks of the project's protocols: their rules, as their gin files state them."""
+"""The tracks of the project's protocols, made from the rules in their gin files."""
 
 import functools
 
@@ -8,9 +8,9 @@ from lra.sections import SECTIONS
 
 
 def tracks() -> dict[str, Track]:
-    """The track of each protocol by name, in the order in which tables show them: those with a budget come first.
+    """The track of each protocol, by name. Tracks with a parameter budget come first, as in tables.
 
-    Does not import JAX.
+    This does not import JAX.
     """
     rules = {name: protocol_named(name) for name in protocols()}
     ordered = sorted(rules, key=lambda name: (rules[name].parameter_budget is None, name))
@@ -31,7 +31,7 @@ def tracks() -> dict[str, Track]:
 
 @functools.cache
 def parameters_of_transformer(protocol: str, task: str) -> int:
-    """The trainable parameters of the Transformer on a task under a protocol.
+    """The Transformer's parameter count on a task under a protocol.
 
     Raises:
       UsageError: there is no such task, or the protocol does not have it.

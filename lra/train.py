@@ -1,4 +1,4 @@
-"""The training step: all seeds of a run at once, many steps a dispatch, data on the device."""
+"""The train step. A dispatch runs many steps of all seeds, with the data on the device."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -22,12 +22,15 @@ jax.tree_util.register_dataclass(Split, data_fields=["inputs", "lengths", "label
 
 
 class TrainState(NamedTuple):
-    """What one seed carries from step to step; in a run each leaf has an axis of seeds in front.
+    """The train state of one seed. In a run each leaf has a leading axis of seeds.
 
     Attributes:
-      buffers: all variables of the model that are not trained.
-      diverged_at: the step whose loss was not finite, -1 if none: from there on nothing changes any more.
-      loss, correct: sums over the steps since the last line of the log.
+      params: the trainable parameters.
+      buffers: all other variables of the model.
+      optimizer: the state of the optimiser.
+      diverged_at: the step whose loss was not finite, -1 if there is none. The state does not change after that step.
+      loss: the sum of the mean losses (nats) since the last line of the log.
+      correct: the number of right answers since the last line of the log.
     """
 
     params: Tree
@@ -39,7 +42,7 @@ class TrainState(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The parameters that are scored."""
+    """The parameters with the highest validation accuracy so far. Each leaf has a leading axis of seeds."""
 
     params: Tree
     buffers: Tree
@@ -48,12 +51,13 @@ class Best(NamedTuple):
 
 
 class StepFunctions(NamedTuple):
-    """The functions of a plan, pure and over all seeds at once.
+    """The pure functions of a plan. Each works on all s seeds at once.
 
     Attributes:
-      init: s seeds -> TrainState; raises UserError if the model that was built is not the plan's.
-      run: (state, keys [s], first step, number of steps n, rows [n or more, s, batch], train split) -> TrainState.
-      evaluate: (params, buffers, split) -> loss [s, examples] and prediction [s, examples], each example once.
+      init: seeds -> TrainState. It raises UserError if the built model is not the plan's.
+      run: (state, keys [s], first step, number of steps n, rows [at least n, s, batch], train split) -> TrainState.
+        `rows` are the positions of the examples in the split.
+      evaluate: (params, buffers, split) -> losses in nats [s, examples], predicted classes [s, examples].
     """
 
     init: Callable[..., TrainState]
@@ -62,20 +66,20 @@ class StepFunctions(NamedTuple):
 
 
 def step_functions(plan: Plan) -> StepFunctions:
-    """The pure functions behind a plan's model."""
+    """The pure functions of a plan."""
 
     def split_model(model: nnx.Module) -> tuple[Any, Tree, Tree, Tree]:
         return nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[return-value]
 
     optimizer = plan.train.optimizer.transform()
-    # every step reseeds the random streams: they are no state, only their places are needed
+    # every step reseeds the random streams, so that they are not part of the train state
     some = plan.model(nnx.Rngs(params=0, dropout=0))
     train_graph, _, streams, _ = split_model(some)
     some.eval()
     eval_graph = split_model(some)[0]
 
     def init(seeds: Sequence[int]) -> TrainState:
-        # not compiled: the few operations are the same for all variants, and cached one by one
+        # not compiled: JAX caches the single operations, which are the same for all variants
         def params_and_buffers(seed: int) -> tuple[Tree, Tree]:
             _, params, _, buffers = split_model(plan.fresh_model(seed))
             return params, buffers
@@ -119,23 +123,22 @@ def step_functions(plan: Plan) -> StepFunctions:
             batches = jax.tree.map(lambda column: column[rows[index]], train)
             return jax.vmap(step_of_seed, in_axes=(0, 0, None, 0))(state, keys, first + index, batches)
 
-        # the number of steps is no constant: cutting a run elsewhere must not compile other bits
+        # the number of steps is an argument, so that a run that is split elsewhere has the same compiled program
         return jax.lax.fori_loop(0, count, body, state)
 
     def evaluate(params: Tree, buffers: Tree, split: Split) -> tuple[Array, Array]:
         size, batch = len(split.labels), min(plan.train.eval_batch_size, len(split.labels))
 
-        def score(params: Tree, buffers: Tree, rows: Split) -> tuple[Array, Array]:
-            logits = nnx.merge(eval_graph, params, streams, buffers, copy=True)(rows.inputs, rows.lengths).astype(
-                jnp.float32
-            )
-            return optax.softmax_cross_entropy_with_integer_labels(logits, rows.labels), logits.argmax(-1)
+        def score(params: Tree, buffers: Tree, examples: Split) -> tuple[Array, Array]:
+            model = nnx.merge(eval_graph, params, streams, buffers, copy=True)
+            logits = model(examples.inputs, examples.lengths).astype(jnp.float32)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, examples.labels), logits.argmax(-1)
 
         def of_batch(index: Int[Array, " batch"]) -> tuple[Array, Array]:
-            rows = jax.tree.map(lambda column: column[index], split)
-            return jax.vmap(score, in_axes=(0, 0, None))(params, buffers, rows)
+            examples = jax.tree.map(lambda column: column[index], split)
+            return jax.vmap(score, in_axes=(0, 0, None))(params, buffers, examples)
 
-        # the last batch is filled up with the last example, and what it adds is cut off again
+        # the last batch is filled up with the last example; the surplus is cut off below
         index = jnp.minimum(jnp.arange(-(-size // batch) * batch), size - 1).reshape(-1, batch)
         loss, prediction = jax.lax.map(of_batch, index)  # [batches, seeds, batch]
         join = lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)[:, :size]
@@ -145,13 +148,13 @@ def step_functions(plan: Plan) -> StepFunctions:
 
 
 def hold_to_plan(plan: Plan, params: Tree, buffers: Tree) -> None:
-    """The last line of defence against a record that says something else than what is trained: it counts.
+    """Compares the built model with the plan, so that a record cannot describe another model.
 
     Args:
-      params, buffers: of a train state, with an axis of seeds in front.
+      params, buffers: those of the train state, with a leading axis of seeds.
 
     Raises:
-      UserError: they are not those of the plan's model; says both numbers.
+      UserError: the model trees differ; the message has both parameter counts.
     """
     planned, built = plan.tree, model_tree(params, buffers, seed_axis=True)
     assert planned, "the plan's model has not been tried"
@@ -164,7 +167,7 @@ def hold_to_plan(plan: Plan, params: Tree, buffers: Tree) -> None:
 
 
 def keep_best(best: Best, state: TrainState, accuracy: Float[Array, " seeds"], step: Int[Array, ""]) -> Best:
-    """Replaces the kept parameters of those seeds that have become better."""
+    """Replaces the best parameters of those seeds whose validation accuracy is higher now."""
     better = (accuracy > best.accuracy) & (state.diverged_at < 0)
 
     def choose(new: Array, old: Array) -> Array:
@@ -176,11 +179,15 @@ def keep_best(best: Best, state: TrainState, accuracy: Float[Array, " seeds"], s
 
 @lru_cache(maxsize=64)
 def epoch_order(seed: int, epoch: int, examples: int) -> Int[np.ndarray, " examples"]:
+    """The order of the examples in an epoch of a seed."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples).astype(np.int32)
 
 
 def batch_rows(seed: int, step: int, batch: int, examples: int) -> Int[np.ndarray, " batch"]:
-    """Which examples a seed sees at a step: batches are cut from one shuffled epoch after the other, without a gap."""
+    """The positions of the examples of a seed's batch at a step.
+
+    Batches are consecutive pieces of shuffled epochs. A batch may span two epochs.
+    """
     places = np.arange(step * batch, (step + 1) * batch)
     rows = np.empty(batch, np.int32)
     for epoch in np.unique(places // examples):
@@ -190,5 +197,5 @@ def batch_rows(seed: int, step: int, batch: int, examples: int) -> Int[np.ndarra
 
 
 def accuracy_of(prediction: Int[np.ndarray, "seeds examples"], labels: Int[np.ndarray, " examples"]) -> list[float]:
-    """The share of right answers of each seed, from exact counts."""
+    """The share of right answers of each seed."""
     return [int(count) / len(labels) for count in (np.asarray(prediction) == labels).sum(1)]

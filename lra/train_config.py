@@ -1,4 +1,4 @@
-"""How a run trains: the parameters of the section `train`."""
+"""The section `train` of a configuration."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from lra.optimizer import Optimizer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long a run trains and what of it is scored.
+    """How long a run trains, and which of its parameters are scored.
 
     Attributes:
       steps: optimiser steps in all.

@@ -1,4 +1,4 @@
-"""One run: from a plan and a prepared task to a record. It can be killed at any moment and called again."""
+"""Trains and scores a run and writes its record. A run that was stopped or killed continues at the next call."""
 
 import dataclasses
 import shutil
@@ -31,11 +31,11 @@ from lra.tasks.prepared import Prepared
 from lra.tasks.task import SPLITS, Split
 from lra.train import Best, StepFunctions, TrainState, accuracy_of, batch_rows, keep_best, step_functions
 
-DISPATCH_SECONDS = 1.0  # aimed at, so that progress is seen and Ctrl-C is heard
+DISPATCH_SECONDS = 1.0  # the target of a dispatch, so that progress is shown and Ctrl-C is heard
 
 
 def recorded(plan: Plan, data: Prepared, results: Path) -> Record | None:
-    """The record that a results folder has of a run; None if it has none, or one of a run that came to nothing."""
+    """The record of a run in a results folder; None if there is none, or if the run failed."""
     return store.find(results, plan.run_id(data.data_sha256))
 
 
@@ -49,19 +49,20 @@ def execute(
     checkpoint_every: float = 30.0,
     anew: bool = False,
 ) -> Record:
-    """Trains and scores all seeds of a plan and writes the record; goes on where an earlier call was stopped.
+    """Trains and scores all seeds of a plan and writes the record. It continues where an earlier call was stopped.
 
     Args:
-      results: the results folder; the run keeps its checkpoint, metrics.jsonl and TensorBoard files in
-        `runs/RUN` and puts its record into `records`.
-      bar: is advanced by the steps done, if there is one.
+      results: the results folder. Checkpoint, metrics.jsonl and TensorBoard files are in `runs/RUN`, the record is in
+        `records`.
+      bar: is advanced by the number of steps.
       stop: once set, the run saves a checkpoint and ends.
-      checkpoint_every: seconds of training between checkpoints; has no influence on the outcome.
-      anew: forgets what an earlier call has done.
+      checkpoint_every: the seconds between checkpoints; they do not change the outcome.
+      anew: whether to delete the checkpoint of an earlier call.
 
     Raises:
       Interrupted: `stop` was set.
-      UserError: the variant was typed at a prompt, memory or disk are full, or another process trains the same run.
+      UserError: the variant has no source file, the memory or the disk is full, the run failed, or another process
+        trains the same run.
     """
     if plan.variant.source is None and not plan.variant.is_own:
         raise UserError(
@@ -83,7 +84,7 @@ def execute(
         except Exception as error:
             status: Status = "out of memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            tree = trainer.tree() if trainer else plan.tree  # what was not built cannot be counted
+            tree = trainer.tree() if trainer else plan.tree  # without a trainer no model was built
             assert tree
             path = write(make_record(plan, data, Outcome(status, tree, reason)), folder_of(results))
             raise UserError(
@@ -95,7 +96,13 @@ def execute(
 
 
 class Answers(NamedTuple):
-    """What the seeds make of a split: mean loss in nats, share of right answers, and all answers."""
+    """The answers of all seeds on a split.
+
+    Attributes:
+      loss: the mean loss of each seed in nats.
+      accuracy: the share of right answers of each seed.
+      prediction: the predicted classes.
+    """
 
     loss: list[float]
     accuracy: list[float]
@@ -103,7 +110,7 @@ class Answers(NamedTuple):
 
 
 class Trainer:
-    """The state of a run under way."""
+    """A run that is being trained; arguments as for `execute`, and `folder`, the folder of the run."""
 
     def __init__(
         self,
@@ -127,12 +134,12 @@ class Trainer:
         self.best = None
         if plan.train.select == "best":
             count = len(plan.seeds)
-            # copies: the state's own are donated to the first step
+            # copies, because the first step donates the arrays of the state
             params, buffers = jax.tree.map(jnp.copy, (self.state.params, self.state.buffers))
             self.best = Best(params, buffers, jnp.full(count, -1.0), jnp.zeros(count, jnp.int32))
         self.step, self.seconds, self.timed_steps, kept = 0, 0.0, 0, 0
-        if found := self.checkpoints.restore((self.state, self.best)):
-            (self.state, self.best), notes = found
+        if restored := self.checkpoints.restore((self.state, self.best)):
+            (self.state, self.best), notes = restored
             self.state, self.best = jax.device_put((self.state, self.best))
             self.step, self.seconds = notes["step"], notes["seconds"]
             self.timed_steps, kept = notes["timed_steps"], notes["metrics_bytes"]
@@ -147,6 +154,12 @@ class Trainer:
         return feed.Feed(train, rows_of, self.plan.seeds, config.steps, config.log_every, feed.room())
 
     def train_and_score(self) -> Outcome:
+        """Trains the remaining steps and scores all seeds.
+
+        Raises:
+          Interrupted: `stop` was set; a checkpoint was saved.
+          UserError: a checkpoint could not be written.
+        """
         try:
             compiled, compile_seconds = self.compile()
             self.train_to_the_end(compiled)
@@ -164,11 +177,11 @@ class Trainer:
             self.checkpoints.close()
 
     def tree(self) -> ModelTree:
-        """What the train state is made of: this is what the record says, whatever the plan does."""
+        """The model tree of the train state. The record has this one, not the plan's."""
         return model_tree(self.state.params, self.state.buffers, seed_axis=True)
 
     def compile(self) -> tuple[Any, float]:
-        """The compiled step, and the seconds that it took."""
+        """The compiled train steps, and the seconds of the compilation."""
         self.bar.note("compiling")
         began = time.monotonic()
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
@@ -180,19 +193,19 @@ class Trainer:
     def train_to_the_end(self, compiled: Any) -> None:
         config = self.plan.train
         self.bar.skip(self.step)
-        rate = 0.0  # steps a second
+        steps_per_second = 0.0
         saved_at = time.monotonic()
         while self.step < config.steps and not self.all_diverged():
             boundary = min(config.steps, (self.step // config.log_every + 1) * config.log_every)
             boundary = min(boundary, (self.step // config.eval_every + 1) * config.eval_every)
             began = time.monotonic()
             piece = self.feed.piece(self.step)
-            count = min(boundary - self.step, piece.steps, max(1, int(DISPATCH_SECONDS * rate)))
+            count = min(boundary - self.step, piece.steps, max(1, int(DISPATCH_SECONDS * steps_per_second)))
             span = (jnp.int32(self.step), jnp.int32(count))
             self.state = compiled(self.state, self.keys, *span, piece.rows, piece.examples)
             jax.block_until_ready(self.state)
             elapsed = time.monotonic() - began
-            rate = count / max(elapsed, 1e-6)
+            steps_per_second = count / max(elapsed, 1e-6)
             self.step += count
             self.timed_steps += count
             self.seconds += elapsed
@@ -233,7 +246,7 @@ class Trainer:
             self.best = jax.jit(keep_best)(self.best, self.state, jnp.array(answers.accuracy), jnp.int32(self.step))
 
     def evaluate(self, split: str, params: Any, buffers: Any) -> Answers:
-        """What each seed makes of all examples of a split, a piece at a time."""
+        """The answers of each seed on all examples of a split. The split is evaluated in pieces that fit the device."""
         if not hasattr(self, "evaluator"):
             self.evaluator: Callable[..., Any] = jax.jit(self.functions.evaluate)
         examples = self.data.splits[split]
@@ -241,10 +254,10 @@ class Trainer:
         piece = min(len(examples), max(1, feed.PIECE * len(examples) // feed.size(examples) // batch) * batch)
         losses, predictions = [], []
         for start in range(0, len(examples), piece):
-            # the last piece is filled up with the last example, so that all have one shape
+            # the last piece is filled up with the last example, so that all pieces have one shape
             rows = np.minimum(np.arange(start, start + piece), len(examples) - 1)
-            found = self.evaluator(params, buffers, feed.gather(examples, rows))
-            loss, prediction = (np.asarray(part)[:, : len(examples) - start] for part in found)
+            answers = self.evaluator(params, buffers, feed.gather(examples, rows))
+            loss, prediction = (np.asarray(part)[:, : len(examples) - start] for part in answers)
             losses.append(loss.astype(np.float64))
             predictions.append(prediction)
         answered = np.concatenate(predictions, 1)

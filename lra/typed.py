@@ -1,4 +1,4 @@
-"""Values of a configuration: literals that are held to the type that a field declares."""
+"""Checks the values of a configuration against the declared types."""
 
 import math
 import types
@@ -28,14 +28,14 @@ def is_plain(value: Any) -> bool:
 
 
 def typed(value: Any, hint: Any) -> Any:
-    """The value as the hint has it: whole numbers become floats where a float is declared, lists become tuples.
+    """The value, converted to its declared type: int to float, list to tuple. Nothing else is converted.
 
     Args:
-      hint: a type annotation; one that is not made of int, float, bool, str, None, tuple, list, dict, Literal and
-        unions of them takes any literal.
+      hint: a type annotation of int, float, bool, str, None, tuple, list, dict, Literal and unions of them. Any other
+        annotation accepts every literal.
 
     Raises:
-      ValueError: the value is of another type; says which one it should be.
+      ValueError: the value has another type; the message names the declared type.
 
     >>> typed(1, float), typed([1, 2], tuple[int, ...]), typed(None, int | None)
     (1.0, (1, 2), None)
@@ -54,13 +54,13 @@ def typed(value: Any, hint: Any) -> Any:
     kind = hint if origin is None else origin
     if kind in WORDS and not isinstance(value, kind):
         raise wrong(value, hint)
-    if kind is int and (isinstance(value, bool) or abs(value) >= 1 << 64):  # what no array holds either
+    if kind is int and (isinstance(value, bool) or abs(value) >= 1 << 64):  # no array holds such a number
         raise wrong(value, hint)
     return value
 
 
 def of_union(value: Any, hints: tuple[Any, ...], hint: Any) -> Any:
-    # an int is no float where both are allowed
+    # exact types first: an int stays an int if both int and float are allowed
     for exact in (True, False):
         for one in hints:
             if exact and one in WORDS and type(value) is not one:
@@ -98,7 +98,7 @@ def wrong(value: Any, hint: Any) -> ValueError:
 
 
 def in_words(hint: Any) -> str:
-    """A type as a person reads it.
+    """A type in words.
 
     >>> in_words(int | None), in_words(tuple[int, ...])
     ('a whole number or None', 'a tuple of whole numbers')

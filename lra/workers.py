@@ -1,4 +1,4 @@
-"""Functions mapped over processes, which are spawned: a forked one would inherit the locks of its caller's JAX."""
+"""Maps functions over processes. The processes are spawned, since a forked one would inherit JAX's locks."""
 
 import itertools
 import os
@@ -9,15 +9,19 @@ from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 A, B = TypeVar("A"), TypeVar("B")
-Begin = Callable[[], None] | None  # what a process calls before its first item
+Begin = Callable[[], None] | None  # called in each new process before its first item
 
 
 def in_order(
     function: Callable[[A], B], items: Iterable[A], workers: int, begin: Begin = None, fresh: bool = False
 ) -> Iterator[B]:
-    """`map`, at most two items a worker ahead. One worker is this process, which does not call `begin`.
+    """`map` over processes. It reads at most two items a worker in advance.
 
-    If `fresh`, each item gets a new process, and none is ahead.
+    With one worker the items are processed in this process, and `begin` is not called.
+
+    Args:
+      begin: called in each new process before its first item.
+      fresh: whether each item gets a new process, even with one worker. Then no item is read in advance.
     """
     if workers == 1 and not fresh:
         yield from map(function, items)
@@ -33,7 +37,7 @@ def in_order(
 def as_completed(
     function: Callable[[A], B], items: Iterable[A], workers: int, begin: Begin = None
 ) -> Iterator[tuple[A, B]]:
-    """Each item with its result, the first finished first. One worker is this process, which does not call `begin`."""
+    """Each item with its result, in the order in which results are ready; arguments as for `in_order`."""
     if workers == 1:
         yield from ((item, function(item)) for item in items)
         return
@@ -43,7 +47,7 @@ def as_completed(
 
 
 class Pool(futures.ProcessPoolExecutor):
-    """Cancels, at the end of its `with`, the items that no process has begun."""
+    """A pool of spawned processes. The end of its `with` block cancels the items that no process has begun."""
 
     def __init__(self, workers: int, begin: Begin, fresh: bool = False):
         tasks = 1 if fresh else None
@@ -54,7 +58,7 @@ class Pool(futures.ProcessPoolExecutor):
 
 
 def start(begin: Begin) -> None:
-    """Lets this process end when its parent is killed: the executor's pipes alone would keep it waiting for ever."""
+    """Ends this process when its parent is killed. Otherwise it would wait for the executor's pipes for ever."""
 
     def end_with_parent() -> None:
         if parent := parent_process():

@@ -1,4 +1,4 @@
-"""The leaderboard as a site of plain files, that opens from the disk and takes nothing from elsewhere."""
+"""The leaderboard as a site of plain files. It opens from the disk and loads nothing from elsewhere."""
 
 from lra.leaderboard.board import Table
 from lra.leaderboard.site.figure import styles
@@ -11,7 +11,7 @@ __all__ = ["pages"]
 
 
 def pages(view: View) -> dict[str, str]:
-    """All files of the site by name: the same view gives the same bytes."""
+    """All files of the site, by name. The same view gives the same bytes."""
     colours = styles(view)
     titles = {
         run: sheet.title

@@ -1,4 +1,4 @@
-"""Pictures of results: accuracy with intervals, accuracy against speed, all tasks side by side."""
+"""Charts of results: accuracy with intervals, accuracy against speed, all tasks side by side."""
 
 import math
 from collections import defaultdict
@@ -12,17 +12,17 @@ from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.scale import Scale, around, linear_ticks
 from lra.leaderboard.statistics import Interval
 
-MOST_ROWS = 40  # of a picture with a line for each
+MOST_ROWS = 40  # of a chart with one line a row
 MOST_LABELS = 60
-LABEL = 18  # letters
+LABEL = 18  # letters of a label
 
 
 class Mark(NamedTuple):
     """A row of a sheet as it is drawn.
 
     Attributes:
-      place: among the sheet's rows, by which the page finds it.
-      kind: its classes.
+      place: the position of the row in the sheet.
+      kind: its CSS classes.
     """
 
     place: int
@@ -41,9 +41,9 @@ def marks(table: Table, styles: Mapping[str, str]) -> list[Mark]:
     ]
 
 
-def group(place: int, kind: str, said: str, *parts: Child) -> Markup:
-    """What belongs to a row of the sheet: the page dims it with the row."""
-    return element("g", element("title", said), *parts, class_=kind, data_row=place)
+def group(place: int, kind: str, title: str, *parts: Child) -> Markup:
+    """The drawing of a row of the sheet, with a title that the browser shows. The page dims both together."""
+    return element("g", element("title", title), *parts, class_=kind, data_row=place)
 
 
 def kind_of(row: Row, reference: str, styles: Mapping[str, str]) -> str:
@@ -52,14 +52,14 @@ def kind_of(row: Row, reference: str, styles: Mapping[str, str]) -> str:
 
 
 def per_cent(interval: Interval) -> str:
-    said = f"{100 * interval.mean:.2f} %"
+    text = f"{100 * interval.mean:.2f} %"
     if interval.low is not None and interval.high is not None:
-        said += f", 95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f}"
-    return said
+        text += f", 95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f}"
+    return text
 
 
 def ends(interval: Interval) -> list[float]:
-    """The mean and the interval's ends, in per cent, as far as they can be accuracies."""
+    """The mean and the limits of an interval in per cent, clipped to 0 and 100."""
     return [100 * min(max(value, 0.0), 1.0) for value in interval if value is not None]
 
 
@@ -109,7 +109,7 @@ def bars(name: str, table: Table, styles: Mapping[str, str]) -> Markup | None:
 
 
 def scatter(name: str, table: Table, styles: Mapping[str, str]) -> list[Markup]:
-    """Accuracy against speed with memory as area, for each hardware with at least two rows."""
+    """Accuracy against speed, with memory as the area, for up to three kinds of hardware with at least two rows."""
     timed: dict[str, list[tuple[Mark, Cost]]] = defaultdict(list)
     for mark in marks(table, styles):
         for cost in mark.row.costs:
@@ -136,15 +136,15 @@ def cloud(name: str, hardware: str, drawn: Sequence[tuple[Mark, Cost]]) -> Marku
     groups = []
     for (mark, cost), (cx, cy, r), label in zip(drawn, spots, words):
         memory = f", {cost.memory / 1e6:,.0f} MB" if cost.memory else ""
-        said = f"{mark.label}: {100 * mark.interval.mean:.2f} %, {cost.steps_per_second:.3g} steps/s{memory}"
+        title = f"{mark.label}: {100 * mark.interval.mean:.2f} %, {cost.steps_per_second:.3g} steps/s{memory}"
         spot = element("circle", cx=at(cx), cy=at(cy), r=at(r), class_="spot")
-        groups.append((-r, mark.place, group(mark.place, mark.kind, said, spot, label)))
+        groups.append((-r, mark.place, group(mark.place, mark.kind, title, spot, label)))
     parts: list[Child] = [
         x_axis(x, top, bottom, "training steps a second, more is faster"),
         y_axis(y, left, right),
         element("text", "accuracy, %", x=6, y=top - 12, class_="axis"),
         legend(most, radius, right) if most else None,
-        [markup for _, _, markup in sorted(groups, key=lambda item: item[:2])],  # small ones in front
+        [markup for _, _, markup in sorted(groups, key=lambda item: item[:2])],  # small circles in front
     ]
     fastest = max(drawn, key=lambda pair: (pair[1].steps_per_second or 0, pair[0].label))[0].label
     described = f"{len(drawn)} circles. {drawn[0][0].label} is the first of the table, {fastest} the fastest."
@@ -152,7 +152,7 @@ def cloud(name: str, hardware: str, drawn: Sequence[tuple[Mark, Cost]]) -> Marku
 
 
 def legend(most: float, radius: Callable[[float], float], right: float) -> Markup:
-    """What the areas mean: the most memory, and a quarter of it."""
+    """The key of the areas: a circle for the most memory, and one for a quarter of it."""
     parts: list[Child] = []
     x = right
     for memory in (most, most / 4):
@@ -169,7 +169,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 def placed(labels: Sequence[str], spots: Sequence[tuple[float, float, float]], room: Box) -> list[Markup | None]:
-    """Labels beside their circles where they cover neither circle nor label; None where there is no such place."""
+    """Labels beside their circles. A label is None if every position would overlap another circle or label."""
     circles = [(cx - r, cy - r, cx + r, cy + r) for cx, cy, r in spots]
     taken: list[Box] = []
     texts: list[Markup | None] = []
@@ -201,7 +201,7 @@ def overlap(a: Box, b: Box) -> bool:
 
 
 def strips(name: str, overview: Overview, styles: Mapping[str, str]) -> Markup | None:
-    """All tasks side by side: of each row a dot and its 95 % interval, and the floor of each task."""
+    """All tasks side by side: a dot with its 95 % interval for each row, and the floor of each task."""
     lines = list(enumerate(zip(overview.lines, labels(overview.lines))))
     title = "Accuracy with 95 % intervals over seeds, %"
     if len(lines) > MOST_ROWS:
@@ -231,15 +231,15 @@ def strips(name: str, overview: Overview, styles: Mapping[str, str]) -> Markup |
             element("line", x1=left, x2=at(width - 10), y1=at(y), y2=at(y), class_="rule"),
             element("text", cropped(label, LABEL), x=left - 7, y=at(y + 4), class_="label end"),
         ]
-        said = []
+        accuracies = []
         for scale, table in zip(scales, overview.tables):
             row = entry.cells.get(table.task)
             if row and row.interval:
-                said.append(f"{table.task} {per_cent(row.interval)}")
+                accuracies.append(f"{table.task} {per_cent(row.interval)}")
                 dots += whisker(scale, row.interval, y, 3)
                 dots.append(element("circle", cx=at(scale(ends(row.interval)[0])), cy=at(y), r=4, class_="point"))
         first = next(iter(entry.cells.values()))
         reference = next((table.reference for table in overview.tables if table.reference), "")
-        parts.append(group(place, kind_of(first, reference, styles), f"{label}: {'; '.join(said)}", dots))
+        parts.append(group(place, kind_of(first, reference, styles), f"{label}: {'; '.join(accuracies)}", dots))
     described = f"{count} panels, one a task, {len(lines)} rows; the dashed line of a panel is its task's floor."
     return figure(f"{name}-tasks", title, described, bottom + 26, *parts, width=at(width), wide=True)

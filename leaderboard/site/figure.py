@@ -1,4 +1,4 @@
-"""What all pictures share: frame, axes, colours."""
+"""The parts that all charts share: frame, axes, colours."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,14 +6,14 @@ from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.scale import Scale, shown
 from lra.leaderboard.view import View
 
-WIDTH = 480  # units; on a screen with room a unit is a pixel
-CHARACTER = 6.6  # units a letter of a label takes
+WIDTH = 480  # units; a unit is a pixel on a wide screen
+CHARACTER = 6.6  # width of a letter of a label, in units
 HUES, DASHES = 8, 3
-MOST = 1e15  # what is larger is not drawn
+MOST = 1e15  # larger numbers are not drawn
 
 
 def styles(view: View) -> dict[str, str]:
-    """The classes of each variant: the same colour in every picture, and neighbours by name in different ones."""
+    """The CSS classes of each variant. A variant has the same colour in every chart; neighbours by name differ."""
     names = {record.variant.name for record in view.records}
     names |= {point.model for scaling in view.scalings for point in scaling.points}
     return {name: f"hue{place % HUES} dash{place // HUES % DASHES}" for place, name in enumerate(sorted(names))}
@@ -22,11 +22,11 @@ def styles(view: View) -> dict[str, str]:
 def figure(
     name: str, title: str, description: str, height: float, *parts: Child, width: float = WIDTH, wide: bool = False
 ) -> Markup:
-    """A picture that a screen reader hears as its title and description; the numbers are in the table.
+    """A chart. A screen reader reads its title and description; the numbers are in the table.
 
     Args:
-      name: unique in its page; letters, digits and hyphens.
-      wide: whether it takes a whole line of the page.
+      name: unique in the page; letters, digits and hyphens.
+      wide: whether the chart takes the whole width of the page.
     """
     svg = element(
         "svg",
@@ -38,7 +38,7 @@ def figure(
         aria_labelledby=f"{name}_title",
         aria_describedby=f"{name}_desc",
     )
-    # on a narrow screen it scrolls, also by keyboard
+    # the chart scrolls on a narrow screen, by keyboard too
     canvas = element("div", svg, class_="canvas", role="group", tabindex="0", aria_labelledby=f"{name}_title")
     return element("figure", element("figcaption", title), canvas, class_="wide" if wide else None)
 

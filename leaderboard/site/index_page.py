@@ -1,4 +1,4 @@
-"""The first page: every table with its pictures, and the literature's."""
+"""The index page: all tables with their charts, then the literature's."""
 
 import dataclasses
 from collections import Counter
@@ -14,7 +14,7 @@ from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.page import frame, page
 from lra.leaderboard.view import Scaling, View
 
-LONGEST = 300  # letters of a cell; the page of the run has the whole text
+LONGEST = 300  # letters of a cell; the run's page has the whole text
 
 
 def index_page(view: View, styles: Mapping[str, str]) -> str:
@@ -39,10 +39,10 @@ def index_page(view: View, styles: Mapping[str, str]) -> str:
     theirs = [section(sheet, pictures(sheet, by_name, styles), "From the literature") for sheet in view.published]
     variants = len({record.variant.name for record in view.records})
     tasks = len({record.task.name for record in view.records})
-    said = f"{count(len(view.records), 'run')} of {count(variants, 'variant')} on {count(tasks, 'task')}."
+    counts = f"{count(len(view.records), 'run')} of {count(variants, 'variant')} on {count(tasks, 'task')}."
     header = [
         element("h1", "Long Range Arena"),
-        element("p", said, " Rows of one table share task, data and protocol.", class_="lead"),
+        element("p", counts, " Rows of one table share task, data and protocol.", class_="lead"),
     ]
     main = [
         element("nav", links, aria_label="Tables"),
@@ -56,14 +56,14 @@ def count(number: int, thing: str) -> str:
 
 
 def shortened(sheet: Sheet) -> Sheet:
-    """With names that fit, whatever the records say."""
+    """The sheet with long names cropped."""
     columns = [dataclasses.replace(column, name=cropped(column.name, LONGEST // 3)) for column in sheet.columns]
     title = cropped(sheet.title, LONGEST // 3)
     return dataclasses.replace(sheet, title=title, caption=cropped(sheet.caption, 1000), columns=tuple(columns))
 
 
 def short(sheets: Sequence[Sheet]) -> list[str]:
-    """What tables are called beside the others of their protocol."""
+    """The names of tables in the navigation, under the heading of their protocol."""
     names = ["All tasks" if isinstance(s.source, Overview) else s.source.task if s.source else s.title for s in sheets]
     counts = Counter((sheet.source and sheet.source.protocol, name) for sheet, name in zip(sheets, names))
     return [
@@ -75,7 +75,7 @@ def short(sheets: Sequence[Sheet]) -> list[str]:
 
 
 def pictures(sheet: Sheet, scalings: Mapping[str, Scaling], styles: Mapping[str, str]) -> Child:
-    """Of what there is more to see than in its numbers."""
+    """The charts of a sheet; None if there are none."""
     source = sheet.source
     if isinstance(source, Table):
         return [bars(sheet.name, source, styles), scatter(sheet.name, source, styles)] if len(source.rows) > 1 else None
@@ -88,7 +88,7 @@ def pictures(sheet: Sheet, scalings: Mapping[str, Scaling], styles: Mapping[str,
 
 
 def section(sheet: Sheet, figures: Child, kind: str) -> Markup:
-    """A table with its pictures."""
+    """A table with its charts."""
     heading = f"{sheet.name}_heading"
     notes = [element("li", element("sup", mark), " ", meaning) for mark, meaning in sheet.notes]
     return element(
@@ -106,7 +106,7 @@ def section(sheet: Sheet, figures: Child, kind: str) -> Markup:
 
 
 def tools(sheet: Sheet) -> Markup:
-    """Filter, columns and link, which the script brings to life."""
+    """Controls for filter, columns and link. They are hidden without the script."""
     boxes = [
         element("label", element("input", type="checkbox", value=column.name, checked=not column.extra), " ",
                 column.name)
@@ -125,11 +125,11 @@ def tools(sheet: Sheet) -> Markup:
 
 
 def table(sheet: Sheet) -> Markup:
-    """Ranked rows first, those that are not in a body of their own."""
+    """The table: ranked rows first, unranked rows in a separate body."""
     head = [
         element("th", column.name, scope="col", class_="number" if column.number else None) for column in sheet.columns
     ]
-    # a run is in the table of its task and in the overview; its place is the former
+    # a run is in the table of its task and in the overview; links to the run lead to the former
     anchors = isinstance(sheet.source, Table)
     meanings = dict(sheet.notes)
     rows = [row(place, entry, sheet.columns, meanings, anchors) for place, entry in enumerate(sheet.entries)]
@@ -156,7 +156,7 @@ def row(place: int, entry: Entry, columns: tuple[Column, ...], meanings: Mapping
 
 
 def linked(cell: Cell, runs: tuple[str, ...], anchors: bool) -> Child:
-    """A row's name, with the pages of its runs behind it."""
+    """The name of a row, with links to the pages of its runs."""
     name = cropped(cell.text, LONGEST)
     if not runs:
         return name

@@ -1,4 +1,4 @@
-"""Pictures with lines: the curves of a run, and time and memory against length."""
+"""Line charts: the curves of a run, and time and memory against length."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,7 +16,7 @@ def path(points: Sequence[tuple[float, float]], kind: str) -> Markup:
 
 
 def curves(record: Record, style: str) -> list[Markup]:
-    """Accuracy and loss of every seed against the step, and their mean in bold."""
+    """Accuracy and loss of every seed against the step, with their mean in bold."""
     quantities: list[tuple[str, str, float, Callable[[CurveLine], tuple[float | None, ...]]]] = [
         ("accuracy", "Accuracy while training, %", 100, lambda line: line.accuracy),
         ("loss", "Loss while training, nats", 1, lambda line: line.loss),
@@ -64,7 +64,7 @@ def panel(name: str, title: str, courses: Mapping[str, Course], style: str) -> M
 
 
 def end_labels(ends: Mapping[str, tuple[float, float]], kind: Callable[[str], str]) -> dict[str, Markup]:
-    """Names at the ends of lines, pushed apart where they would cover each other."""
+    """Labels at the ends of lines, pushed apart where they would overlap."""
     labels: dict[str, Markup] = {}
     last: dict[float, float] = {}
     for name, (x, y) in sorted(ends.items(), key=lambda item: (item[1][1], item[0])):
@@ -74,10 +74,10 @@ def end_labels(ends: Mapping[str, tuple[float, float]], kind: Callable[[str], st
 
 
 def lengths(scaling: Scaling, rows: Mapping[str, int], styles: Mapping[str, str]) -> list[Markup]:
-    """Steps a second and memory against length, both axes logarithmic.
+    """Train steps a second and memory against length. Both axes are logarithmic.
 
     Args:
-      rows: of each model the row of the table beside it.
+      rows: the row of each model in the table beside the chart.
     """
     quantities: list[tuple[str, str, Callable[[Point], float | None]]] = [
         ("speed", "Training steps a second against length", lambda point: point.steps_per_second),
@@ -111,9 +111,9 @@ def length_panel(
     words = end_labels({model: course[-1] for model, course in courses.items()}, lambda _: "label ink")
     for model, course in courses.items():
         own = sorted((length, value) for other, length, value in points if other == model)
-        said = f"{model}: " + ", ".join(f"{value:g} at {length:,}" for length, value in own)
+        numbers = f"{model}: " + ", ".join(f"{value:g} at {length:,}" for length, value in own)
         dots = [element("circle", cx=at(px), cy=at(py), r=2.5, class_="dot") for px, py in course]
-        line = [element("title", said), path(course, "series"), dots, words[model]]
+        line = [element("title", numbers), path(course, "series"), dots, words[model]]
         parts.append(element("g", line, class_=styles[model], data_row=rows.get(model)))
     described = f"{len(models)} lines, both axes logarithmic: {', '.join(models)}."
     return figure(name, title, described, bottom + 42, *parts)

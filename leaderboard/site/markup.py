@@ -1,11 +1,11 @@
-"""HTML and SVG by construction: what is not markup already is escaped, wherever it comes from."""
+"""Builds HTML and SVG. All text that is not `Markup` is escaped."""
 
 import html
 import re
 from collections.abc import Iterable
 
 VOID = ("meta", "link", "input", "br", "col")
-# XML has no place for them, and HTML no use
+# characters that XML forbids, and characters that change the direction of text
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069\ufffe\uffff]")
 
 
@@ -19,7 +19,7 @@ Child = str | Iterable["Child"] | None
 
 
 def text(value: str) -> Markup:
-    """Any text as text."""
+    """A text with markup characters escaped and control characters replaced."""
     return Markup(html.escape(CONTROLS.sub("\ufffd", value), quote=True))
 
 
@@ -34,9 +34,10 @@ def join(children: Child) -> str:
 
 
 def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
-    """An element; of an attribute's name a last underscore is dropped and others become hyphens.
+    """An element with its children.
 
-    None and False leave an attribute out, True leaves it without a value.
+    In the name of an attribute, a trailing underscore is dropped and the others become hyphens. None and False leave
+    the attribute out; True writes it without a value.
     """
     written = ""
     for key, value in attributes.items():
@@ -54,5 +55,5 @@ def attribute(value: str | float) -> str:
 
 
 def number(value: float) -> str:
-    """Short, and without the last bits, which differ from machine to machine."""
+    """A number with ten digits. The last bits depend on the hardware."""
     return f"{value:.10g}"

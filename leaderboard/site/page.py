@@ -1,10 +1,10 @@
-"""What all pages share: head, theme, header, footer, tables."""
+"""The parts that all pages share: head, theme, header, footer, tables."""
 
 from importlib.resources import files
 
 from lra.leaderboard.site.markup import Child, Markup, element, join
 
-# nothing from elsewhere, and no script in a record's text can run
+# nothing is loaded from elsewhere, and no script in the text of a record can run
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'self' file:; script-src 'self' file:; base-uri 'none'; "
     "form-action 'none'"
@@ -19,7 +19,7 @@ def page(title: str, home: str, header: Child, main: Child) -> str:
     """A whole page.
 
     Args:
-      home: the way to the site's first folder: "" or "../".
+      home: the relative path to the top folder of the site: "" or "../".
     """
     head = element(
         "head",
@@ -43,20 +43,20 @@ def page(title: str, home: str, header: Child, main: Child) -> str:
 
 
 def frame(table: Markup, label: str) -> Markup:
-    """A table that scrolls by itself where it is too wide, also by keyboard.
+    """A table in a frame that scrolls, by keyboard too, if the table is too wide.
 
     Args:
-      label: the id of what names it.
+      label: the id of the element that names the table.
     """
     return element("div", table, class_="frame", role="region", tabindex="0", aria_labelledby=label)
 
 
 def block(content: str, name: str) -> Markup:
-    """Text as it is, that scrolls by itself."""
-    # a parser drops the first line break
+    """Preformatted text in a block that scrolls."""
+    # HTML parsers drop the first line break
     return element("pre", Markup("\n"), element("code", content), tabindex="0", role="region", aria_label=name)
 
 
 def definitions(items: list[tuple[str, Child]]) -> Markup:
-    """Names and what they stand for."""
+    """A list of names with their values."""
     return element("dl", [element("div", element("dt", name), element("dd", value)) for name, value in items])

@@ -1,4 +1,4 @@
-"""A page for each run: what came of it, and everything that makes it again."""
+"""The page of a run: its results, and everything that is needed to repeat it."""
 
 import re
 import shlex
@@ -17,11 +17,12 @@ ARXIV = re.compile(r"(\d{4}\.\d{4,5})(v\d+)?")
 
 
 def run_page(record: Record, table: str, style: str, breaches: Sequence[str]) -> str:
-    """
+    """The page of a run.
+
     Args:
       table: the title of the table that has the run.
-      style: the classes of its variant.
-      breaches: rules of its track that it has not kept to.
+      style: the CSS classes of its variant.
+      breaches: the rules of its track that it breaks.
     """
     variant, task = record.variant, record.task
     title = f"{variant.name} on {task.name}"
@@ -38,7 +39,7 @@ def run_page(record: Record, table: str, style: str, breaches: Sequence[str]) ->
         part("Make it again", *again(record)),
         part("Curves", element("div", drawn, class_="figures")) if drawn else None,
         part("Seeds", seeds(record)) if record.seeds else None,
-        part("What was run", definitions(plan(record))),
+        part("What was run", definitions(settings(record))),
         part("What it was run on", definitions(circumstances(record))),
         part("Configuration", block(record.config, "operative gin configuration")),
         part("Source of the variant", block(variant.source, "source of the variant")) if variant.source else None,
@@ -51,7 +52,7 @@ def part(title: str, *children: Child) -> Markup:
 
 
 def figures(record: Record) -> Markup:
-    """The numbers that people come for."""
+    """The key figures."""
     shares = [100 * seed.test.accuracy for seed in record.seeds if seed.test]
     mean, low, high = interval(shares) if shares else (None, None, None)
     rate, memory = record.measured.steps_per_second, max(record.measured.memory_bytes.values(), default=0)
@@ -67,7 +68,7 @@ def figures(record: Record) -> Markup:
 
 
 def command(record: Record) -> str:
-    """The command that makes the run again; every word is quoted for the shell."""
+    """The command that repeats the run. Every word is quoted for the shell."""
     if record.variant.source_sha256 is not None:
         return shlex.join(["lra", "reproduce", file_name(record), "--trust"])
     task, protocol = record.task.name, record.protocol
@@ -125,7 +126,7 @@ def listed(values: Mapping[str, Any]) -> Child:
     return [element("div", code(f"{name} = {value}")) for name, value in values.items()] or "none"
 
 
-def plan(record: Record) -> list[tuple[str, Child]]:
+def settings(record: Record) -> list[tuple[str, Child]]:
     """All that decides the outcome."""
     task, variant = record.task, record.variant
     paper: Child = variant.paper
@@ -149,7 +150,7 @@ def plan(record: Record) -> list[tuple[str, Child]]:
 
 
 def circumstances(record: Record) -> list[tuple[str, Child]]:
-    """All that does not decide the outcome: when, on which hardware, how fast."""
+    """All that does not decide the outcome: date, hardware, speed, memory."""
     measured = record.measured
     git = measured.git or {}
     dirty = " with uncommitted changes" if git.get("dirty") else ""

@@ -1,4 +1,4 @@
-"""Axes: from numbers to places, and the ticks that people like."""
+"""Axes: from numbers to positions, and round numbers for their ticks."""
 
 import dataclasses
 import math
@@ -8,11 +8,11 @@ from functools import cached_property
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """Places on an axis, linear or logarithmic.
+    """The positions of numbers on an axis, linear or logarithmic.
 
     Attributes:
-      low, high: numbers at the ends.
-      start, end: places of the ends.
+      low, high: the numbers at the ends.
+      start, end: the positions of the ends.
     """
 
     low: float
@@ -36,7 +36,7 @@ class Scale:
 
 
 def around(values: Sequence[float], start: float, end: float, log: bool = False, zero: bool = False) -> Scale:
-    """A scale with room for all values, and some more."""
+    """A scale that has room for all values and a margin."""
     low, high = min(values), max(values)
     if log:
         spread = max((high / low) ** 0.08, 1.1)
@@ -55,12 +55,16 @@ def linear_ticks(low: float, high: float, about: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each power of ten; of too many the powers alone, or some of them; for too few linear ones."""
+    """At least two and at most eight round numbers.
+
+    They are 1, 2 and 5 times powers of ten; if these are too many, some powers of ten; if too few, linear ticks.
+    """
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     nice = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     inside = [value for value in nice if low <= value <= high]
     if len(inside) < 3:
-        return linear_ticks(low, high, 4)
+        ticks = linear_ticks(low, high, 4)
+        return ticks if len(ticks) > 1 else linear_ticks(low, high, 8)
     if len(inside) <= 8:
         return inside
     tens = [10.0**power for power in powers if low <= 10.0**power <= high]
@@ -68,5 +72,5 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def shown(value: float) -> str:
-    """A tick's number."""
+    """The text of a tick."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"

@@ -1,1 +1,1 @@
-"""Benchmarks: on the device at hand, side by side in one process."""
+"""Benchmarks on the device at hand. What is compared is timed in one process."""

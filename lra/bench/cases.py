@@ -1,4 +1,4 @@
-"""What the benchmark of kernels times: each family at a length and a width, and what it must compute and move."""
+"""The cases of the kernel benchmark: an op at one size, with the operations and bytes that it needs."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -12,21 +12,21 @@ from lra.models.kernels.recurrence import diagonal_recurrence
 from lra.models.kernels.softmax import FULL, Window, attend
 
 WIDTH = 1024  # heads x head_dim
-WINDOW = 16  # a window sees one sixteenth of the sequence
+WINDOW = 16  # a window covers 1 / WINDOW of the sequence
 FILLS = {
     "gpu": (1 << 17, 132),
     "tpu": (1 << 17, 2),
     "cpu": (1 << 11, 2),
-}  # tokens, and batch x heads, for all its cores
+}  # by platform: the tokens, and the batch x heads, that occupy all cores
 
 
 class Case(NamedTuple):
     """One op at one size.
 
     Attributes:
-      function: of the backend's name, giving a function of the arrays `args`.
-      operations: of the forward pass: floating-point operations that pairs of tokens which see each other need.
-      bytes: of the forward pass: every input read once, every output written once.
+      function: takes the name of a backend and returns a function of the arrays `args`.
+      operations: the floating-point operations that the forward pass needs.
+      bytes: the traffic that the forward pass needs: each input is read once and each output is written once.
     """
 
     name: str
@@ -45,14 +45,14 @@ NAMES = (
 
 
 def cases(name: str, length: int, head_dims: tuple[int, ...] = (64, 128)) -> Iterator[Case]:
-    """The sizes of a case at a length, in the order of use: what the device holds is made one after the other."""
+    """The cases of a name at a length, one for each head dimension. Only one case's arrays exist at a time."""
     family = name.split()[0]
     for head_dim in head_dims[: 1 if family == "recurrence" else None]:
         yield {"softmax": softmax, "linear": linear, "recurrence": recurrence}[family](name, length, head_dim)
 
 
 def sizes(length: int, head_dim: int) -> tuple[int, int]:
-    """Batch and heads that fill the device at hand."""
+    """The batch size and the number of heads that occupy the device at hand."""
     tokens, chains = FILLS.get(jax.default_backend(), FILLS["cpu"])
     heads = (WIDTH if tokens > 1 << 12 else 2 * head_dim) // head_dim
     return max(tokens // length, -(-chains // heads), 1), heads
@@ -114,5 +114,5 @@ def recurrence(name: str, length: int, head_dim: int) -> Case:
 
 
 def size(arrays: tuple[jax.Array, ...]) -> float:
-    """Bytes."""
+    """The bytes of some arrays."""
     return float(sum(x.size * x.dtype.itemsize for x in arrays))

@@ -1,4 +1,4 @@
-"""The ops of the variants, each backend beside the best other implementation there is; nothing wrong gets a time."""
+"""Times the ops of the variants: each backend, and other libraries' implementations. Wrong results get no time."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +16,12 @@ KEYS = ("case", "length", "head_dim", "direction", "by")
 HEADER = ("case", "length", "width", "direction", "by", "ms", "+-", "speed", "TFLOP/s", "GB/s", "note")
 KERNELS = {"gpu": "mosaic_gpu", "tpu": "mosaic_tpu"}
 BASE = "xla"
-TOLERANCE = 2e-2  # of the largest number, in bfloat16
-DIRECTIONS = {"forward": 1.0, "forward+backward": 3.5}  # how many times the operations of the forward pass
+TOLERANCE = 2e-2  # the most error of a bfloat16 result, as a share of the largest number
+DIRECTIONS = {"forward": 1.0, "forward+backward": 3.5}  # operations as a multiple of the forward pass
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """Speed is the ratio to XLA's."""
+    """The cells of a row. "speed" is the ratio to XLA's speed."""
     start = [row["case"], str(row["length"]), str(row["head_dim"]), row["direction"], row["by"]]
     if row["note"]:
         return [*start, *[""] * 5, row["note"]]
@@ -30,7 +30,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def bench(lengths: Sequence[int], report: Report) -> Iterator[dict[str, Any]]:
-    """Rows of milliseconds, operations and bytes a second, as they are measured."""
+    """Measures the rows that the report lacks, adds them to it and yields them."""
     for length in lengths:
         for name in NAMES:
             for case in cases(name, length):
@@ -46,7 +46,7 @@ def bench(lengths: Sequence[int], report: Report) -> Iterator[dict[str, Any]]:
 
 
 def rows(case: Case, direction: str, others: dict[str, Timing]) -> Iterator[dict[str, Any]]:
-    """One for each implementation, XLA's last: it says that the others are done."""
+    """A row for each implementation of a case. XLA's row is last: once it is stored, the case is complete."""
     kernel = KERNELS.get(jax.default_backend())
     functions = peers(case) | {name: case.function(name) for name in (kernel, BASE) if name}
     try:
@@ -64,9 +64,9 @@ def rows(case: Case, direction: str, others: dict[str, Timing]) -> Iterator[dict
                 notes[name] = f"wrong: off by {off:.1g} of the largest number"
             else:
                 run = repeated(f, case.args)
-                jax.block_until_ready(run(1))  # what does not fit the device in a loop says so here
+                jax.block_until_ready(run(1))  # raises if the loop does not fit the device
                 timed[name] = run
-        except Exception as error:  # a kernel that is not for this device, or a library's refusal
+        except Exception as error:  # the kernel does not support this device, or a library refuses the case
             notes[name] = f"{type(error).__name__}: {error}".splitlines()[0][:80]
     times = in_turns(timed)
     if direction in others:
@@ -87,7 +87,7 @@ def rows(case: Case, direction: str, others: dict[str, Timing]) -> Iterator[dict
 
 
 def directed(function: Callable, direction: str) -> Callable:
-    """The function itself, or its output with all gradients for a fixed cotangent."""
+    """The function itself, or for "forward+backward" a function that returns output and gradients of all arguments."""
     if direction == "forward":
         return function
 
@@ -100,13 +100,13 @@ def directed(function: Callable, direction: str) -> Callable:
 
 
 def exact(case: Case, direction: str) -> Any:
-    """What XLA gives in float32 for the same numbers."""
+    """The results of XLA in float32 for the same numbers."""
     wide = [x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x for x in case.args]
     with jax.default_matmul_precision("highest"):
         return jax.block_until_ready(jax.jit(directed(case.function(BASE), direction))(*wide))
 
 
 def distance(given: Any, expected: Any) -> float:
-    """The largest difference of any array, as a share of its largest number."""
+    """The largest error of all arrays, each as a share of the largest number of the array."""
     apart = lambda a, b: float(jnp.abs(a.astype(b.dtype) - b).max() / jnp.maximum(jnp.abs(b).max(), 1e-30))
     return max(jax.tree.leaves(jax.tree.map(apart, given, expected)))

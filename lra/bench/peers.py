@@ -1,4 +1,4 @@
-"""Other implementations of the same ops, where they are installed: JAX's and other libraries' best."""
+"""Other implementations of the same ops, if they are installed: those of JAX and of other libraries."""
 
 import importlib.util
 from collections.abc import Callable
@@ -10,7 +10,10 @@ from lra.bench.timing import Timing
 
 
 def peers(case: Case) -> dict[str, Callable]:
-    """Functions of the arrays of a case that compute the same, by the library's name."""
+    """Functions of a case's arrays that compute the same as the op, by the name of the library.
+
+    "copy" is a bound: it only moves the same bytes.
+    """
     platform = jax.default_backend()
     peers: dict[str, Callable] = {}
     if case.name == "softmax dense":
@@ -23,12 +26,12 @@ def peers(case: Case) -> dict[str, Callable]:
 
             peers["tokamax"] = lambda q, k, v: tokamax.dot_product_attention(q, k, v)
     if case.name.startswith("recurrence"):
-        peers["copy"] = lambda x, log_a: (x + 1) * log_a  # reads and writes what the op does
+        peers["copy"] = lambda x, log_a: (x + 1) * log_a  # reads and writes as many bytes as the op
     return peers
 
 
 def splash(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """JAX's own kernel for TPU, dense, with tiles of 512 as far as the length divides."""
+    """JAX's own kernel for TPU, dense. Its tiles have 512, 256 or 128 tokens, whichever divides the length."""
     from jax.experimental.pallas.ops.tpu import splash_attention as splash_
 
     length, heads = q.shape[1:3]
@@ -45,9 +48,10 @@ def splash(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
 
 
 def flash_linear_attention(case: Case) -> dict[str, Timing]:
-    """Forward, and forward and backward, of flash-linear-attention's Triton kernels; empty where it is not installed.
+    """The times of flash-linear-attention's Triton kernels, by direction; empty if the library is not installed.
 
-    In PyTorch on the same device: arrays are drawn anew, as are its own warm-up and median (triton.testing.do_bench).
+    They run in PyTorch on the same device with random arrays. Triton warms up and takes the median
+    (triton.testing.do_bench).
     """
     missing = not all(map(importlib.util.find_spec, ("torch", "fla", "triton")))
     if missing or not case.name.startswith("linear") or jax.default_backend() != "gpu":
@@ -69,7 +73,7 @@ def flash_linear_attention(case: Case) -> dict[str, Timing]:
     elif case.name.endswith("causal"):
         forward = lambda: chunk_linear_attn(*arrays, scale=1.0, normalize=False)[0]
     else:
-        return {}  # it has none that looks both ways
+        return {}  # the library has no bidirectional op
     cotangent = torch.randn_like(arrays[2])
 
     def both() -> None:

@@ -1,4 +1,4 @@
-"""The file of a benchmark: rows by their keys, written after each, so that a stopped benchmark goes on."""
+"""The file of a benchmark. It is written after each row, so that a stopped benchmark can continue."""
 
 import json
 import time
@@ -12,13 +12,15 @@ from lra.files import write_atomically
 
 
 class Report:
-    """Rows of a benchmark on this hardware, found by the columns `keys`.
+    """The rows of a benchmark on this hardware.
 
     Args:
-      again: forgets what the file has.
+      keys: the columns that identify a row.
+      minutes: no measurement begins after so many minutes; None for no limit.
+      again: whether to drop the rows in the file.
 
     Raises:
-      UserError: the file is of other hardware or of other versions, or none of ours.
+      UserError: the file is from other hardware or versions, or is not a report.
     """
 
     def __init__(self, path: Path, keys: Sequence[str], minutes: float | None, again: bool):
@@ -37,14 +39,16 @@ class Report:
             self.rows = rows
 
     def key(self, row: dict[str, Any]) -> tuple[Any, ...]:
+        """The values of the key columns of a row."""
         return tuple(row[name] for name in self.keys)
 
     def wants(self, **key: Any) -> bool:
-        """Whether a row is missing and there is time for it."""
+        """Whether the row of a key is missing and there is time to measure it."""
         late = self.deadline is not None and time.monotonic() > self.deadline
         return self.key(key) not in self.rows and not late
 
     def add(self, row: dict[str, Any]) -> None:
+        """Adds a row and writes the file."""
         self.rows[self.key(row)] = row
         content = {"hardware": self.hardware, "rows": list(self.rows.values())}
         write_atomically(self.path, json.dumps(content, indent=1) + "\n")

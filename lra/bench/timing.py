@@ -1,4 +1,4 @@
-"""Times of functions that are compared with each other: in turns, in loops that the device runs by itself."""
+"""Times functions for a comparison. They take turns, each in a loop that runs on the device."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,22 +10,22 @@ import numpy as np
 from jax import lax
 
 ROUNDS = 5
-LEAST = 0.05  # seconds of a loop: below it, launching and waiting count
-Run = Callable[[int], Any]  # does something n times; the value is what to wait for
+LEAST = 0.05  # the least seconds of a loop; in shorter ones the time of launching would matter
+Run = Callable[[int], Any]  # repeats something n times; returns arrays to wait for
 
 
 class Timing(NamedTuple):
-    """Seconds a call: the median of the rounds, and half of what lies between the fastest and the slowest."""
+    """Seconds of one repetition: the median of the rounds, and half of the range."""
 
     seconds: float
     spread: float
 
 
 def in_turns(runs: Mapping[str, Run]) -> dict[str, Timing]:
-    """The time that each takes to do its work once.
+    """The time of one repetition of each run.
 
-    Each does it n and 2n times, and the difference over n is its time, so that what a call costs is not in it. They
-    take turns, so that a clock that changes changes for all.
+    Each run is timed with n and with 2n repetitions. The difference divided by n excludes the time of launching. The
+    runs take turns, so that a change of the clock frequency affects all of them.
     """
     counts = {name: enough(run) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -37,6 +37,7 @@ def in_turns(runs: Mapping[str, Run]) -> dict[str, Timing]:
 
 
 def seconds(run: Run, n: int, clock: Callable[[], float] | None = None) -> float:
+    """The seconds of n repetitions on a clock; wall-clock time by default."""
     clock = clock or time.perf_counter
     start = clock()
     jax.block_until_ready(run(n))
@@ -44,7 +45,7 @@ def seconds(run: Run, n: int, clock: Callable[[], float] | None = None) -> float
 
 
 def enough(run: Run) -> int:
-    """How many times are long enough to be timed; compiles and warms up."""
+    """How many repetitions take at least LEAST seconds. This compiles and warms up the run."""
     seconds(run, 1)
     n = 1
     while (took := seconds(run, n)) < LEAST and n < 1 << 16:
@@ -53,16 +54,16 @@ def enough(run: Run) -> int:
 
 
 def repeated(function: Callable, args: tuple[Any, ...]) -> Run:
-    """Calls a function of arrays n times in one program, each time with a first argument that the call before touched.
+    """A run that calls a function n times in one program. Each call depends on the result of the previous one.
 
     Args:
-      args: arrays, the first of floating numbers.
+      args: the arguments of the function: arrays, the first one with floating-point or complex numbers.
     """
 
     @jax.jit
     def loop(n: jax.Array, args: tuple[Any, ...]) -> jax.Array:
         def body(_: jax.Array, first: jax.Array) -> jax.Array:
-            # the barrier keeps all of the output alive: XLA would compute only what is read
+            # without the barrier XLA would compute only the elements that are read
             out = lax.optimization_barrier(function(first, *args[1:]))
             touched = jnp.stack([jnp.real(leaf.ravel()[0]).astype(jnp.float32) for leaf in jax.tree.leaves(out)])
             corner = (0,) * first.ndim

@@ -1,4 +1,4 @@
-"""Training steps of the variants at several lengths, each beside the Transformer (LRA's table 2)."""
+"""Times train steps of the variants at several lengths, in turns with the Transformer's (LRA's table 2)."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,11 @@ HEADER = ("variant", "length", "steps/s", "+-", "speed", "MB", "memory", "note")
 
 
 def named(text: str) -> list[str]:
-    """Variants from names with commas, or all; the Transformer first, as the others are compared with it."""
+    """The variants in a list with commas, or all of them. The Transformer comes first.
+
+    Raises:
+      UsageError: there is no such variant.
+    """
     names = sorted(VARIANTS) if text == "all" else text.split(",")
     for name in names:
         variant_named(name)
@@ -32,7 +36,7 @@ def named(text: str) -> list[str]:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """Speed and memory are ratios to the Transformer's."""
+    """The cells of a row. "speed" and "memory" are ratios to the Transformer's."""
     start = [row["variant"], str(row["length"])]
     if row["error"]:
         return [*start, *[""] * 5, row["error"]]
@@ -41,9 +45,13 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def bench(names: Sequence[str], lengths: Sequence[int], overrides: Sequence[str], report: Report) -> Iterator[dict]:
-    """Rows of steps a second, their ratio to the Transformer's in the same turns, and megabytes, as they are measured.
+    """Measures the rows that the report lacks, adds them to it and yields them.
 
-    Bytes are drawn at random, every text as long as it may be; all else is protocol `paper` of the text task.
+    The model is that of protocol `paper` on Text. Tokens are random, and every text has the maximal length.
+
+    Args:
+      lengths: in tokens.
+      overrides: gin bindings.
     """
     for length in lengths:
         wanted = [name for name in names if report.wants(variant=name, length=length)]
@@ -78,11 +86,16 @@ def bench(names: Sequence[str], lengths: Sequence[int], overrides: Sequence[str]
 
 
 def steps_at(length: int, name: str, overrides: Sequence[str]) -> "Steps":
+    """The train steps of a variant at a length."""
     return Steps(resolve(RunSpec(TASK, name, "paper", overrides=(*overrides, f"{TASK}.max_length = {length}"))))
 
 
 class Steps:
-    """A compiled loop of training steps, one seed, on random tokens, every sequence as long as it may be."""
+    """A compiled loop of train steps of one seed. Tokens are random, and every sequence has the maximal length.
+
+    Attributes:
+      bytes: the device memory of a step; NaN if the compiler does not report it.
+    """
 
     def __init__(self, plan: Plan):
         batch, length, functions = plan.train.batch_size, plan.source.max_length, step_functions(plan)

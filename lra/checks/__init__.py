@@ -1,10 +1,10 @@
-"""Checks that an attention variant is what it says: `lra check`, and `parametrize_with_checks` for pytest."""
+"""Checks that an attention variant keeps its promises: `lra check`, and `parametrize_with_checks` for pytest."""
 
 from lra.checks import dependence, growth, learning, outputs, padding  # noqa: F401
 from lra.checks.check import CHECKS, Check, DoesNotApply
 from lra.checks.runner import Result, Status, check_variant, parametrize_with_checks, run_check
 
-# from what must hold for the others to mean anything to what takes the longest
+# first the checks that the others presuppose, last the slowest
 ORDER = (
     "shape", "bfloat16", "lengths", "all masked", "inputs", "padding content", "padding amount", "neighbours",
     "zero tokens", "causality", "reach", "order", "oracle", "gradients", "randomness", "dropout", "transformations",

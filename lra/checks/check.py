@@ -1,4 +1,4 @@
-"""What a check is: a name, what it promises, what it means when that does not hold, and a function that finds out."""
+"""A check: a promise about variants, and a function that finds what breaks it."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -7,11 +7,11 @@ from lra.checks.subject import Subject
 
 
 class DoesNotApply(Exception):
-    """Raised by a check that has nothing to say on a variant; its message says why."""
+    """Raised by a check that does not apply to a variant. The message is the reason."""
 
 
 class InNoLayer(str):
-    """A finding of something that one layer has to have: it counts if all layers that are checked lack it."""
+    """A finding that counts only if all checked layers have it: one layer is enough to keep the promise."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Check:
     """A promise about variants.
 
     Attributes:
-      promise: what holds for a variant that keeps it.
-      meaning: what it means for a user when it does not.
-      find: yields what is wrong with a layer, in words; nothing if the promise is kept.
-      once: whether one layer is enough.
+      promise: what holds for a variant that passes, without its subject.
+      meaning: the consequence for users of a variant that fails.
+      find: yields the findings on a layer, in words; none if the promise is kept.
+      once: whether it is enough to check one layer.
     """
 
     name: str
@@ -36,7 +36,7 @@ CHECKS: dict[str, Check] = {}
 
 
 def check(name: str, promise: str, meaning: str, *, once: bool = False) -> Callable[..., Callable[..., Iterable[str]]]:
-    """Adds a function of a `Subject` to the checks."""
+    """Registers a function of a `Subject` as a check; arguments as for `Check`."""
 
     def add(find: Callable[[Subject], Iterable[str]]) -> Callable[[Subject], Iterable[str]]:
         CHECKS[name] = Check(name, promise, meaning, find, once)

@@ -1,4 +1,4 @@
-"""Checks of which tokens an output depends on, by its Jacobian."""
+"""Checks of the tokens that an output depends on, by its Jacobian."""
 
 import functools
 from collections.abc import Iterator
@@ -13,14 +13,15 @@ from lra.checks.oracle import differences
 from lra.checks.outputs import far
 from lra.checks.subject import LENGTH, MASK, Subject, X, masks, normal, quick_jit
 
-DRAWS = 24  # a variant that lets the content decide who meets shows all its pairs in as many random rows
+DRAWS = 24  # random rows; so many show all pairs of a variant whose content decides which tokens attend to each other
 
 
-@functools.lru_cache(maxsize=2)  # two checks ask for it
+@functools.lru_cache(maxsize=2)  # two checks use it
 def dependence(s: Subject) -> Bool[np.ndarray, "length length"]:
-    """Whether the output of token i depends on token j in any of some random rows without padding.
+    """Whether the output of token i depends on token j in any of DRAWS random rows without padding.
 
-    A random direction of the output meets every dependence; what is a ten-millionth of the largest is rounding.
+    The gradient along a random direction of the output shows every dependence. Gradients below 1e-7 of the largest are
+    rounding errors.
     """
     x, direction = normal(DRAWS, LENGTH, s.shape.dim, seed=3), normal(LENGTH, s.shape.dim, seed=4)
     mask = np.ones((DRAWS, LENGTH), bool)
@@ -31,12 +32,12 @@ def dependence(s: Subject) -> Bool[np.ndarray, "length length"]:
         at = lambda i: pull_back(jnp.zeros_like(x).at[:, i].set(jnp.asarray(direction)[i]))[0]
         return jnp.abs(jax.lax.map(at, jnp.arange(LENGTH))).sum(-1).max(1)
 
-    found = np.asarray(jacobian(s.params))
-    return found > 1e-7 * found.max()
+    sizes = np.asarray(jacobian(s.params))
+    return sizes > 1e-7 * sizes.max()
 
 
 def declared(s: Subject) -> Bool[np.ndarray, "length length"]:
-    """The same as the variant declares it."""
+    """Whether the variant declares that the output of token i depends on token j."""
     core = s.module.core if s.variant.form == "heads" else s.module
     if hasattr(core, "reach"):
         return np.asarray(core.reach(LENGTH))
@@ -50,8 +51,8 @@ def declared(s: Subject) -> Bool[np.ndarray, "length length"]:
     "it cheats where order is to be predicted, or wastes half of what a classifier may see",
 )
 def causality(s: Subject) -> Iterator[str]:
-    found = dependence(s)
-    later, earlier = np.triu(found, 1), np.tril(found, -1)
+    depends = dependence(s)
+    later, earlier = np.triu(depends, 1), np.tril(depends, -1)
     if s.variant.causal and later.any():
         i, j = np.argwhere(later)[0]
         yield f"it is declared causal, but the output of token {i} depends on token {j}"
@@ -67,8 +68,8 @@ def causality(s: Subject) -> Iterator[str]:
     "it is not the pattern that its name says",
 )
 def reach(s: Subject) -> Iterator[str]:
-    found, expected = dependence(s), declared(s)
-    for wrong, words in ((found & ~expected, "depends on"), (expected & ~found, "does not depend on")):
+    depends, expected = dependence(s), declared(s)
+    for wrong, words in ((depends & ~expected, "depends on"), (expected & ~depends, "does not depend on")):
         if wrong.any():
             i, j = np.argwhere(wrong)[0]
             yield (

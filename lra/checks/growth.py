@@ -1,4 +1,4 @@
-"""Checks of what a variant costs: operations and memory as the length grows, and parameters."""
+"""Checks of the cost of a variant: growth of operations and memory with the length, and parameter counts."""
 
 import math
 import re
@@ -14,27 +14,30 @@ from lra.checks.subject import Subject, quick_jit
 from lra.models.attention import Shape
 from lra.parameter_budget import REFERENCE, allowed_excess, excess, parameter_counts
 
-OPERATIONS_AT = (8192, 16384)  # long enough that the highest power of the length is what is seen
-MEMORY_AT = (2048, 4096)
-TOLERANCE = 0.2  # of an exponent
+OPERATIONS_AT = (8192, 16384)  # tokens; long enough that the highest power of the length dominates
+MEMORY_AT = (2048, 4096)  # tokens
+TOLERANCE = 0.2  # of the exponent
 
 
 def exponent(cost: str) -> float:
-    """The power of L in a cost such as "L^1.5 d"; "L log L" is 1, its logarithm within the tolerance.
+    """The power of L in a cost such as "L^1.5 d". A logarithm is ignored, since it is within the tolerance.
+
+    >>> exponent("L^1.5 d"), exponent("L log L")
+    (1.5, 1.0)
 
     Raises:
-      DoesNotApply: there is none.
+      DoesNotApply: the cost names no power of L.
     """
-    found = re.search(r"\bL\b(?:\^([\d.]+))?", cost)
-    if not found:
+    power = re.search(r"\bL\b(?:\^([\d.]+))?", cost)
+    if not power:
         raise DoesNotApply(f"what is declared, '{cost}', names no power of L")
-    return float(found[1] or 1)
+    return float(power[1] or 1)
 
 
 def operations(jaxpr: Any) -> float:
-    """Arithmetic operations of a traced program, those in loops as often as they run.
+    """The number of arithmetic operations of a traced program. The body of a loop counts once for each iteration.
 
-    XLA's own analysis of cost counts the body of a loop once, which would make attention in blocks look linear.
+    XLA's own cost analysis counts the body of a loop only once, so that attention in blocks would look linear.
     """
     total = 0.0
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
@@ -53,7 +56,7 @@ def operations(jaxpr: Any) -> float:
         elif name in ("fft", "sort"):
             total += 5 * max(sizes) * math.log2(max(*equation.invars[0].aval.shape, 2))
         elif name in ("gather", "dynamic_slice"):
-            total += sizes[-1]  # what is taken, not all that it is taken from
+            total += sizes[-1]  # the elements that are read, not the whole operand
         else:
             total += max(sizes)
     return total
@@ -64,7 +67,7 @@ def is_jaxpr(x: object) -> bool:
 
 
 def program(s: Subject, length: int) -> tuple[Any, Any]:
-    """A function of (params, rest, x) for one row of a length, and abstract arguments for it."""
+    """The layer as a function of (params, rest, x) for one row of a length, and abstract arguments for it."""
     shape = Shape(16, 16, 2, length, layer=s.shape.layer, layers=s.shape.layers)
     graph: list[Any] = []
 
@@ -80,7 +83,14 @@ def program(s: Subject, length: int) -> tuple[Any, Any]:
 
 
 def grows(declared: float, at_both: Sequence[float], what: str, exact: bool) -> Iterator[str]:
-    """What is wrong with the growth of a number from some length to twice that."""
+    """The finding if a number grows with another power of the length than declared.
+
+    Args:
+      declared: the declared power.
+      at_both: the numbers at a length and at twice that length.
+      what: the name of the numbers.
+      exact: whether slower growth is a finding too.
+    """
     small, large = (max(number, 1) for number in at_both)
     seen = math.log2(large / small)
     if seen > declared + TOLERANCE or (exact and seen < declared - TOLERANCE):

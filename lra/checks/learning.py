@@ -1,4 +1,4 @@
-"""Checks of what training needs: gradients, randomness that is a function of keys, and JAX's transformations."""
+"""Checks of what training needs: gradients, randomness as a function of keys, JAX's transformations."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -17,12 +17,13 @@ DIRECTION = normal(*X.shape, seed=6) * MASK[..., None]
 
 
 def loss(s: Subject, params: Tree, x: jax.Array) -> jax.Array:
-    """A random combination of the outputs at the real tokens, of all layers."""
+    """A random linear combination of the outputs of all layers at the real tokens."""
     outputs = s.outputs(s.layers(params, s.rest), x, MASK)
     return sum((jnp.where(MASK[..., None], y, 0) * DIRECTION).sum() for y in outputs)
 
 
 def wrong_gradients(s: Subject) -> Iterator[str]:
+    """The findings on the gradients of a layer."""
     gradient = quick_jit(jax.grad(lambda params, x: loss(s, params, x), (0, 1)))
     for scale in (1.0, 100.0):
         params, x = gradient(s.params, jnp.asarray(scale * X))
@@ -50,7 +51,7 @@ def gradients(s: Subject) -> Iterator[str]:
 
 
 def drawn(s: Subject, key: int) -> Tree:
-    """The variables of a variant that draws at random, after it has drawn anew."""
+    """The variables of a layer after its modules have redrawn their random features from a key."""
     layers = s.layers(s.params, s.rest)
     for _, module in nnx.iter_modules(layers):
         if hasattr(module, "redraw"):

@@ -1,4 +1,4 @@
-"""A variant against its oracle: values, and gradients along random directions."""
+"""Compares a variant with its oracle: outputs, and gradients along random directions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,14 +9,14 @@ from jaxtyping import Bool
 
 from lra.checks.subject import Subject, Tree, quick_jit
 
-STEP = 1e-5  # of the central difference: its error is of the order of 1e-10
+STEP = 1e-5  # the step of the central difference, whose error is about 1e-10
 
 
 def differences(subject: Subject, mask: Bool[np.ndarray, "batch length"], seed: int = 1) -> Iterator[str]:
-    """What of a variant is not what its oracle says, at the real tokens; nothing if all is.
+    """The findings where a variant differs from its oracle at the real tokens.
 
-    Values to 1e-5. Then the gradient of every input and parameter along two random directions each, to 1e-5 of its
-    norm: a random direction meets an error of the gradient with all of its norm, wherever the error is.
+    Outputs must agree to 1e-5. Along two random directions, the gradient of every input and parameter must agree to
+    1e-5 of its norm. A random direction shows an error of a gradient wherever the error is.
     """
     oracle = subject.variant.oracle
     assert oracle

@@ -1,4 +1,4 @@
-"""Checks of what comes out: shape, type, finite numbers, lengths, what is left alone, what is kept."""
+"""Checks of outputs (shape, type, finite numbers, lengths), of side effects, and of checkpoints."""
 
 import contextlib
 import dataclasses
@@ -17,7 +17,11 @@ from lra.errors import UserError
 
 
 def far(a: np.ndarray, b: np.ndarray, at: np.ndarray, tolerance: float) -> str | None:
-    """How far two outputs are apart at the tokens `at`, in units of the largest output, if beyond the tolerance."""
+    """The largest difference of two outputs at the tokens `at`, in words; None if it is within the tolerance.
+
+    Args:
+      tolerance: a share of the largest output of `b`.
+    """
     a, b = (np.asarray(y, float)[at] for y in (a, b))
     largest = max(np.abs(b).max(initial=0), 1e-30)
     error = np.abs(a - b).max(initial=0) / largest
@@ -25,7 +29,7 @@ def far(a: np.ndarray, b: np.ndarray, at: np.ndarray, tolerance: float) -> str |
 
 
 def not_finite(y: np.ndarray, at: np.ndarray) -> str | None:
-    """Where an output is not finite."""
+    """Where outputs at the tokens `at` are not finite, in words; None if all are finite."""
     wrong = np.argwhere(~np.isfinite(np.asarray(y, float)).all(-1) & at)
     if not len(wrong):
         return None

@@ -1,4 +1,4 @@
-"""Checks that an example's output depends on its real tokens only."""
+"""Checks that the output of an example depends on its real tokens only."""
 
 from collections.abc import Iterator
 

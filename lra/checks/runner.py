@@ -17,11 +17,12 @@ Status = Literal["holds", "fails", "excepted", "does not apply", "not run"]
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-      details: what is wrong, in words; why the check does not apply, or was not run.
-      reason: why it need not hold, as the variant declares.
+      check: the name of the check.
+      details: the findings in words, or why the check does not apply or was not run.
+      reason: why the variant is excepted from the check, as it declares.
     """
 
     check: str
@@ -31,7 +32,7 @@ class Result:
 
 
 def options_of(variant: Variant, overrides: Sequence[str] = ()) -> Any:
-    """The options under which a variant is checked: its small ones, and over them those given by hand.
+    """The options with which a variant is checked: its small options, and over them those given by hand.
 
     Raises:
       UsageError: an override is not valid.
@@ -41,10 +42,10 @@ def options_of(variant: Variant, overrides: Sequence[str] = ()) -> Any:
 
 
 class Subjects:
-    """The layers of a variant that are checked, built when they are first needed.
+    """The layers of a variant that are checked. They are built at first use.
 
-    A variant whose layers differ is checked as each of two; one that hands something on as the second, which is
-    given what the first makes of it.
+    One layer is checked. If the layers of the variant differ, each of two layers is checked. If the variant carries
+    values between layers, the second layer is checked, with the values that the first layer gives it.
     """
 
     def __init__(self, variant: Variant, overrides: Sequence[str] = ()):
@@ -61,16 +62,17 @@ class Subjects:
         return subject
 
     def __call__(self, check: Check) -> Iterator[str]:
+        """The findings of a check on all layers."""
         layers = self.layers[:1] if check.once else self.layers
-        found = [list(check.find(self.subject(layer))) for layer in layers]
-        lacking = all(any(isinstance(wrong, InNoLayer) for wrong in wrongs) for wrongs in found)
-        for layer, wrongs in zip(layers, found):
+        by_layer = [list(check.find(self.subject(layer))) for layer in layers]
+        lacking = all(any(isinstance(finding, InNoLayer) for finding in findings) for findings in by_layer)
+        for layer, findings in zip(layers, by_layer):
             where = f"layer {layer}: " if len(layers) > 1 else ""
-            yield from (f"{where}{wrong}" for wrong in wrongs if lacking or not isinstance(wrong, InNoLayer))
+            yield from (f"{where}{finding}" for finding in findings if lacking or not isinstance(finding, InNoLayer))
 
 
 def run_check(check: Check, subjects: Subjects) -> Result:
-    """One check on one variant. Whatever the variant raises is what is wrong with it."""
+    """The result of a check on a variant. An exception of the variant is a finding."""
     try:
         details = tuple(dict.fromkeys(subjects(check)))
     except DoesNotApply as why:
@@ -86,10 +88,15 @@ def run_check(check: Check, subjects: Subjects) -> Result:
 def check_variant(
     name: str, overrides: Sequence[str] = (), advance: Callable[[int], Any] = lambda count: None
 ) -> list[Result]:
-    """All checks of a registered variant. If it cannot be called at all, the others are not run.
+    """The results of all checks on a registered variant. If the first check fails, the others are not run.
+
+    Args:
+      overrides: gin bindings of the variant's options.
+      advance: called with 1 after each check.
 
     Raises:
-      UsageError: there is no such variant, or it declares an exception to a check that does not exist.
+      UsageError: there is no such variant, or an override is not valid.
+      UserError: the variant declares an exception to a check that does not exist.
     """
     variant = variant_named(name)
     for excepted in variant.exceptions:
@@ -108,14 +115,14 @@ def check_variant(
 
 
 def parametrize_with_checks(names: Iterable[str], overrides: Sequence[str] = ()) -> Callable[..., Any]:
-    """A pytest decorator: the test is called with a function `check`, once for each variant and check.
+    """A pytest decorator that calls a test once for each variant and check, with a function `check`.
 
         @parametrize_with_checks(["mine"])
         def test_mine(check):
             check()
 
-    `check()` raises AssertionError with what is wrong, skips what does not apply, and expects a declared exception
-    to fail.
+    `check()` raises AssertionError with the findings. It skips the test if the check does not apply, and marks it as
+    xfail if the variant declares an exception.
     """
     import pytest
 
@@ -129,6 +136,7 @@ def parametrize_with_checks(names: Iterable[str], overrides: Sequence[str] = ())
 
 
 def assert_check(check: Check, subjects: Subjects) -> None:
+    """Runs a check inside a pytest test."""
     import pytest
 
     result = run_check(check, subjects)

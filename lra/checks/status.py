@@ -1,4 +1,4 @@
-"""What the last `lra check` of each variant found, kept until the code that it was about changes."""
+"""Keeps the results of the last `lra check` of each variant. They are valid until the code changes."""
 
 import dataclasses
 import functools
@@ -23,27 +23,33 @@ def code_of(package: str) -> str:
 
 
 def key(variant: Variant) -> str:
-    """A hash of all that decides what the checks find."""
+    """A hash of all code that decides the results of the checks."""
     own = sha256(Path(variant.file)) if Path(variant.file).is_file() else variant.file
     return sha256_text(" ".join([own, code_of(lra.models.__file__), code_of(lra.checks.__file__), jax.__version__]))
 
 
 def file_of(variant: Variant) -> Path:
+    """The file with the results of a variant."""
     return home() / "checks" / f"{variant.name}.json"
 
 
 def save(variant: Variant, results: Sequence[Result]) -> None:
-    found = {"key": key(variant), "results": [dataclasses.asdict(result) for result in results]}
-    write_atomically(file_of(variant), json.dumps(found, indent=1).encode())
+    """Writes the results of a variant.
+
+    Raises:
+      UserError: the file could not be written.
+    """
+    content = {"key": key(variant), "results": [dataclasses.asdict(result) for result in results]}
+    write_atomically(file_of(variant), json.dumps(content, indent=1).encode())
 
 
 def summary(variant: Variant) -> str:
-    """What is known of the checks of a variant, in a few words."""
+    """The stored results of a variant in a few words."""
     try:
-        found = json.loads(file_of(variant).read_text())
-        if found["key"] != key(variant):
+        content = json.loads(file_of(variant).read_text())
+        if content["key"] != key(variant):
             return "changed since"
-        statuses = [result["status"] for result in found["results"]]
+        statuses = [result["status"] for result in content["results"]]
     except FileNotFoundError:
         return "not checked"
     except (OSError, ValueError, KeyError, TypeError):
@@ -52,7 +58,7 @@ def summary(variant: Variant) -> str:
 
 
 def in_words(statuses: Sequence[str]) -> str:
-    """How many checks came out how, e.g. "20 hold, 1 excepted"."""
+    """The number of checks with each status, e.g. "20 hold, 1 excepted"."""
     if "not run" in statuses:
         return f"{statuses[0]}: cannot be called"
     words = {"fails": "fail", "holds": "hold", "excepted": "excepted"}

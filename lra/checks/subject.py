@@ -1,4 +1,4 @@
-"""A variant at a size at which two dozen tokens show what it is, as pure functions."""
+"""A small layer of a variant as pure functions, for the checks."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from lra.models.attention import Shape, Variant
 from lra.models.attention.options import options_dict
 from lra.models.oracles import Given
 
-# compiles in half the time
+# without optimisation XLA compiles in half the time
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 LENGTH = 24
@@ -30,7 +30,7 @@ def normal(*shape: int, seed: int = 0) -> Float[np.ndarray, "..."]:
 
 
 def masks(length: int) -> Bool[np.ndarray, "6 length"]:
-    """A full row, one short of it, a half, one token, none, and one with holes."""
+    """Six rows: full, one token short, half full, one token, no token, and one with holes."""
     counts = np.array([length, max(length - 1, 1), (length + 1) // 2, 1, 0])
     holes = np.random.default_rng(length).random((1, length)) < 0.6
     holes[0, -1] = True
@@ -48,16 +48,21 @@ def same_bits(a: Tree, b: Tree) -> bool:
 
 
 class Subject:
-    """One layer of a variant, its parameters moved away from where they begin.
+    """One layer of a variant, with random numbers added to its initial parameters.
 
-    Those that begin as 0 or 1 would hide what they are used for. A layer that is handed something by those below is
-    given what they make of the same tokens.
+    A parameter that is initialised as 0 or 1 would hide how it is used. If layers carry values, the layers below are
+    built too and process the same tokens.
+
+    Args:
+      options: the variant's options; None for its defaults.
+      seed: the seed of the parameters.
+      scatter: the scale of the random numbers that are added to the parameters.
+      train: whether the layer is in training mode.
 
     Attributes:
-      options: of the variant; its defaults if none are given.
-      params: the trainable ones.
+      params: the trainable parameters.
       rest: all other variables.
-      overrides: gin bindings given by hand, for what is built at other sizes too.
+      overrides: gin bindings given by hand, for checks that build the variant at other sizes.
     """
 
     overrides: Sequence[str] = ()
@@ -86,61 +91,65 @@ class Subject:
         self.graph, params, self.rest = nnx.split(layers, nnx.Param, ...)  # type: ignore[misc]
         rng = np.random.default_rng(seed)
         scattered = lambda x: x + scatter * rng.normal(size=x.shape).astype(x.dtype)
-        self.params: Tree = jax.tree.map(scattered, params) if scatter else params  # which may be of gigabytes
+        self.params: Tree = (
+            jax.tree.map(scattered, params) if scatter else params
+        )  # without scatter, parameters may be abstract
         self.compiled = quick_jit(self.f)
 
     def layers(self, params: Tree, rest: Tree) -> Any:
+        """This layer, and before it the layers below if they carry values, with given variables."""
         return nnx.merge(self.graph, params, rest, copy=True)
 
     @property
     def module(self) -> Any:
-        """The layer itself; of a variant on heads with its projections, itself being `module.core`."""
+        """The module of the layer. A variant that works on heads is the `core` of its module."""
         return self.layers(self.params, self.rest)[-1]
 
     def outputs(self, layers: Any, x: Tokens, mask: Mask) -> list[Float[Array, "batch length dim"]]:
-        """What this layer, and those below if they hand something on, make of the same tokens."""
-        found: list[Array] = []
+        """The output of each of `layers` for the same tokens."""
+        outputs: list[Array] = []
         carry = None
         for module in layers:
             y, carry = self.variant.mix(module, x, mask, carry)  # type: ignore[arg-type]
-            found.append(y)
-        return found
+            outputs.append(y)
+        return outputs
 
     def f(self, params: Tree, x: Tokens, mask: Mask) -> Float[Array, "batch length dim"]:
-        """The layer's output, pure."""
+        """The output of the layer as a pure function."""
         return self.outputs(self.layers(params, self.rest), x, mask)[-1]
 
     def __call__(self, x: Tokens, mask: Mask) -> np.ndarray:
         return np.asarray(self.compiled(self.params, x, mask))
 
-    # --- what an oracle is compared with: a variant on heads without its projections
+    # --- for the comparison with an oracle, which has no projections
 
     def core(self, params: Tree, mask: Mask, *inputs: Array) -> Array:
-        """The output for q, k, v or x."""
+        """The output of the variant without projections. Its inputs are q, k, v if it works on heads, else x."""
         if self.variant.form != "heads":
             return self.f(params, inputs[0], mask)
         core = self.layers(params, self.rest)[-1].core
         return core(*inputs, mask)
 
     def inputs(self, batch: int, length: int) -> list[tuple[int, ...]]:
-        """The shapes of those inputs."""
+        """The shapes of the inputs of `core`."""
         if self.variant.form != "heads":
             return [(batch, length, self.shape.dim)]
         return [(batch, length, self.shape.heads, self.shape.head_dim)] * 3
 
     def weights(self, tree: Tree) -> dict[str, np.ndarray]:
-        """The arrays of a state by the names under which an oracle knows them."""
+        """The arrays of a state, by the names that an oracle uses."""
         carrying = self.variant.form == "carrying mixer"
         prefix = "" if carrying else "0.core." if self.variant.form == "heads" else "0."
-        found: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray] = {}
         for path, leaf in nnx.to_flat_state(tree):
             name = ".".join(map(str, path))
             if name.startswith(prefix) and not isinstance(leaf, nnx.RngState):
                 value = np.asarray(leaf.get_value())
-                found[name.removeprefix(prefix)] = value.astype(float) if value.dtype == np.float32 else value
-        return found
+                arrays[name.removeprefix(prefix)] = value.astype(float) if value.dtype == np.float32 else value
+        return arrays
 
     def given(self, weights: Mapping[str, np.ndarray]) -> Given:
+        """The last argument of an oracle: weights, options and sizes."""
         sizes = {key: value for key, value in dataclasses.asdict(self.shape).items() if key != "dropout"}
         if not self.variant.by_layer:
             sizes |= {"layer": 0, "layers": 1}

@@ -1,1 +1,1 @@
-"""A gate for a repository that changes a variant: what was measured once, measured again, and what got worse."""
+"""A gate for repositories that change a variant. It measures the variant again and compares it with a baseline."""

@@ -1,4 +1,4 @@
-"""The baseline: one JSON file, made to be committed, with all that a comparison needs. Nothing in it is executed."""
+"""The baseline: a JSON file that is committed, with all that a comparison needs. Nothing in it is executed."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from lra.leaderboard.strict import Number, Part, WholeNumber, decode, shaped
 SCHEMA = 2
 ANEW = "'lra ci baseline' makes a new baseline"
 AWAY = "move it away, and 'lra ci baseline NAME' makes a new one"
-# a parameter, and a value without a name in it: gin would import modules and call functions for others
+# a parameter and a value; `plain` refuses a value that is not a literal
 BINDING = re.compile(r"[A-Za-z_][\w.]*\.[A-Za-z_]\w*\s*=\s*(?P<value>.+)")
 
 
@@ -24,12 +24,12 @@ class Workload(Part, frozen=True, kw_only=True):
 
     task: str
     protocol: str
-    bindings: tuple[str, ...]  # gin bindings given by hand; those below come before or after them
-    training: tuple[str, ...]  # before: a short training
-    seeds: tuple[WholeNumber, ...]  # trained together
-    step: tuple[str, ...]  # after: the training step whose operations, memory and time are taken
-    pairs: WholeNumber  # steps of the Transformer and of the variant that one process times in turns
-    processes: WholeNumber  # that time again; a baseline takes twice as many
+    bindings: tuple[str, ...]  # the gin bindings given by hand
+    training: tuple[str, ...]  # bindings of the short training; `bindings` override them
+    seeds: tuple[WholeNumber, ...]  # the seeds that are trained together
+    step: tuple[str, ...]  # bindings of the measured train step; they override `bindings`
+    pairs: WholeNumber  # pairs of train steps, Transformer and variant, that one process times
+    processes: WholeNumber  # processes that time steps; a baseline takes twice as many
 
 
 WORKLOAD = Workload(
@@ -45,14 +45,14 @@ WORKLOAD = Workload(
 
 
 class Program(Part, frozen=True, kw_only=True):
-    """What a compiler says of a training step."""
+    """The cost of a train step according to a compiler."""
 
-    operations: Number | None  # None where it does not say
-    bytes: WholeNumber | None  # arguments and temporaries
+    operations: Number | None  # None if the compiler does not report it
+    bytes: WholeNumber | None  # of arguments and temporaries; None as above
 
 
 class Trained(Part, frozen=True, kw_only=True):
-    """One seed's score on the test split; None if it diverged."""
+    """The score of a seed on the test split. Accuracy and loss are None if the seed diverged."""
 
     seed: WholeNumber
     accuracy: Number | None
@@ -60,35 +60,35 @@ class Trained(Part, frozen=True, kw_only=True):
 
 
 class VariantBaseline(Part, frozen=True, kw_only=True):
-    """What is known of a variant."""
+    """All that was measured of a variant."""
 
-    parameters: dict[str, WholeNumber]  # "listops, demo" to the number
-    programs: dict[str, Program]  # by target, and "traced": before any compiler
-    checks: dict[str, str]  # name to status
-    step_time: tuple[tuple[Number, ...], ...]  # ratios to the Transformer's, one a process, in rounds apart in time
+    parameters: dict[str, WholeNumber]  # by model, as in "listops, demo": the parameter count
+    programs: dict[str, Program]  # by target; "traced" is the program before any compiler
+    checks: dict[str, str]  # by name: the status
+    step_time: tuple[tuple[Number, ...], ...]  # rounds of ratios to the Transformer's, one a process
     training: tuple[Trained, ...]
 
 
 class Baseline(Part, frozen=True, kw_only=True):
-    """The whole file."""
+    """The content of a baseline's file."""
 
     schema: WholeNumber
     hardware: dict[str, Any]
     versions: dict[str, str]  # of the packages
-    compilers: dict[str, dict[str, str]]  # by target: the packages that decide what its compiler says
+    compilers: dict[str, dict[str, str]]  # by target: the versions of its compiler's packages
     workload: Workload
     data_sha256: str  # of the prepared task
     variants: dict[str, VariantBaseline]
 
 
 def write(baseline: Baseline, path: Path) -> None:
-    """Writes a baseline, whole or not at all.
+    """Writes a baseline atomically.
 
     Raises:
-      UserError: it could not be written.
+      UserError: the file could not be written.
     """
     text = json.dumps(as_json(baseline), indent=1, allow_nan=False)
-    # numbers of a list on one line: a reviewer sees which quantity changed
+    # lists of numbers on one line, so that a diff shows which quantity changed
     text = re.sub(r"\[\s+([-\d.e,\s]+?)\s+\]", lambda numbers: "[" + " ".join(numbers[1].split()) + "]", text)
     write_atomically(path, text + "\n")
 
@@ -97,7 +97,7 @@ def read(path: Path) -> Baseline:
     """Reads and checks a baseline.
 
     Raises:
-      UserError: it is not there, or is none of this version; names the file and what is wrong.
+      UserError: the file does not exist or is not a baseline of this version; the message names file and problem.
     """
     try:
         content = decode(path.read_bytes())
@@ -118,7 +118,7 @@ def read(path: Path) -> Baseline:
 
 
 def contradiction(baseline: Baseline) -> str | None:
-    """What is wrong with a baseline of the right shape; None if nothing is."""
+    """The first problem in a baseline of the right shape; None if there is none."""
     workload = baseline.workload
     for binding in (*workload.bindings, *workload.training, *workload.step):
         if not plain(binding):
@@ -137,7 +137,7 @@ def contradiction(baseline: Baseline) -> str | None:
 
 
 def plain(binding: str) -> bool:
-    """Whether a gin binding sets a parameter to a number, a text, or a list of such."""
+    """Whether a gin binding sets a parameter to a literal."""
     match = BINDING.fullmatch(binding.strip())
     try:
         return match is not None and "\n" not in binding and not REFERENCE.fullmatch(literal(binding, match["value"]))
@@ -146,10 +146,10 @@ def plain(binding: str) -> bool:
 
 
 def admit_bindings(bindings: Sequence[str]) -> tuple[str, ...]:
-    """The bindings given by hand, if a baseline may keep them.
+    """The bindings given by hand, after a check that a baseline may keep them.
 
     Raises:
-      UsageError: one is not a plain value.
+      UsageError: the value of a binding is not plain.
     """
     for binding in bindings:
         if not plain(binding):

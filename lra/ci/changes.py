@@ -1,4 +1,4 @@
-"""What a measurement says against a baseline: a change of each variant's quantities, each with an outcome."""
+"""Compares measurements with a baseline: a change with an outcome for each quantity of each variant."""
 
 import dataclasses
 import math
@@ -10,20 +10,20 @@ import numpy as np
 from lra.bench.variants import BASE
 from lra.ci.baseline import ANEW, Baseline, Program, Trained
 
-# worse and missing fail; same, better, known (it failed before, too) and left out do not
+# worse and missing fail the gate; known means that a check failed in the baseline too
 Outcome = Literal["same", "better", "worse", "known", "left out", "missing"]
-ALPHA = 0.01  # of the rank tests
-SLOWER = 1.05  # least effect on the ratio of step times
-LESS_ACCURATE = 0.02  # least effect on accuracy
+ALPHA = 0.01  # significance level of the rank tests
+SLOWER = 1.05  # the least factor of step times that counts as a change
+LESS_ACCURATE = 0.02  # the least difference of accuracies that counts as a change
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A quantity of a variant, then and now.
+    """A quantity of a variant in the baseline and now.
 
     Attributes:
-      old, new, difference: as they are printed.
-      why: what the outcome rests on; why it could not be compared.
+      old, new, difference: the numbers as they are printed.
+      why: the reason of the outcome, in words.
     """
 
     variant: str
@@ -36,6 +36,7 @@ class Change:
 
     @property
     def fails(self) -> bool:
+        """Whether the gate fails."""
         return self.outcome in ("worse", "missing")
 
 
@@ -48,11 +49,11 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class Now:
-    """What was measured to be compared.
+    """The new measurements.
 
     Attributes:
-      variants: for each the parts of `baseline.VariantBaseline`, or a Failure in place of one; no "step_time" where it
-        was not measured.
+      variants: the parts of `baseline.VariantBaseline` by variant. A Failure replaces a part that could not be
+        measured. "step_time" is missing if it was not measured.
     """
 
     hardware: Mapping[str, Any]
@@ -69,7 +70,7 @@ PARTS = {
 
 
 def changes(then: Baseline, now: Now) -> list[Change]:
-    """All changes, by variant in the order given and by quantity."""
+    """All changes, in the order of the variants and their quantities."""
     made: list[Change] = []
     for name, parts in now.variants.items():
         old = then.variants[name]
@@ -91,7 +92,7 @@ def changes(then: Baseline, now: Now) -> list[Change]:
 
 
 def parameters(name: str, old: dict[str, int], new: dict[str, int]) -> Iterator[Change]:
-    """Another number is another model, so fewer are no improvement."""
+    """The changes of parameter counts. A smaller count is no improvement, since it is another model."""
     for model in old | new:
         quantity = f"parameters: {model}"
         if model not in old or model not in new:
@@ -104,7 +105,7 @@ def parameters(name: str, old: dict[str, int], new: dict[str, int]) -> Iterator[
 
 
 def programs(name: str, then: Baseline, now: Now) -> Iterator[Change]:
-    """Operations and memory on each target, exactly, if the same compiler says both."""
+    """The changes of operations and memory on each target, if baseline and measurement have the same compiler."""
     old, new = then.variants[name].programs, now.variants[name]["programs"]
     for target in old | new:
         quantity = f"operations and memory: {target}"
@@ -121,6 +122,7 @@ def programs(name: str, then: Baseline, now: Now) -> Iterator[Change]:
 
 
 def program(name: str, target: str, old: Program, new: Program) -> Iterator[Change]:
+    """The changes on one target, compared exactly."""
     for quantity, before, after in (
         ("operations", old.operations, new.operations), ("memory", old.bytes, new.bytes),
     ):  # fmt: skip
@@ -134,7 +136,7 @@ def program(name: str, target: str, old: Program, new: Program) -> Iterator[Chan
 
 
 def checks(name: str, old: dict[str, str], new: dict[str, tuple[str, str]]) -> Iterator[Change]:
-    """A check that failed before may fail; a new one must not fail."""
+    """The changes of checks. A check that failed in the baseline may fail again; a new check must not fail."""
     for check in old | new:
         if check not in new:
             yield Change(name, f"check: {check}", "missing", old[check], why=f"there is no such check any more; {ANEW}")
@@ -146,6 +148,7 @@ def checks(name: str, old: dict[str, str], new: dict[str, tuple[str, str]]) -> I
 
 
 def step_time(name: str, then: Baseline, now: Now) -> Change:
+    """The change of step time on the same hardware. It counts only if every round of measurements shows it."""
     if name == BASE:
         return Change(name, "step time", "left out", why=f"the {BASE}'s is what the others' are compared with")
     if other := differing(then.hardware, now.hardware):
@@ -165,20 +168,22 @@ def step_time(name: str, then: Baseline, now: Now) -> Change:
 
 
 def slower(old: Sequence[float], new: Sequence[float]) -> bool:
-    """Whether samples of a time lie above others, by more than the least effect and by more than chance."""
+    """Whether new times are longer than old ones by more than the factor SLOWER and by more than chance."""
     return bool(np.median(new) > SLOWER * np.median(old)) and greater(new, old) < ALPHA
 
 
 def greater(a: Sequence[float], b: Sequence[float]) -> float:
-    """The one-sided probability that samples lie as far above others by chance (Mann & Whitney 1947)."""
+    """The one-sided p-value of `a` not being greater than `b` (Mann & Whitney 1947)."""
     from scipy.stats import mannwhitneyu
 
     return float(mannwhitneyu(a, b, alternative="greater").pvalue)
 
 
 def accuracy(name: str, then: Baseline, now: Now) -> Change:
-    """The same bits pass. Else the seeds are two samples: elsewhere a sum may be rounded otherwise, and after
-    some hundred steps that is another draw."""
+    """The change of accuracy. Equal bits are the same.
+
+    Otherwise the seeds are compared as two samples, since other rounding is like another seed after some hundred steps.
+    """
     if then.data_sha256 != now.data_sha256:
         return Change(name, "accuracy", "missing", why=f"the prepared data are not the baseline's; {ANEW}")
     old, new = then.variants[name].training, now.variants[name]["training"]
@@ -198,7 +203,7 @@ def accuracy(name: str, then: Baseline, now: Now) -> Change:
 
 
 def scores(training: Sequence[Trained]) -> list[float]:
-    """Accuracies; a seed that diverged is worse than any that did not."""
+    """The accuracies of the seeds; -inf for a seed that diverged."""
     return [-math.inf if seed.accuracy is None else seed.accuracy for seed in training]
 
 
@@ -207,16 +212,18 @@ def percent(score: float) -> str:
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Where two descriptions differ, e.g. "jax 0.10.1, here 0.10.2"; empty where they do not."""
+    """The entries in which two descriptions differ, e.g. "jax 0.10.1, here 0.10.2"; empty if there are none."""
     return ", ".join(
         f"{key} {value}, here {now.get(key, 'none')}" for key, value in then.items() if now.get(key) != value
     )
 
 
 def moved(before: float, after: float) -> tuple[str, str, str]:
+    """Two numbers and their relative difference, as they are printed."""
     share = f"{after / before - 1:+.2%}" if before else f"{after - before:+,.0f}"
     return f"{before:,.0f}", f"{after:,.0f}", "" if before == after else share
 
 
 def flat(rounds: Sequence[Sequence[float]]) -> list[float]:
+    """The ratios of all rounds."""
     return [ratio for samples in rounds for ratio in samples]

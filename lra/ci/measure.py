@@ -1,4 +1,4 @@
-"""Measures variants, in processes of their own, for a baseline or for a comparison with one."""
+"""Measures variants in separate processes, for a baseline or for a comparison with a baseline."""
 
 import contextlib
 import dataclasses
@@ -24,12 +24,13 @@ Advance = Callable[[int], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What is to be measured.
+    """The measurements to make.
 
     Attributes:
-      overrides: gin bindings over those of the workload.
+      names: the variants.
+      overrides: gin bindings that override those of the workload.
       imports: files that register variants.
-      workers: processes for all but time.
+      workers: the number of processes for all but step times.
     """
 
     names: Sequence[str]
@@ -40,13 +41,13 @@ class Work:
 
 
 def for_baseline(work: Work, advance: Advance) -> Baseline:
-    """Measures all of a baseline.
+    """Measures a whole baseline.
 
     Raises:
-      UserError: something of a variant cannot be measured.
+      UserError: a part of a variant cannot be measured.
     """
     data_sha256 = prepare(work)
-    # half of the processes now and half afterwards: a machine is not the same from minute to minute
+    # one round of step times before the other measurements and one after them, since speed drifts over minutes
     rounds = [time(work, work.names, advance)]
     parts = all_but_time(work, advance)
     rounds.append(time(work, work.names, advance))
@@ -68,7 +69,7 @@ def for_baseline(work: Work, advance: Advance) -> Baseline:
 
 
 def for_comparison(work: Work, then: Baseline, advance: Advance) -> Now:
-    """Measures what can be compared with a baseline: time only on the same hardware."""
+    """Measures what can be compared with a baseline. Step times are measured only on the same hardware."""
     data_sha256, here = prepare(work), hardware()
     timed = [name for name in work.names if name != BASE and not differing(then.hardware, here)]
     first = time(work, timed, advance)
@@ -83,7 +84,7 @@ def for_comparison(work: Work, then: Baseline, advance: Advance) -> Now:
 
 
 def hardware() -> dict[str, Any]:
-    """What decides the time of a step. The name of a processor in a cloud says too little: "AMD EPYC" are many."""
+    """The hardware that decides step times, with the model of the CPU: in a cloud its name may be just "AMD EPYC"."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:
@@ -94,7 +95,7 @@ def hardware() -> dict[str, Any]:
 
 
 def prepare(work: Work) -> str:
-    """Prepares the task if it is not; returns the hash of its data."""
+    """Prepares the task if necessary. Returns the hash of its data."""
     plan = plan_of(BASE, work.workload, work.overrides)
     with Display() as display, display.bar(f"{plan.task.name}: preparing", sum(plan.source.sizes.values())) as bar:
         prepared.prepare(plan.task, plan.source, workers=work.workers, advance=bar.advance)
@@ -102,7 +103,7 @@ def prepare(work: Work) -> str:
 
 
 def time(work: Work, names: Sequence[str], advance: Advance) -> dict[str, list[float]]:
-    """Ratios of some variants from as many fresh processes as the workload has."""
+    """The ratios of step times of some variants, one from each new process of the workload."""
     ratios: dict[str, list[float]] = {name: [] for name in names}
     if not names:
         return ratios
@@ -116,7 +117,7 @@ def time(work: Work, names: Sequence[str], advance: Advance) -> dict[str, list[f
 
 
 def all_but_time(work: Work, advance: Advance) -> dict[str, dict[str, Any]]:
-    """The other parts of each variant, a Failure in place of one that could not be measured."""
+    """All other parts of each variant. A Failure replaces a part that could not be measured."""
     parts: dict[str, dict[str, Any]] = {name: {} for name in work.names}
     for name, part, value in results(work):
         parts[name][part] = value
@@ -125,7 +126,7 @@ def all_but_time(work: Work, advance: Advance) -> dict[str, dict[str, Any]]:
 
 
 def results(work: Work) -> Iterator[tuple[str, str, Any]]:
-    """Variant, part and value, as they are measured."""
+    """Variant, part and value, in the order in which they are ready."""
     jobs = [(name, part) for part in QUANTITIES for name in work.names]
     begin = functools.partial(speed.begin, work.imports, "")
     for job, value in as_completed(functools.partial(result, work), jobs, work.workers, begin):
@@ -133,6 +134,7 @@ def results(work: Work) -> Iterator[tuple[str, str, Any]]:
 
 
 def result(work: Work, job: tuple[str, str]) -> Any:
+    """The value of a part of a variant, or a Failure."""
     name, part = job
     try:
         return QUANTITIES[part](name, work.workload, work.overrides)

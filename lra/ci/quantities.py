@@ -1,4 +1,4 @@
-"""What is measured of a variant besides time: parameters, operations and memory, checks, accuracy."""
+"""The quantities of a variant besides step time: parameter counts, operations and memory, checks, accuracy."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,28 +26,28 @@ TRACED = "traced"  # the program before any compiler
 
 
 def plan_of(name: str, workload: Workload, overrides: Sequence[str], seeds: Sequence[int] = (0,)) -> Plan:
-    """The short training of a variant."""
+    """The plan of the short training of a variant."""
     bindings = merged(workload.training, workload.bindings, overrides)
     return resolve(RunSpec(workload.task, name, workload.protocol, tuple(seeds), bindings))
 
 
 def steps_of(name: str, workload: Workload, overrides: Sequence[str]) -> Steps:
-    """The training step whose cost is measured."""
+    """The train step whose cost is measured."""
     bindings = merged(workload.bindings, overrides, workload.step)
     return Steps(resolve(RunSpec(workload.task, name, workload.protocol, (0,), bindings)))
 
 
 def parameters(name: str, workload: Workload, overrides: Sequence[str]) -> dict[str, int]:
-    """Of the model that is trained here, and of those of protocol paper."""
+    """The parameter counts of the model that is trained here, and of the models of protocol paper."""
     counts = {f"{workload.task}, {workload.protocol}": plan_of(name, workload, overrides).parameters}
     of_paper = parameter_counts(name, merged(workload.bindings, overrides))
     return counts | {f"{task}, paper": count for task, count in of_paper.items()}
 
 
 def programs(name: str, workload: Workload, overrides: Sequence[str]) -> dict[str, Program]:
-    """Operations and memory of a training step: traced, on the device at hand, on each target that has its compiler.
+    """Operations and memory of a train step: traced, on the device at hand, and on each target with a compiler.
 
-    A compiler counts what stands in a loop once; the trace counts it as often as it runs.
+    A compiler counts the body of a loop once. The trace counts it once for each iteration.
     """
     steps = steps_of(name, workload, overrides)
     leaves, tree = jax.tree.flatten((steps.state, jnp.int32(1)))
@@ -60,6 +60,7 @@ def programs(name: str, workload: Workload, overrides: Sequence[str]) -> dict[st
 
 
 def cost(compiled: Any) -> Program:
+    """The cost of a compiled program according to its compiler."""
     costs, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     return Program(
         operations=costs.get("flops"),
@@ -68,7 +69,7 @@ def cost(compiled: Any) -> Program:
 
 
 def installed() -> list[str]:
-    """The targets whose compiler is."""
+    """The targets whose compiler is installed."""
 
     def is_there(target: str) -> bool:
         try:
@@ -81,9 +82,9 @@ def installed() -> list[str]:
 
 
 def compilers() -> dict[str, dict[str, str]]:
-    """The packages that decide what each compiler says, and their versions.
+    """The versions of the packages that decide the costs on each target.
 
-    The processor is not among them: XLA's operations and memory are the same for all kinds and numbers of cores.
+    The kind and number of CPU cores do not matter: XLA reports the same operations and memory for all of them.
     """
     own = versions_of("jax", "jaxlib")
     packages = {TRACED: versions_of("jax"), jax.default_backend(): own}
@@ -94,6 +95,7 @@ def compilers() -> dict[str, dict[str, str]]:
 
 
 def versions_of(*packages: str) -> dict[str, str]:
+    """The versions of those packages that are installed."""
     versions = {}
     for package in packages:
         try:
@@ -104,13 +106,13 @@ def versions_of(*packages: str) -> dict[str, str]:
 
 
 def checks(name: str, workload: Workload, overrides: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """The status of each check, and what is wrong, in words."""
+    """The status of each check, and its findings in words."""
     results = check_variant(name, merged(workload.bindings, overrides))
     return {result.check: (result.status, "; ".join(result.details)) for result in results}
 
 
 def training(name: str, workload: Workload, overrides: Sequence[str]) -> tuple[Trained, ...]:
-    """All seeds, trained together on the prepared task and scored on its test split."""
+    """The test scores of all seeds after the short training."""
     plan = plan_of(name, workload, overrides, workload.seeds)
     data = prepared.load(plan.task, plan.source, plan.prepare_command)
     with tempfile.TemporaryDirectory() as folder:
@@ -128,7 +130,7 @@ def training(name: str, workload: Workload, overrides: Sequence[str]) -> tuple[T
     )
 
 
-# what takes longest begins first
+# the slowest quantity comes first, so that all workers end at about the same time
 QUANTITIES: dict[str, Callable[[str, Workload, Sequence[str]], Any]] = {
     "training": training,
     "checks": checks,

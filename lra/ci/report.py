@@ -1,4 +1,4 @@
-"""What changed as a table, as Markdown for a summary page, and as JUnit's XML for whatever shows test results."""
+"""Reports of changes: a table, Markdown for a summary page, and JUnit XML for viewers of test results."""
 
 import datetime
 import platform
@@ -16,7 +16,7 @@ NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def notable(changes: Sequence[Change]) -> list[Change]:
-    """What moved or could not be compared, failures first; and what is measured with chance, wherever it is."""
+    """The changes that a reader should see, failures first: all but unchanged exact quantities."""
     kept = [change for change in changes if change.outcome != "same" or change.quantity in ("step time", "accuracy")]
     return sorted(kept, key=lambda change: not change.fails)
 
@@ -26,7 +26,7 @@ def cells(change: Change) -> list[str]:
 
 
 def sentence(changes: Sequence[Change]) -> str:
-    """All in one sentence."""
+    """The number of changes with each outcome, in one sentence."""
     counts: Counter[str] = Counter(change.outcome for change in changes)
     words = {
         "worse": "worse", "missing": "could not be compared", "better": "better", "known": "failed before, too",
@@ -38,17 +38,19 @@ def sentence(changes: Sequence[Change]) -> str:
 
 
 def notes(then: Baseline, now: Now, changes: Sequence[Change]) -> list[str]:
-    """What else a reader has to know."""
-    told = []
+    """Remarks that a reader needs besides the changes."""
+    remarks = []
     if changed := differing(then.versions, now.versions):
-        told.append(f"The baseline was made with {changed}: what moved may be theirs.")
+        remarks.append(f"The baseline was made with {changed}: what moved may be theirs.")
     if any(change.outcome == "better" for change in changes):
-        told.append("What is better is worth a new baseline, or the next change may lose it again: 'lra ci baseline'.")
-    return told
+        remarks.append(
+            "What is better is worth a new baseline, or the next change may lose it again: 'lra ci baseline'."
+        )
+    return remarks
 
 
-def markdown(changes: Sequence[Change], said: Sequence[str]) -> str:
-    """A summary with a table of what is notable."""
+def markdown(changes: Sequence[Change], remarks: Sequence[str]) -> str:
+    """A summary in Markdown, with a table of the notable changes."""
     bad = sum(change.fails for change in changes)
     lines = [f"## lra ci: {f'{bad} of {len(changes)} quantities fail' if bad else 'nothing got worse'}", ""]
     lines += [escaped(sentence(changes)) + ".", ""]
@@ -59,11 +61,11 @@ def markdown(changes: Sequence[Change], said: Sequence[str]) -> str:
             texts[5] = f"**{texts[5]}**" if change.fails else texts[5]
             lines.append("| " + " | ".join(texts) + " |")
         lines.append("")
-    return "\n".join([*lines, *(f"{escaped(note)}\n" for note in said)])
+    return "\n".join([*lines, *(f"{escaped(note)}\n" for note in remarks)])
 
 
-def junit(changes: Sequence[Change], said: Sequence[str]) -> str:
-    """A test case for each quantity of each variant, as Ant and Jenkins have their XML."""
+def junit(changes: Sequence[Change], remarks: Sequence[str]) -> str:
+    """JUnit XML in the dialect of Ant and Jenkins, with a test case for each quantity of each variant."""
     suites = ET.Element("testsuites")
     now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="seconds")
     for index, name in enumerate(dict.fromkeys(change.variant for change in changes)):
@@ -84,7 +86,7 @@ def junit(changes: Sequence[Change], said: Sequence[str]) -> str:
                 ET.SubElement(case, "failure", message=text, type=change.outcome).text = text
             elif change.outcome == "left out":
                 ET.SubElement(case, "skipped", message=xml(change.why))
-        ET.SubElement(suite, "system-out").text = xml("\n".join(said))
+        ET.SubElement(suite, "system-out").text = xml("\n".join(remarks))
         ET.SubElement(suite, "system-err")
     ET.indent(suites)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suites, encoding="unicode") + "\n"
@@ -99,5 +101,5 @@ def in_words(change: Change) -> str:
 
 
 def xml(text: str) -> str:
-    """A text without the characters that XML cannot have."""
+    """The text with a question mark for each character that XML forbids."""
     return NO_XML.sub("?", text)

@@ -1,4 +1,4 @@
-"""The time of a training step, as a ratio to the Transformer's, one number a process."""
+"""The time of a train step as a ratio to the Transformer's. Each process gives one ratio."""
 
 import contextlib
 import functools
@@ -20,23 +20,26 @@ from lra.ci.quantities import steps_of
 from lra.errors import UserError
 from lra.workers import in_order
 
-LEAST = 0.01  # seconds of half a pair
+LEAST = 0.01  # the least seconds of a measurement
 
 
 def clock() -> Callable[[], float]:
-    """What a step takes of the device.
+    """The clock that measures how long a step uses the device.
 
-    On a CPU that is the time of this process's threads on its cores: unlike the time on the wall it does not
-    grow when others use the machine.
+    On a CPU it is the CPU time of this process. Unlike wall-clock time it does not grow when other processes run.
     """
     return time.process_time if jax.default_backend() == "cpu" else time.perf_counter
 
 
 def ratios(base: Run, runs: Mapping[str, Run], pairs: int, clock: Callable[[], float]) -> dict[str, float]:
-    """The time of each run as a ratio to the base's: the median over pairs that are next to each other in time.
+    """The time of each run as a ratio to the base's time: the median over pairs of adjacent measurements.
 
-    Many short pairs see the same disturbances, a few long ones each its own. Which of a pair goes first alternates,
-    so that neither always finds what the other left in the caches.
+    There are many short pairs instead of a few long ones, so that disturbances affect both sides alike. The order
+    inside a pair alternates, so that the state of the caches favours neither side.
+
+    Args:
+      pairs: the number of pairs for each run.
+      clock: gives seconds.
     """
     counts = {name: enough(run, clock) for name, run in runs.items()}
     of_base = enough(base, clock)
@@ -52,14 +55,13 @@ def ratios(base: Run, runs: Mapping[str, Run], pairs: int, clock: Callable[[], f
 
 
 def enough(run: Run, clock: Callable[[], float]) -> int:
-    """How many times are long enough to be timed; warms up."""
+    """How many repetitions take at least LEAST seconds. This warms up the run."""
     seconds(run, 1)
     return max(1, round(LEAST / max(min(seconds(run, 1, clock) for _ in range(3)), 1e-6)))
 
 
 def in_this_process(names: Sequence[str], workload: Workload, overrides: Sequence[str]) -> dict[str, float]:
-    """The ratio of each variant; one that cannot be built has none, which its other quantities say too."""
-
+    """The ratio of each variant. A variant that cannot be built is left out; its other quantities report the error."""
     base = steps_of(BASE, workload, overrides)
     runs = {}
     for name in names:
@@ -69,23 +71,28 @@ def in_this_process(names: Sequence[str], workload: Workload, overrides: Sequenc
 
 
 def begin(imports: Sequence[Path], cache: str) -> None:
-    """Begins a process: with the imported variants, and with what the processes before it have compiled."""
+    """Sets up a new process.
+
+    Args:
+      imports: files that register variants.
+      cache: the folder of compiled programs that the processes share; empty for none.
+    """
     from lra import extension
 
     if cache:
         jax.config.update("jax_compilation_cache_dir", cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    with contextlib.redirect_stderr(io.StringIO()):  # what is left out was said by the command
+    with contextlib.redirect_stderr(io.StringIO()):  # the command has already reported packages that are left out
         extension.load_all(imports)
 
 
 def in_fresh_processes(
     names: Sequence[str], workload: Workload, overrides: Sequence[str], imports: Sequence[Path]
 ) -> Iterator[dict[str, float]]:
-    """The ratio of each variant in one process after the other, without end.
+    """The ratio of each variant from one new process after the other, without end.
 
-    Where a process lies in memory decides a few per cent of its speed, so that one process, however often it
-    repeats, is one sample. One that compiles is not timed: it would be another kind of sample.
+    The memory layout of a process changes its speed by a few per cent, so that each process is one sample. The first
+    process compiles the programs for the others and is not a sample.
     """
     workloads = itertools.chain([structs.replace(workload, pairs=1)], itertools.repeat(workload))
     sample = functools.partial(in_this_process, names, overrides=overrides)

@@ -1,13 +1,13 @@
-"""What the commands do, each as a function of its options, and beside it the arguments that it takes."""
+"""The commands. Each is a function of its options, next to the functions that add its arguments."""
 
-from lra.commands import attention, bench, ci, data, leaderboard, submissions, training  # noqa: F401  they register
+from lra.commands import attention, bench, ci, data, leaderboard, submissions, training  # noqa: F401  registers the commands
 from lra.commands.command import REGISTERED, Command
 
 GROUPS = {
     "leaderboard": "Make tables and pages from records, and records for others' tables.",
     "ci": "Compare a variant with a baseline: a gate for the repository that changes it.",
 }
-ORDER = (  # of the help, as in the README
+ORDER = (  # the order in the help and in the README
     "tasks",
     "variants",
     "check",

@@ -1,4 +1,4 @@
-"""Commands on the attention variants."""
+"""The commands on attention variants: `lra variants`, `lra check`, `lra new`."""
 
 import contextlib
 import functools
@@ -43,19 +43,19 @@ def variants(options: Namespace) -> int:
         variant = variant_named(options.name)
         return show_parameters(variant.name, f"{variant.name}: {variant.paper} ({variant.where})", options.json)
     transformer = parameter_counts(REFERENCE)
-    found: list[dict[str, Any]] = []
+    described: list[dict[str, Any]] = []
     for variant in sorted(VARIANTS.values(), key=lambda variant: variant.name):
         counts = parameter_counts(variant.name)
-        found.append(
+        described.append(
             {"name": variant.name, "paper": variant.paper, "cost": variant.cost, "memory": variant.memory,
              "causal": variant.causal, "reads_positions": variant.reads_positions, "version": variant.version,
              "parameters": counts, "excess": excess(counts, transformer), "check": status.summary(variant),
              "file": variant.file, "line": variant.line}
         )  # fmt: skip
     if options.json:
-        return print_json(found)
+        return print_json(described)
     rows = []
-    for entry in found:
+    for entry in described:
         task, share = max(entry["excess"].items(), key=lambda item: item[1])
         most = f"{share:+.1%} {task}" + (" !" if share > allowed_excess() else "")
         rows.append(
@@ -94,36 +94,36 @@ def check(options: Namespace) -> int:
         variant_named(name)
     if options.workers < 1:
         raise UsageError(f"--workers {options.workers} is not at least 1")
-    parsed(options.gin)  # a wrong one is named once, before anything is checked
-    found: dict[str, list[Result]] = {}
+    parsed(options.gin)  # reports a wrong binding before the first check
+    by_variant: dict[str, list[Result]] = {}
     with Display() as display, display.bar("checks", len(names) * len(CHECKS)) as bar:
         for name, results in checked(names, options, bar.advance):
-            found[name] = results
+            by_variant[name] = results
             if not options.gin:
                 status.save(VARIANTS[name], results)
             if len(names) > 1:
                 display.say(f"{name}: {status.in_words([result.status for result in results])}")
-    failing = [name for name in names if any(result.status in ("fails", "not run") for result in found[name])]
+    failing = [name for name in names if any(result.status in ("fails", "not run") for result in by_variant[name])]
     if options.json:
-        print_json([as_json(name, found[name]) for name in names])
+        print_json([as_json(name, by_variant[name]) for name in names])
     elif len(names) == 1:
-        print_results(names[0], found[names[0]])
+        print_results(names[0], by_variant[names[0]])
     else:
-        print_findings({name: found[name] for name in names})
+        print_findings({name: by_variant[name] for name in names})
     if failing:
         raise UserError(f"not what they say: {', '.join(failing)} ({len(failing)} of {len(names)})")
     return 0
 
 
 def checked(names: Sequence[str], options: Namespace, advance: Any) -> Iterator[tuple[str, "list[Result]"]]:
-    """The results of each variant, in the order in which they are there."""
+    """The results of each variant, in the order in which they are ready."""
     from lra.checks import CHECKS, check_variant
 
     if len(names) == 1 or options.workers == 1:
         for name in names:
             yield name, check_variant(name, options.gin, advance)
         return
-    # processes of their own: what JAX has compiled for one variant is of no use to another
+    # JAX shares no compiled programs between variants, so that processes lose nothing
     check_one = functools.partial(check_variant, overrides=options.gin)
     begin = functools.partial(load_in_worker, options.imports)
     for name, results in as_completed(check_one, names, options.workers, begin):
@@ -134,7 +134,7 @@ def checked(names: Sequence[str], options: Namespace, advance: Any) -> Iterator[
 def load_in_worker(paths: Sequence[Path]) -> None:
     from lra import extension
 
-    with contextlib.redirect_stderr(io.StringIO()):  # what is left out was said by the command
+    with contextlib.redirect_stderr(io.StringIO()):  # the command has already reported packages that are left out
         extension.load_all(paths)
 
 
@@ -156,7 +156,7 @@ def as_json(name: str, results: "Sequence[Result]") -> dict[str, Any]:
 
 
 def print_results(name: str, results: "Sequence[Result]") -> None:
-    """Every check of one variant."""
+    """Prints the results of all checks of one variant."""
     from lra.checks import CHECKS, status
     from lra.models.attention import VARIANTS
 
@@ -166,11 +166,11 @@ def print_results(name: str, results: "Sequence[Result]") -> None:
     print(f"{name}: {status.in_words([result.status for result in results])}")
 
 
-def print_findings(found: "dict[str, list[Result]]") -> None:
-    """Of several variants, the checks that did not simply hold."""
+def print_findings(by_variant: "dict[str, list[Result]]") -> None:
+    """Prints the checks of several variants that failed or are excepted."""
     rows = [
         [name, result.check, result.status, in_words(result)]
-        for name, results in found.items()
+        for name, results in by_variant.items()
         for result in results
         if result.status in ("fails", "excepted")
     ]
@@ -179,7 +179,7 @@ def print_findings(found: "dict[str, list[Result]]") -> None:
 
 
 def in_words(result: "Result") -> str:
-    """What a check found, and what that means; nothing if it holds."""
+    """The findings of a check and their meaning; empty if the check holds."""
     from lra.checks import CHECKS
 
     details = "; ".join(result.details)

@@ -1,4 +1,4 @@
-"""The command that times kernels and variants."""
+"""The command `lra bench`, which times kernels and variants."""
 
 import importlib
 from argparse import Namespace
@@ -43,19 +43,19 @@ def bench(options: Namespace) -> int:
     extension.load_all(options.imports)
     lengths = lengths_of(options.lengths) if options.lengths else LENGTHS[options.what]
     path = options.results / f"bench-{options.what}.json"
-    what = importlib.import_module(f"lra.bench.{options.what}")
-    report = Report(path, what.KEYS, options.minutes, options.again)
+    benchmark = importlib.import_module(f"lra.bench.{options.what}")
+    report = Report(path, benchmark.KEYS, options.minutes, options.again)
     if options.what == "kernels":
-        rows = what.bench(lengths, report)
+        rows = benchmark.bench(lengths, report)
     else:
-        rows = what.bench(what.named(options.variant), lengths, options.gin, report)
+        rows = benchmark.bench(benchmark.named(options.variant), lengths, options.gin, report)
     for row in rows:
         if not options.json:
-            print("".join(f"{cell:>12}  " for cell in what.cells(row)).rstrip(), flush=True)
+            print("".join(f"{cell:>12}  " for cell in benchmark.cells(row)).rstrip(), flush=True)
     measured = list(report.rows.values())
     if options.json:
         return print_json({"hardware": report.hardware, "rows": measured})
-    print_table(what.HEADER, [what.cells(row) for row in measured], numbers=True)
+    print_table(benchmark.HEADER, [benchmark.cells(row) for row in measured], numbers=True)
     print(f"on {report.hardware['device']}; written to {path}")
     return 0
 

@@ -1,4 +1,4 @@
-"""The commands that gate a change of a variant."""
+"""The commands `lra ci baseline` and `lra ci run`, which gate changes of a variant."""
 
 import dataclasses
 from argparse import Namespace
@@ -42,7 +42,7 @@ def add_reports(parser: Parser) -> None:
     add_gated,
 )
 def ci_baseline(options: Namespace) -> int:
-    """Measures variants and writes the file that is compared with."""
+    """Measures variants and writes their baseline."""
     from msgspec import structs
 
     from lra import extension
@@ -53,7 +53,7 @@ def ci_baseline(options: Namespace) -> int:
 
     extension.load_all(options.imports)
     names, bindings = options.variants, options.gin
-    if options.file.exists():  # made anew: with what it has, or with more
+    if options.file.exists():  # the new baseline has the variants of the old one, or more
         old = baseline.read(options.file)
         if lost := [name for name in old.variants if names and name not in names]:
             raise UsageError(
@@ -84,7 +84,7 @@ def ci_baseline(options: Namespace) -> int:
     add_reports,
 )
 def ci_run(options: Namespace) -> int:
-    """Measures variants again and compares; the exit code is 1 if anything got worse or cannot be compared."""
+    """Measures variants again and compares them with the baseline. Raises UserError if a quantity fails."""
     from lra import extension
     from lra.ci import baseline, measure, report
     from lra.ci.changes import changes
@@ -102,28 +102,28 @@ def ci_run(options: Namespace) -> int:
     with Display() as display, display.bar("measuring", total) as bar:
         now = measure.for_comparison(work, then, bar.advance)
     compared = changes(then, now)
-    said = report.notes(then, now, compared)
+    remarks = report.notes(then, now, compared)
     if options.markdown:
-        write_atomically(options.markdown, report.markdown(compared, said))
+        write_atomically(options.markdown, report.markdown(compared, remarks))
     if options.junit:
-        write_atomically(options.junit, report.junit(compared, said))
+        write_atomically(options.junit, report.junit(compared, remarks))
     bad = [change for change in compared if change.fails]
     if options.json:
-        print_json({"holds": not bad, "notes": said, "changes": [dataclasses.asdict(change) for change in compared]})
+        print_json({"holds": not bad, "notes": remarks, "changes": [dataclasses.asdict(change) for change in compared]})
     else:
         if shown := report.notable(compared):
             print_table(report.HEADER, [report.cells(change) for change in shown])
-        print("\n".join([report.sentence(compared), *said]))
+        print("\n".join([report.sentence(compared), *remarks]))
     if bad:
         raise UserError(f"{summary(bad)} ({len(bad)} of {len(compared)} quantities fail)")
     return 0
 
 
 def admitted(names: list[str], workload: "Workload", options: Namespace) -> list[str]:
-    """The names of variants that there are, under a configuration that is valid.
+    """The names without repetitions, after a check of variants, bindings and workers.
 
     Raises:
-      UsageError: one is not registered here, or the configuration is wrong.
+      UsageError: a variant is not registered, a binding is not valid, or `--workers` is less than 1.
     """
     from lra.ci.quantities import plan_of
     from lra.models.attention import VARIANTS
@@ -138,12 +138,12 @@ def admitted(names: list[str], workload: "Workload", options: Namespace) -> list
             plan_of(name, workload, () if options.action == "baseline" else options.gin)
         except UsageError:
             raise
-        except UserError:  # one that raises: measuring says so
+        except UserError:  # the variant raises; the measurement reports it
             continue
     return names
 
 
 def summary(bad: "list[Change]") -> str:
-    """The first failures in a line."""
+    """The first failures in one line."""
     first = [f"{change.variant} {change.quantity} {change.difference or change.outcome}" for change in bad[:3]]
     return ", ".join(first) + (f" and {len(bad) - 3} more" if bad[3:] else "")

@@ -1,6 +1,6 @@
-"""What a command is, and the arguments that several commands take.
+"""The registry of commands, and the arguments that several commands share.
 
-Nothing heavy is imported here or at the top of a command's module: all of them are read before any help is printed.
+Modules of commands must not import JAX at their top, since `lra --help` imports all of them.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from lra.errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with errors of one line."""
+    """An argparse parser that raises UsageError instead of printing its usage."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see '{self.prog} --help'")
@@ -26,7 +26,7 @@ Run = Callable[[argparse.Namespace], int]  # does what the options say and retur
 
 @dataclass(frozen=True)
 class Command:
-    """A command of `lra`; with a name of two words, an action of a group."""
+    """A command of `lra`. A name of two words is an action of a group."""
 
     name: str
     summary: str
@@ -38,7 +38,7 @@ REGISTERED: list[Command] = []
 
 
 def command(name: str, summary: str, *add_arguments: Arguments) -> Callable[[Run], Run]:
-    """Registers a function as the command of that name; help shows the arguments in the order of the functions."""
+    """Registers a function as a command. The help lists the arguments in the order of `add_arguments`."""
 
     def register(run: Run) -> Run:
         REGISTERED.append(Command(name, summary, add_arguments, run))
@@ -48,7 +48,7 @@ def command(name: str, summary: str, *add_arguments: Arguments) -> Callable[[Run
 
 
 def add_common(parser: Parser) -> None:
-    """What every command takes."""
+    """Adds the arguments that every command takes."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, for a script")
 

@@ -1,4 +1,4 @@
-"""Commands on the tasks' data."""
+"""The commands on the data of tasks: `lra tasks`, `lra prepare`, `lra show`, `lra export`."""
 
 import io
 import itertools
@@ -43,7 +43,7 @@ def tasks(options: Namespace) -> int:
 
         task = task_named(options.name, None)
         return show_parameters(task.name, f"{task.name} {task.version}: {task.summary}", options.json)
-    found: list[dict[str, Any]] = []
+    described: list[dict[str, Any]] = []
     for task in TASKS.values():
         prepared: list[dict[str, Any]] = []
         for folder in prepared_folders(task):
@@ -57,19 +57,19 @@ def tasks(options: Namespace) -> int:
                 keys = ("origin", "examples", "max_length", "floor", "also_in_train", "warnings", "data_sha256")
                 entry |= {key: manifest[key] for key in keys}
             prepared.append(entry)
-        found.append(
+        described.append(
             {"name": task.name, "version": task.version, "summary": task.summary, "classes": task.num_classes,
              "vocabulary": task.vocab_size, "citation": task.citation, "licence": task.licence, "prepared": prepared}
         )  # fmt: skip
     if options.json:
-        return print_json(found)
+        return print_json(described)
     rows = [
         [f"{entry['name']} {entry['version']}", entry["summary"], "yes" if entry["prepared"] else "no"]
-        for entry in found
+        for entry in described
     ]
     print_table(("task", "what", "prepared"), rows)
     rows = []
-    for item in itertools.chain.from_iterable(entry["prepared"] for entry in found):
+    for item in itertools.chain.from_iterable(entry["prepared"] for entry in described):
         name = Path(item["folder"]).name
         if item["error"]:
             rows.append([name, f"damaged: {item['error']}", "", "", ""])
@@ -131,7 +131,7 @@ def prepare(options: Namespace) -> int:
 
 
 def configured(options: Namespace) -> "tuple[Task, Source]":
-    """The task that a command names and the parameters of its data."""
+    """The task that the options name, and the parameters of its data."""
     from lra.recipe import task_and_source
 
     if getattr(options, "workers", 1) < 1:
@@ -142,7 +142,7 @@ def configured(options: Namespace) -> "tuple[Task, Source]":
 
 
 def announce(options: Namespace, task: "Task") -> None:
-    """Says so where a protocol runs on a stand-in."""
+    """Prints a note on standard error if the protocol replaces the task by a stand-in."""
     if task.name != options.task:
         message = f"protocol {options.protocol} does not run on {options.task} but on {task.name}, a synthetic stand-in"
         print(message, file=sys.stderr)
@@ -195,13 +195,13 @@ def show(options: Namespace) -> int:
         write_atomically(options.png, image.getvalue())
         print(f"{len(rows)} examples of {task.name} on {options.png}")
         return 0
-    found = [
+    shown = [
         {"row": row, "label": int(split.labels[row]), "class": task.classes[split.labels[row]],
          "documents": [ids[:length].tolist() for ids, length in documents(split, row)]}
         for row in rows
     ]  # fmt: skip
     if options.json:
-        return print_json(found)
+        return print_json(shown)
     for row, name in zip(rows, names):
         for index, (ids, length) in enumerate(documents(split, row)):
             part = f", document {'ab'[index]}" if task.documents > 1 else ""
@@ -210,7 +210,7 @@ def show(options: Namespace) -> int:
 
 
 def documents(split: "Split", row: int) -> list[tuple[Any, int]]:
-    """The token ids of each document of an example, and how many of them are real."""
+    """The token ids of each document of an example, and its length without padding."""
     length = split.inputs.shape[-1]
     return list(zip(split.inputs[row].reshape(-1, length), split.lengths[row].reshape(-1).tolist()))
 

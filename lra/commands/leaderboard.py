@@ -1,4 +1,4 @@
-"""The command that makes the leaderboard from files."""
+"""The command `lra leaderboard build`, which makes the leaderboard from records."""
 
 from argparse import Namespace
 from importlib.resources import files
@@ -39,7 +39,7 @@ def add_tables(parser: Parser) -> None:
 
 @command("leaderboard build", "Make all tables and the site from records.", add_results, add_tables)
 def leaderboard_build(options: Namespace) -> int:
-    """Writes, or with --check compares, everything that shows the records."""
+    """Writes all tables and the site. With --check it compares them with the files instead."""
     folders = options.folders or [options.results, shipped()]
     for folder in options.folders:
         if not folder.is_dir():
@@ -49,7 +49,7 @@ def leaderboard_build(options: Namespace) -> int:
     view = view_of(folders, options.reference)
     if not view.records:
         named = ", ".join(map(str, folders))
-        raise UserError(f"there are no records in {named}; 'lra run' makes them" + said(view.left_out))
+        raise UserError(f"there are no records in {named}; 'lra run' makes them" + reasons(view.left_out))
     out = options.out or options.results / "leaderboard"
     made = outputs(view)
     if options.check:
@@ -63,12 +63,12 @@ def leaderboard_build(options: Namespace) -> int:
         if not options.json:
             print(f"tables: {out / 'leaderboard.md'}, .csv and .tex\nopen {out.resolve() / 'index.html'}")
     if view.left_out:
-        raise UserError(f"{len(view.left_out)} files were left out" + said(view.left_out))
+        raise UserError(f"{len(view.left_out)} files were left out" + reasons(view.left_out))
     return 0
 
 
 def view_of(folders: list[Path], reference: str) -> "View":
-    """Everything to be shown of the records in some folders."""
+    """All that the outputs show of the records in some folders."""
     from lra.leaderboard import literature, store
     from lra.leaderboard.board import make_board
     from lra.leaderboard.sheet import sheets
@@ -85,7 +85,7 @@ def view_of(folders: list[Path], reference: str) -> "View":
 
 
 def benchmarks(folder: Path) -> list:
-    """Time and memory against length, where `lra bench variants` has measured them."""
+    """Time and memory against length, if `lra bench variants` has measured them in a folder."""
     import json
 
     from lra.leaderboard.view import Point, Scaling
@@ -108,7 +108,7 @@ def benchmarks(folder: Path) -> list:
 
 
 def outputs(view: "View") -> dict[str, str]:
-    """All files by name: the same view gives the same bytes."""
+    """All files, by name. The same view gives the same bytes."""
     from lra.leaderboard import site, text
     from lra.leaderboard.latex import latex
 
@@ -122,7 +122,7 @@ def outputs(view: "View") -> dict[str, str]:
 
 
 def check_files(made: dict[str, str], out: Path) -> None:
-    """Raises UserError: a file is missing, is another, or should not be there."""
+    """Raises UserError if a file is missing, differs, or should not exist."""
     wrong = [name for name, text in sorted(made.items()) if not same(out / name, text)]
     wrong += [str(path.relative_to(out)) for path in ours(out) if str(path.relative_to(out)) not in made]
     if wrong:
@@ -133,6 +133,7 @@ def check_files(made: dict[str, str], out: Path) -> None:
 
 
 def same(path: Path, text: str) -> bool:
+    """Whether a file has exactly this text."""
     try:
         return path.read_bytes() == text.encode(errors="backslashreplace")
     except OSError:
@@ -140,18 +141,19 @@ def same(path: Path, text: str) -> bool:
 
 
 def ours(out: Path) -> list[Path]:
-    """The pages of runs in a folder: of what is written there, all whose names depend on the records."""
+    """The pages of runs in an output folder. All other files have fixed names."""
     return sorted((out / "runs").glob("????????????.html"))
 
 
 def remove_stale(made: dict[str, str], out: Path) -> None:
-    """Removes pages of runs that are no longer among the records."""
+    """Removes the pages of runs that have no record any more."""
     for path in ours(out):
         if str(path.relative_to(out)) not in made:
             path.unlink()
 
 
 def show(options: Namespace, view: "View") -> None:
+    """Prints the tables of the records."""
     if options.json:
         print_json([as_json(sheet) for sheet in view.sheets])
         return
@@ -177,7 +179,8 @@ def as_json(sheet: "Sheet") -> dict:
     }
 
 
-def said(left_out: tuple[str, ...]) -> str:
+def reasons(left_out: tuple[str, ...]) -> str:
+    """Why files were left out, as the end of an error."""
     return "".join(f"; {line}" for line in left_out[:3]) + (f"; and {len(left_out) - 3} more" if left_out[3:] else "")
 
 

@@ -1,4 +1,4 @@
-"""How commands print."""
+"""Prints JSON and tables."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -13,16 +13,21 @@ PROSE = (
     "train / val / test",
     "paper",
     "note",
-)  # columns of a table that may have several lines
+)  # the columns whose cells may have several lines
 
 
 def print_json(value: Any) -> int:
+    """Prints a value as JSON. Returns the exit code 0."""
     print(json.dumps(value, indent=1))
     return 0
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> None:
-    """Prints a table; with `numbers`, all columns but the first and a last "note" are aligned to the right."""
+    """Prints a table.
+
+    Args:
+      numbers: whether all columns but the first and "note" are aligned to the right.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -30,7 +35,7 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bo
 
     console = Console()
     if not console.is_terminal:
-        console = Console(width=200)  # a pipe has no width to break lines for
+        console = Console(width=200)  # a pipe has no width
     view = Table(box=SIMPLE_HEAD, pad_edge=False)
     for index, name in enumerate(names):
         right = numbers and index > 0 and name != "note"

@@ -1,4 +1,4 @@
-"""How commands show what may be set: the parameters of a task or the options of a variant."""
+"""Shows the parameters of a section: those of a task's data or the options of a variant."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,7 @@ from lra.commands.output import print_json, print_table
 
 
 def parameters(section: str) -> list[dict[str, Any]]:
-    """The parameters of a section, in their order: name, type and meaning in words, default, the protocols' values."""
+    """The parameters of a section: name, type in words, default, meaning, and the values that protocols set."""
     from lra.configuration import kind_of
     from lra.recipe import set_by_protocols
     from lra.sections import section_named

@@ -1,4 +1,4 @@
-"""Commands on single records: to hand one in, to compare two, to make one again."""
+"""The commands on single records: `submit`, `validate`, `compare`, `reproduce`."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def add_submission(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name, the first letters of one, or the path of a record")
     parser.add_argument(
-        "--to", type=Path, default=Path(), metavar="DIR", help="the folder to write to (default: this one)"
+        "--to", type=Path, default=Path(), metavar="DIR", help="the folder to write to (default: the current one)"
     )
 
 
@@ -31,7 +31,7 @@ def add_submission(parser: Parser) -> None:
     add_submission,
 )
 def leaderboard_submit(options: Namespace) -> int:
-    """Writes a record that may enter to a file of its own."""
+    """Checks a record and writes it to a new file."""
     from lra.leaderboard import store
     from lra.leaderboard.record import write
     from lra.submission import reviews
@@ -60,7 +60,7 @@ def add_files(parser: Parser) -> None:
     add_files,
 )
 def leaderboard_validate(options: Namespace) -> int:
-    """Says of each file whether it may enter; exit code 1 if one may not."""
+    """Prints for each file whether it may enter. Raises UserError if one may not."""
     from lra.submission import reviews
 
     made = reviews(options.files, shipped())
@@ -99,15 +99,15 @@ def add_sides(parser: Parser) -> None:
 
 @command(
     "compare",
-    "Say whether B is better than A; exit code 0 if it is not worse, 1 if it is, 2 if nobody can say.",
+    "Say whether B is better than A; exit code 1 if B is worse, 2 if they cannot be compared.",
     add_results,
     add_sides,
 )
 def compare(options: Namespace) -> int:
-    """Compares two runs or two folders; exit code 1 if B is worse, 2 if they cannot be compared."""
+    """Compares two runs or two folders. The exit code is 1 if B is worse, 2 if they cannot be compared."""
     try:
         return compare_folders(options) if Path(options.a).is_dir() else compare_runs(options)
-    except UserError as error:  # 1 says that B is worse
+    except UserError as error:  # exit code 1 means that B is worse
         raise UsageError(str(error)) from error
 
 
@@ -119,9 +119,9 @@ def compare_runs(options: Namespace) -> int:
     folders = [options.results, shipped()]
     a, b = (comparison.row([read(store.locate(name, folders))]) for name in (options.a, options.b))
     compared = comparison.compare(a, b)
-    said = comparison.sentence(compared)
+    sentence = comparison.sentence(compared)
     if options.json:
-        print_json(comparison_json(compared) | {"sentence": said})
+        print_json(comparison_json(compared) | {"sentence": sentence})
         return int(compared.worse)
     names = ("", "variant", "run", "accuracy %", "95 % interval", "seeds", "parameters", "steps/s", "MB")
     rows = [
@@ -137,7 +137,7 @@ def compare_runs(options: Namespace) -> int:
         print(
             printable(f"steps/s and MB are of different hardware: {'; '.join(a.hardware)} and {'; '.join(b.hardware)}")
         )
-    print(said)
+    print(sentence)
     return int(compared.worse)
 
 
@@ -153,11 +153,11 @@ def compare_folders(options: Namespace) -> int:
     compared = comparison.pairs(of_a, of_b)
     if not compared:
         raise UsageError(f"{options.a} and {options.b} have records of no task, protocol and variant in common")
-    said = comparison.summary(compared)
+    sentence = comparison.summary(compared)
     worse = any(one.worse for one in compared.values())
     if options.json:
         pairs = [comparison_json(one) | {"sentence": comparison.sentence(one)} for one in compared.values()]
-        print_json({"pairs": pairs, "sentence": said, "worse": worse})
+        print_json({"pairs": pairs, "sentence": sentence, "worse": worse})
         return int(worse)
     names = ("task", "protocol", "variant", "A %", "B %", "B - A", "95 % interval", "p", "seeds", "parameters",
              "steps/s", "MB")  # fmt: skip
@@ -169,12 +169,12 @@ def compare_folders(options: Namespace) -> int:
     print_table(names, rows, numbers=True)
     if not all(one.same_hardware for one in compared.values()):
         print("steps/s and MB are not compared where A and B ran on different hardware")
-    print(said)
+    print(sentence)
     return int(worse)
 
 
 def interval(of: "Interval | None", sign: str = "") -> tuple[str, str]:
-    """A mean and its limits, in per cent."""
+    """The mean and the limits of an interval, in per cent."""
     if of is None:
         return "-", "-"
     limits = "-" if of.low is None or of.high is None else f"{100 * of.low:.2f} to {100 * of.high:.2f}"
@@ -186,13 +186,13 @@ def shown(value: float | None, form: str) -> str:
 
 
 def costs(of: "Row") -> tuple[str, str]:
-    """Speed and memory on each hardware."""
+    """The speed and the memory of a row on each hardware."""
     speeds = [shown(cost.steps_per_second, ".4g") for cost in of.costs]
     return "; ".join(speeds), "; ".join(shown(cost.memory and cost.memory / 1e6, ",.1f") for cost in of.costs)
 
 
 def ratios(of: "Comparison") -> tuple[str, str]:
-    """Speed and memory of B as multiples of A's, on each hardware; of different hardware there are none."""
+    """Speed and memory of B as multiples of A's on each hardware; "-" if the hardware differs."""
     if not of.same_hardware:
         return "-", "-"
     ratio = lambda a, b: f"x{b / a:.2f}" if a and b else "-"
@@ -240,7 +240,7 @@ def add_reproduction(parser: Parser) -> None:
     add_reproduction,
 )
 def reproduce(options: Namespace) -> int:
-    """Makes a run again from its record; exit code 1 if it does not come to the same."""
+    """Repeats a run from its record. The exit code is 1 if the outcome is not the same within noise."""
     from lra.interrupt import interruptible
     from lra.leaderboard import store
     from lra.leaderboard.reading import read
@@ -265,11 +265,11 @@ def reproduce(options: Namespace) -> int:
     if outcome.reasons:
         print(f"then: {printable(made_with(record))}")
         print(f"now:  {printable(made_with(again))}")
-    print(f"{record.run} comes to {SAID[outcome.outcome]} ({path})")
+    print(f"{record.run} comes to {OUTCOMES[outcome.outcome]} ({path})")
     return int(not outcome.same)
 
 
-SAID = {
+OUTCOMES = {
     "to the bit": "the same to the bit: predictions, losses, parameters",
     "within noise": "the same within noise",
     "not": "something else",
@@ -277,7 +277,7 @@ SAID = {
 
 
 def made_with(record: "Record") -> str:
-    """The hardware and the versions that may be why the last bits of a run differ."""
+    """Hardware and versions, which may explain why the last bits of two runs differ."""
     measured = record.measured
     hardware = measured.hardware.get("device") or measured.hardware.get("cpu")
     versions = ", ".join(f"{name} {version}" for name, version in sorted(measured.versions.items()))

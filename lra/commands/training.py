@@ -1,4 +1,4 @@
-"""The command that trains."""
+"""The command `lra run`, which trains."""
 
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -91,7 +91,7 @@ def run(options: Namespace) -> int:
 
 
 def specs_of(options: Namespace) -> "list[RunSpec]":
-    """The runs that the options name, one a variant."""
+    """The specs that the options name, one for each variant."""
     from lra import extension
     from lra.models.attention import VARIANTS
     from lra.spec import RunSpec
@@ -112,21 +112,18 @@ def seeds_of(text: str) -> tuple[int, ...]:
         raise UsageError(f"--seeds {text}: seeds are whole numbers with commas between them, e.g. 0,1,2") from None
 
 
-def where(variant: str) -> str:
-    from lra.models.attention import VARIANTS
-
-    return VARIANTS[variant].where
-
-
 def summary(record: "Record") -> str:
-    """One line on a record, for the log."""
+    """One line about a record, for the log."""
     scores = [seed.test.accuracy for seed in record.seeds if seed.test]
     if not scores:
         steps = [seed.step for seed in record.seeds]
         if record.status != "diverged" or any(steps):
             return f"{record.status} at step {min(steps)}" if steps else record.status
+        from lra.models.attention import VARIANTS
+
         name = record.variant.name
-        return f"diverged: the loss is NaN or infinite at the first step; 'lra check {name}' says more ({where(name)})"
+        where = VARIANTS[name].where
+        return f"diverged: the loss is NaN or infinite at the first step; 'lra check {name}' says more ({where})"
     lost = len(record.seeds) - len(scores)
     text = ", ".join(f"{100 * score:.2f}" for score in scores)
     return f"test accuracy {text} % (floor {100 * record.task.floor.test:.2f} %)" + (

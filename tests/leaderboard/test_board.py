@@ -204,7 +204,7 @@ def test_comparison_is_mcnemars_corrected_for_the_number_of_rows():
         name: {0: rng.random(2000) < share} for name, share in (("transformer", 0.4), ("local", 0.45), ("s5", 0.41))
     }
     (table,) = tables([answering(make(name, {0: 0.5}), own) for name, own in right.items()])
-    comparisons = {own.label: own.comparison for own in table.rows}
+    comparisons = {own.label: own.versus for own in table.rows}
     assert comparisons.pop("transformer") is None
     p = {}
     for name in comparisons:
@@ -220,22 +220,22 @@ def test_comparison_takes_the_seeds_that_both_have():
     base, own = make("transformer", {0: 0.5, 1: 0.5, 7: 0.5}), make("local", {1: 0.5, 7: 0.5, 9: 0.9})
     (table,) = tables([base, own])
     (entry,) = (row for row in table.rows if row.label == "local")
-    assert entry.comparison.seeds == 2
+    assert entry.versus.seeds == 2
 
 
 def test_any_row_can_be_the_reference():
     records = [make("transformer", {0: 0.5}), make("local", {0: 0.25}), make("linear", {0: 0.75})]
     (table,) = tables(records, "linear")
     assert table.reference == "linear"
-    assert {own.label for own in table.rows if own.comparison} == {"transformer", "local"}
+    assert {own.label for own in table.rows if own.versus} == {"transformer", "local"}
     (table,) = tables(records, "nobody")
-    assert not any(own.comparison for own in table.rows)
+    assert not any(own.versus for own in table.rows)
 
 
 def test_without_predictions_there_is_no_comparison():
     without = changed(make("local", {0: 0.5}), "seeds.0.predictions", None)
     (table,) = tables([make("transformer", {0: 0.5}), without])
-    assert not any(own.comparison for own in table.rows)
+    assert not any(own.versus for own in table.rows)
 
 
 # --- All tasks -------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def test_the_interval_is_students_over_the_seeds_that_both_have(both):
     assert swapped.p == pytest.approx(comparison.p)
     assert swapped.difference is not None
     assert swapped.difference.mean == pytest.approx(-comparison.difference.mean)
-    assert swapped.worse == (comparison.told and not comparison.worse)
+    assert swapped.worse == (comparison.significant and not comparison.worse)
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's own
@@ -204,10 +204,10 @@ def test_p_values_of_folders_are_corrected(tmp_path):
     b = [make(name, {0: 0.5 + 0.0035 * (name == "local")}) for name in names]
     alone = compared(a[0], b[0])
     assert 0.005 < alone.p < 0.05
-    assert alone.told
+    assert alone.significant
     comparisons = pairs(a, b)
     assert comparisons["listops", "demo", "local"].p == pytest.approx(10 * alone.p)
-    assert not any(comparison.told for comparison in comparisons.values())
+    assert not any(comparison.significant for comparison in comparisons.values())
 
 
 def test_seeds_of_several_records_count_together(tmp_path):
