@@ -7,6 +7,7 @@ would not contain what they refer to.
 
 import dataclasses
 import functools
+import itertools
 import re
 import tokenize
 from collections.abc import Callable, Iterable, Mapping
@@ -247,7 +248,11 @@ def once(bindings: Iterable[Binding]) -> list[Binding]:
 
 def layered(*layers: Iterable[Binding]) -> Bindings:
     """The bindings of several layers by parameter. The last layer that sets a parameter counts."""
-    return {binding.key: binding for layer in layers for binding in layer}
+    bindings: dict[tuple[str, str], Binding] = {}
+    for binding in itertools.chain(*layers):
+        bindings.pop(binding.key, None)  # so that they stand in the order in which they count
+        bindings[binding.key] = binding
+    return bindings
 
 
 def changes(binding: Binding, below: Bindings) -> bool:
@@ -292,15 +297,13 @@ def sample(section: Section, field: Any) -> str:
 
 
 def blamed(reason: str, name: str, bindings: Bindings) -> UsageError:
-    """The error of a section whose values contradict each other, with the place of the binding at fault."""
+    """The error of a section whose values contradict each other, with the place of the last binding that it names."""
     named = [
         binding
         for (section, parameter), binding in bindings.items()
         if section == name and (re.search(rf"\b{parameter}\b", reason) or is_quoted(binding.value, reason))
     ]
-    # a --gin is blamed rather than a file, since it was given last
-    culprit = max(named, key=lambda binding: binding.where.startswith("--gin"), default=None) if named else None
-    return UsageError(f"{culprit.where}: {reason}" if culprit and culprit.where not in reason else reason)
+    return UsageError(f"{named[-1].where}: {reason}" if named and named[-1].where not in reason else reason)
 
 
 def is_quoted(value: Any, reason: str) -> bool:

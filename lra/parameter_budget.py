@@ -11,7 +11,7 @@ import jax
 from flax import nnx
 
 from lra.models.attention import VARIANTS, Shape, Variant
-from lra.plan import Plan, abstract, untried
+from lra.plan import Plan, abstract, untraced
 from lra.recipe import protocol_named
 from lra.spec import RunSpec
 
@@ -38,7 +38,7 @@ def parameter_counts(variant: str, overrides: Sequence[str] = ()) -> dict[str, i
 
 def parameter_count(task: str, variant: str, protocol: str, overrides: Sequence[str] = ()) -> int:
     """The parameter count of one model. Only its mixers are built anew; raises as `parameter_counts`."""
-    plan = untried(RunSpec(task, variant, protocol, overrides=tuple(overrides)))
+    plan = untraced(RunSpec(task, variant, protocol, overrides=tuple(overrides)))
     # models of one size differ only in their mixers, so that the rest is counted once, with the Transformer
     base = VARIANTS[REFERENCE]
     reference = dataclasses.replace(plan, spec=RunSpec(task, REFERENCE, protocol), variant=base, options=base.options())

@@ -75,8 +75,14 @@ class Plan:
     @property
     def parameters(self) -> int:
         """The parameter count of one seed."""
-        assert self.tree, "the plan's model has not been tried"
+        assert self.tree, "the plan's model has not been traced"
         return self.tree.parameters
+
+    @property
+    def tree_sha256(self) -> str:
+        """The hash of the names, shapes and types of its model's variables."""
+        assert self.tree, "the plan's model has not been traced"
+        return self.tree.sha256
 
     def run_id(self, data_sha256: str) -> str:
         """The name of the run on data with this hash."""
@@ -149,14 +155,14 @@ def resolve(spec: RunSpec) -> Plan:
     """
     if not isinstance(spec, RunSpec):
         raise UsageError(f"{spec!r:.100} is no run spec; write RunSpec(task, variant, protocol)")
-    plan = untried(spec)
+    plan = untraced(spec)
     try:
-        return tried(plan)
+        return traced(plan)
     except UsageError as error:  # the variant refuses options that contradict each other
         raise blamed(str(error), plan.variant.name, bindings_of_spec(plan.spec, plan.task)) from error
 
 
-def tried(plan: Plan) -> Plan:
+def traced(plan: Plan) -> Plan:
     """The plan with its model tree. The model is traced once, from shapes alone.
 
     Raises:
@@ -175,7 +181,7 @@ def tried(plan: Plan) -> Plan:
     return dataclasses.replace(plan, tree=model_tree(params, buffers))
 
 
-def untried(spec: RunSpec) -> Plan:
+def untraced(spec: RunSpec) -> Plan:
     """The plan of a spec. Its model is not traced, so that `tree` is None.
 
     Raises:

@@ -18,7 +18,7 @@ from lra.leaderboard.predictions import unpack
 from lra.leaderboard.record import Record
 from lra.leaderboard.statistics import Interval
 from lra.models.attention import VARIANTS
-from lra.plan import Plan, plan_of, prepare_command, tried
+from lra.plan import Plan, plan_of, prepare_command, traced
 from lra.progress import Display
 from lra.recipe import variant_named
 from lra.spec import RunSpec
@@ -105,7 +105,7 @@ def plan_of_record(record: Record) -> Plan:
         )
     try:
         bindings = layered(parse("\n".join(lines_of(record)), "the record's configuration"))
-        plan = tried(plan_of(spec_of(record), TASKS[task.name], bindings))
+        plan = traced(plan_of(spec_of(record), TASKS[task.name], bindings))
     except UsageError as error:  # the record is wrong, not the call
         raise UserError(
             f"the configuration in the record does not fit this lra ({error}){commit_of(record)}"

@@ -157,7 +157,7 @@ def hold_to_plan(plan: Plan, params: Tree, buffers: Tree) -> None:
       UserError: the model trees differ; the message has both parameter counts.
     """
     planned, built = plan.tree, model_tree(params, buffers, seed_axis=True)
-    assert planned, "the plan's model has not been tried"
+    assert planned, "the plan's model has not been traced"
     if built != planned:
         raise UserError(
             f"{plan.variant.name} on {plan.task.name}: the plan's model has {planned.parameters:,} parameters (tree "

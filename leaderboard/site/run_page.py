@@ -41,7 +41,7 @@ def run_page(record: Record, table: str, style: str, breaches: Sequence[str]) ->
         part("Seeds", seeds(record)) if record.seeds else None,
         part("What was run", definitions(settings(record))),
         part("What it was run on", definitions(circumstances(record))),
-        part("Configuration", block(record.config, "operative gin configuration")),
+        part("Configuration", block(record.config, "every value that decided the outcome")),
         part("Source of the variant", block(variant.source, "source of the variant")) if variant.source else None,
     ]
     return page(f"{title}, run {record.run}", "../", header, element("div", main, class_="run"))

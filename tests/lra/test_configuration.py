@@ -154,7 +154,7 @@ def test_one_parameter_is_set_once_by_hand():
     with pytest.raises(UsageError, match=r"--gin 'train.steps = 3': train.steps is bound twice, before in --gin"):
         parsed(["train.steps = 2", "train.steps = 3"])
     assert merged(["train.steps = 2", "local.radius = 1"], ["train.steps = 3"]) == (
-        "train.steps = 3", "local.radius = 1",
+        "local.radius = 1", "train.steps = 3",
     )  # fmt: skip
 
 

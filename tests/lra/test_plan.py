@@ -38,7 +38,7 @@ def leaves(state):
     return jax.tree.leaves(state)
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (2, 4, 0, 3, 1)])
 def test_plans_made_in_any_order_build_their_own_models(order):
     names = [[*COUNTS][place] for place in order]
     plans = {name: resolved("pathfinder", name, "paper") for name in names}
@@ -63,10 +63,9 @@ def test_plans_of_two_threads_keep_apart():
 
     def work(names):
         barrier.wait()
-        for _ in range(3):
-            for name in names:
-                plan = resolved("pathfinder", name, "paper")
-                counts[name] |= {plan.parameters, built_parameters(plan)}
+        for name in names:
+            plan = resolved("pathfinder", name, "paper")
+            counts[name] |= {plan.parameters, built_parameters(plan)}
 
     threads = [threading.Thread(target=work, args=(names,)) for names in ([*COUNTS], [*COUNTS][::-1])]
     for thread in threads:

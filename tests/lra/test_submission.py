@@ -34,7 +34,7 @@ FLOOR = Counter(LABELS_OF_TEST.tolist())[0] / len(LABELS_OF_TEST)
 @cache
 def planned(variant: str, *overrides: str) -> Any:
     plan = resolved("listops", variant, "demo", [0], overrides)
-    return plan.config, plan.parameters, fields_of(plan.source), plan.tree.sha256
+    return plan.config, plan.parameters, fields_of(plan.source), plan.tree_sha256
 
 
 def fair(variant: str = "local", seeds: tuple[int, ...] = (0,), overrides: tuple[str, ...] = (), **changes: Any) -> Any:
