@@ -408,6 +408,21 @@ def test_of_two_records_of_one_run_the_one_with_predictions_counts(tmp_path):
     assert store.load([tmp_path / "new", tmp_path / "mine"])[0] == [RECORD]
 
 
+def test_a_run_of_before_schema_3_that_was_made_again_is_one_run(tmp_path):
+    """Under another name, since its configuration names the optimiser now."""
+    before = make("local", {0: 0.5}, config=RECORD.config.replace("train.optimizer = @adamw()\n", ""))
+    put(store.folder_of(tmp_path / "old"), old(before, 2))
+    now = make("local", {0: 0.5}, config=RECORD.config)
+    write(now, store.folder_of(tmp_path / "new"))
+    assert before.run != now.run
+    assert store.load([tmp_path / "new", tmp_path / "old"])[0] == [now]
+    assert [record.run for record in store.load([tmp_path / "old", tmp_path / "new"])[0]] == [before.run]
+    failed = [make("local", {}, status="failed", error="x", config=f"a.b = {place}\n") for place in range(2)]
+    for record in failed:
+        write(record, store.folder_of(tmp_path / "failed"))
+    assert len(store.load([tmp_path / "failed"])[0]) == 2
+
+
 # --- What contradicts itself -----------------------------------------------------------------------------------
 
 WITH_SOURCE = make(accuracy={0: 0.5, 1: 0.25}, variant__source="x = 1\n", variant__source_sha256=sha256_text("x = 1\n"))
