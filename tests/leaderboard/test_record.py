@@ -411,6 +411,7 @@ def test_of_two_records_of_one_run_the_one_with_predictions_counts(tmp_path):
 def test_a_run_of_before_schema_3_that_was_made_again_is_one_run(tmp_path):
     """Under another name, since its configuration names the optimiser now."""
     before = make("local", {0: 0.5}, config=RECORD.config.replace("train.optimizer = @adamw()\n", ""))
+    store.folder_of(tmp_path / "old").mkdir(parents=True)
     put(store.folder_of(tmp_path / "old"), old(before, 2))
     now = make("local", {0: 0.5}, config=RECORD.config)
     write(now, store.folder_of(tmp_path / "new"))
