@@ -11,6 +11,8 @@ from lra.errors import UsageError, UserError
 if TYPE_CHECKING:
     from lra.leaderboard.record import Record
     from lra.spec import RunSpec
+    from lra.tasks import Source
+    from lra.tasks.prepared import Prepared
 
 
 def add_runs(parser: Parser) -> None:
@@ -49,13 +51,18 @@ def run(options: Namespace) -> int:
 
     announce(options, task_named(options.task, options.protocol))
     plans = [resolve(spec) for spec in specs_of(options)]
-    data = load(plans[0].task, plans[0].source, plans[0].prepare_command)
+    # by the parameters of the data, which a protocol's file for one variant may set
+    by_source: dict[Source, Prepared] = {}
+    for plan in plans:
+        if plan.source not in by_source:
+            by_source[plan.source] = load(plan.task, plan.source, plan.prepare_command)
     total = sum(plan.train.steps for plan in plans)
     records, failures = [], []
     with Display() as display, display.bar("all runs", total) as overall, interruptible() as stop:
         for plan in plans:
             if stop.is_set():
                 raise Interrupted("stopped between two runs; the same command goes on with the next")
+            data = by_source[plan.source]
             before = None if options.again else recorded(plan, data, options.results)
             if before:
                 display.say(f"{plan.variant.name}: {summary(before)} (recorded before; --again runs it again)")
