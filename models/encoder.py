@@ -45,8 +45,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         for name in ("layers", "dim", "heads", "qkv_dim", "mlp_dim"):
-            if (size := getattr(self, name)) < 1:
-                raise UsageError(f"encoder.{name} = {size} is not at least 1")
+            least = 0 if name == "layers" else 1  # without layers, only the embeddings are pooled
+            if (size := getattr(self, name)) < least:
+                raise UsageError(f"encoder.{name} = {size} is not at least {least}")
         for name in ("dropout", "attention_dropout"):
             if not 0 <= (rate := getattr(self, name)) < 1:
                 raise UsageError(f"encoder.{name} = {rate} is not a rate of at least 0 and less than 1")

@@ -307,7 +307,7 @@ def test_more_tokens_than_the_model_was_built_for_are_refused():
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"heads": 0}, {"layers": 0}, {"dim": -4}, {"dropout": 1.0}, {"attention_dropout": -0.1}]
+    "sizes", [{"heads": 0}, {"layers": -1}, {"dim": -4}, {"dropout": 1.0}, {"attention_dropout": -0.1}]
 )
 def test_sizes_and_rates_out_of_range_are_refused(sizes):
     with pytest.raises(UsageError, match=rf"encoder\.{next(iter(sizes))} = .* is not"):
