@@ -144,9 +144,14 @@ def settings(record: Record) -> list[tuple[str, Child]]:
         ("Protocol", record.protocol.name),
         ("Bindings given by hand", [element("div", code(line)) for line in record.protocol.overrides] or "none"),
         ("Configuration's SHA-256", code(record.config_sha256)),
+        *([] if record.parameter_tree_sha256 is None else [trained_state(record.parameter_tree_sha256)]),
         ("Scored at", record.selection),
         ("Predictions on test", "kept in the record" if task.test_labels else "not kept, a record of schema 1"),
     ]
+
+
+def trained_state(sha256: str) -> tuple[str, Child]:
+    return "Trained state's SHA-256", [code(sha256), " of names, shapes and types"]
 
 
 def circumstances(record: Record) -> list[tuple[str, Child]]:

@@ -288,3 +288,10 @@ def test_nothing_but_failures():
     ])  # fmt: skip
     for text in site.pages(view([failed, make("s5", {0: None})])).values():
         assert "NaN" not in text
+
+
+def test_a_page_shows_the_hash_of_the_trained_state_where_there_is_one():
+    now, before = make("local", {0: 0.5}), make("s5", {0: 0.5}, parameter_tree_sha256=None)
+    pages = site.pages(view([now, before]))
+    assert now.parameter_tree_sha256 in pages[f"runs/{now.run}.html"]
+    assert "Trained state" not in pages[f"runs/{before.run}.html"]
