@@ -1,13 +1,12 @@
 """The Python API, `import lra`: the functions behind the commands, for notebooks, sweeps and other harnesses."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from flax import nnx
 
-from lra import checks
-from lra.checks import Result
+from lra.checks import check_variant as check
 from lra.errors import UserError
 from lra.leaderboard import board as boards
 from lra.leaderboard import store
@@ -116,23 +115,6 @@ def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = Fal
     data = prepared.load(plan.task, plan.source, plan.prepare_command)
     before = None if again else recorded(plan, data, Path(results))
     return before or execute(plan, data, Path(results), anew=again)
-
-
-def check(name: str, overrides: Sequence[str] = (), advance: Callable[[int], Any] = lambda count: None) -> list[Result]:
-    """Runs all checks of a registered variant. Each result has `check`, `status` and `details`.
-
-    >>> [result.check for result in lra.check("my_attention") if result.status == "fails"]  # doctest: +SKIP
-    []
-
-    Args:
-      overrides: gin bindings of the variant's options.
-      advance: called with 1 after each check.
-
-    Raises:
-      UsageError: there is no such variant, or an override is not valid.
-      UserError: the variant declares an exception to a check that does not exist.
-    """
-    return checks.check_variant(name, overrides, advance)
 
 
 def records(folder: str | Path = "lra-results") -> list[Record]:

@@ -88,7 +88,10 @@ def run_check(check: Check, subjects: Subjects) -> Result:
 def check_variant(
     name: str, overrides: Sequence[str] = (), advance: Callable[[int], Any] = lambda count: None
 ) -> list[Result]:
-    """The results of all checks on a registered variant. If the first check fails, the others are not run.
+    """Runs all checks of a registered variant; if the first one fails, the others are not run.
+
+    >>> [result.check for result in check_variant("my_attention") if result.status == "fails"]  # doctest: +SKIP
+    []
 
     Args:
       overrides: gin bindings of the variant's options.

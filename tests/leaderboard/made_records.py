@@ -3,12 +3,16 @@
 import copy
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
+from lra.errors import UserError
 from lra.leaderboard.predictions import labels_file_sha256, pack
+from lra.leaderboard.reading import read
 from lra.leaderboard.record import LABELS, Record, as_json
 from lra.leaderboard.tracks import Track
 
@@ -149,3 +153,21 @@ def old(record: Record, schema: int = 1) -> Json:
         for seed in content["seeds"]:
             del seed["predictions"]
     return content
+
+
+def put(folder: Path, content: bytes | str | dict | Record) -> Path:
+    path = folder / "some.record.json"
+    content = as_json(content) if isinstance(content, Record) else content
+    content = json.dumps(content) if isinstance(content, dict) else content
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def refused(path: Path, what: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert what in message
+    assert "move it out of the folder" in message
+    assert "\n" not in message

@@ -1,28 +1,19 @@
 """Records: what is written is read back. A file that is no record gives an error that names the place."""
 
-import base64
 import copy
 import json
-import multiprocessing
 import os
-import tracemalloc
-import zlib
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from made_records import at, changed, make, old, raw, sealed
+from made_records import at, changed, make, old, put, raw, refused, sealed
 from msgspec.structs import force_setattr
 
 from lra.errors import UserError
-from lra.files import sha256, sha256_text
-from lra.leaderboard import store
-from lra.leaderboard.predictions import Packed, labels_file_sha256, pack, unpack
 from lra.leaderboard.reading import read
-from lra.leaderboard.record import LABELS, Record, as_json, file_name, json_schema, write
+from lra.leaderboard.record import file_name, json_schema, write
 
 RECORD = make()
 RAW = raw(RECORD)
@@ -60,24 +51,6 @@ WRONG = [
     ("curve.0", "step"),
     ("seeds.0", None),
 ]
-
-
-def put(folder: Path, content: bytes | str | dict | Record) -> Path:
-    path = folder / "some.record.json"
-    content = as_json(content) if isinstance(content, Record) else content
-    content = json.dumps(content) if isinstance(content, dict) else content
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def refused(path: Path, what: str) -> None:
-    with pytest.raises(UserError) as caught:
-        read(path)
-    message = str(caught.value)
-    assert str(path) in message
-    assert what in message
-    assert "move it out of the folder" in message
-    assert "\n" not in message
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------
@@ -360,156 +333,7 @@ def test_flipped_byte_is_read_or_refused(place, where, mask):
     assert "some.record.json" in message
 
 
-# --- The folder of records -------------------------------------------------------------------------------------
-
-
-def test_find_returns_what_is_finished(tmp_path):
-    records = {"ok": make("local"), "diverged": make("linear", {0: None}, status="diverged")}
-    records |= {s: make("performer", {}, status=s, error="x") for s in ("failed", "out of memory")}
-    assert store.find(tmp_path, "0123456789ab") is None
-    for record in records.values():
-        write(record, store.folder_of(tmp_path))
-    assert store.find(tmp_path, records["ok"].run) == records["ok"]
-    assert store.find(tmp_path, records["diverged"].run) == records["diverged"]
-    for status in ("failed", "out of memory"):
-        assert store.find(tmp_path, records[status].run) is None
-    assert store.find(tmp_path, "ffffffffffff") is None
-
-
-def test_load_reads_all_folders_and_each_run_once(tmp_path):
-    a, b, c = (make("local", {seed: 0.5}) for seed in range(3))
-    for folder, some in {"one": (a, b), "two": (b, c)}.items():
-        for record in some:
-            write(record, store.folder_of(tmp_path / folder))
-    records, left_out = store.load([tmp_path / "one", tmp_path / "two", tmp_path / "nowhere"])
-    assert left_out == []
-    assert sorted(records, key=lambda r: r.run) == sorted([a, b, c], key=lambda r: r.run)
-
-
-def test_load_leaves_out_and_names_what_is_no_record(tmp_path):
-    path = write(RECORD, store.folder_of(tmp_path))
-    broken = store.folder_of(tmp_path) / "listops.demo.local.broken.json"
-    broken.write_text("{")
-    records, (line,) = store.load([tmp_path])
-    assert records == [RECORD]
-    assert str(broken) in line
-    assert store.load([path.parent]) == ([RECORD], [line])  # a folder of nothing but records
-
-
-def test_of_two_records_of_one_run_the_one_with_predictions_counts(tmp_path):
-    store.folder_of(tmp_path / "old").mkdir(parents=True)
-    put(store.folder_of(tmp_path / "old"), old(RECORD))
-    write(RECORD, store.folder_of(tmp_path / "new"))
-    for order in (("old", "new"), ("new", "old")):
-        assert store.load(tmp_path / name for name in order)[0] == [RECORD]
-    slower = changed(RECORD, "measured.train_seconds", 99.0)
-    write(slower, store.folder_of(tmp_path / "mine"))
-    assert store.load([tmp_path / "mine", tmp_path / "new"])[0] == [slower]
-    assert store.load([tmp_path / "new", tmp_path / "mine"])[0] == [RECORD]
-
-
-def test_a_run_of_before_schema_3_that_was_made_again_is_one_run(tmp_path):
-    """Under another name, since its configuration names the optimiser now."""
-    before = make("local", {0: 0.5}, config=RECORD.config.replace("train.optimizer = @adamw()\n", ""))
-    store.folder_of(tmp_path / "old").mkdir(parents=True)
-    put(store.folder_of(tmp_path / "old"), old(before, 2))
-    now = make("local", {0: 0.5}, config=RECORD.config)
-    write(now, store.folder_of(tmp_path / "new"))
-    assert before.run != now.run
-    assert store.load([tmp_path / "new", tmp_path / "old"])[0] == [now]
-    assert [record.run for record in store.load([tmp_path / "old", tmp_path / "new"])[0]] == [before.run]
-    failed = [make("local", {}, status="failed", error="x", config=f"a.b = {place}\n") for place in range(2)]
-    for record in failed:
-        write(record, store.folder_of(tmp_path / "failed"))
-    assert len(store.load([tmp_path / "failed"])[0]) == 2
-
-
-# --- What contradicts itself -----------------------------------------------------------------------------------
-
-WITH_SOURCE = make(accuracy={0: 0.5, 1: 0.25}, variant__source="x = 1\n", variant__source_sha256=sha256_text("x = 1\n"))
-
-
-def test_a_record_with_its_source_is_read(tmp_path):
-    assert read(put(tmp_path, WITH_SOURCE)) == WITH_SOURCE
-
-
-OTHER = pack(np.arange(2000) % 7)
-CONTRADICTIONS = [
-    ("seeds.0.test.accuracy", 0.5005, "test accuracy of seed 0"),
-    ("seeds.0.test.accuracy", 1.5, "not a share"),
-    ("seeds.0.predictions", None, "not both"),
-    ("seeds.0.predictions", OTHER, "test accuracy of seed 0"),
-    ("seeds.0.predictions.sha256", "0" * 64, "predictions of seed 0 is damaged"),
-    ("seeds.0.predictions.count", 1999, "has not the 1,999 examples"),
-    ("seeds.0.predictions.count", 10**12, "not 1 to"),
-    ("seeds.0.predictions.deflated", "!!", "cannot be unpacked"),
-    ("seeds.0.predictions.deflated", "AAAA", "cannot be unpacked"),
-    ("seeds.0.predictions", pack(np.zeros(1999, int)), "1,999 predictions for 2,000 labels"),
-    ("seeds.1.seed", 0, "twice"),
-    ("seeds.0.status", "diverged", "seed 0"),
-    ("task.test_labels", OTHER, "not those of the data"),
-    ("task.files", {}, "not the hash of the task's files"),
-    ("task.data_sha256", "0" * 64, "run is not the hash"),
-    ("task.examples.test", 1000, "2,000 labels and 1,000 test examples"),
-    ("config", "train.steps = 601\n", "config_sha256"),
-    ("variant.source", "x = 2\n", "source_sha256"),
-    ("variant.name", "linear", "run is not the hash"),
-    ("run", "0123456789ab", "run is not the hash"),
-    ("status", "diverged", "status is"),
-    ("curve.0.loss", [1.0], "curve"),
-]
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "what"), CONTRADICTIONS, ids=[f"{path}-{what}" for path, _, what in CONTRADICTIONS]
-)
-def test_what_contradicts_itself_is_refused(tmp_path, path, value, what):
-    refused(put(tmp_path, changed(raw(WITH_SOURCE), path, value)), what)
-
-
-def test_labels_of_other_data_are_refused_even_if_all_hashes_are_made_anew(tmp_path):
-    """A record with other labels has another hash of the data, so it leaves the table."""
-    record = changed(raw(WITH_SOURCE), "task.test_labels", OTHER)
-    record["task"]["files"][LABELS] = labels_file_sha256(np.arange(2000) % 7)
-    for seed in record["seeds"]:
-        packed = Packed(**seed["predictions"])
-        seed["test"]["accuracy"] = float((unpack(packed, "p") == np.arange(2000) % 7).mean())
-    refused(put(tmp_path, record), "data_sha256")
-    record["task"]["data_sha256"], record["run"] = "", ""
-    again = read(put(tmp_path, sealed(record)))
-    assert again.task.data_sha256 != WITH_SOURCE.task.data_sha256
-
-
-def test_a_few_bytes_that_unpack_to_many_are_refused(tmp_path):
-    bomb = base64.b64encode(zlib.compress(bytes(50_000_000), 9)).decode()
-    assert len(bomb) < 100_000
-    path = put(tmp_path, changed(RECORD, "seeds.0.predictions.deflated", bomb))
-    tracemalloc.start()
-    refused(path, "has not the 2,000 examples")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 10_000_000
-
-
-def test_labels_are_hashed_as_numpy_writes_them(tmp_path):
-    labels = np.random.default_rng(0).integers(0, 10, 77)
-    np.save(tmp_path / "labels.npy", labels.astype(np.int32))
-    assert labels_file_sha256(labels) == sha256(tmp_path / "labels.npy")
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(0, 255), min_size=1, max_size=300))
-def test_predictions_are_unpacked_as_they_were(classes):
-    assert unpack(pack(np.array(classes)), "p").tolist() == classes
-
-
-@pytest.mark.parametrize("classes", [[-1], [256], [0.5]])
-def test_only_classes_are_packed(classes):
-    with pytest.raises(ValueError, match="0 to 255"):
-        pack(np.array(classes))
-
-
-# --- Sizes, tricks, and many writers ---------------------------------------------------------------------------
+# --- Sizes and tricks ---------------------------------------------------------------------------
 
 
 def test_a_million_seeds_are_refused(tmp_path):
@@ -531,27 +355,3 @@ TRICKS = [
 @pytest.mark.parametrize("path", ["task.name", "variant.name", "protocol.name", "run"])
 def test_names_that_are_none_are_refused(tmp_path, path, trick):
     refused(put(tmp_path, changed(RAW, path, trick)), f"record.{path}")
-
-
-def write_many(folder: Path, writer: int, started: Any) -> None:
-    started.wait()
-    for number in range(25):
-        write(make(accuracy={writer * 100 + number: 0.5}), store.folder_of(folder))
-        write(RECORD, store.folder_of(folder))
-
-
-def test_eight_processes_that_write_at_once_lose_nothing(tmp_path):
-    spawn = multiprocessing.get_context("spawn")  # beside JAX, whose threads a fork would break
-    started = spawn.Barrier(8)
-    writers = [spawn.Process(target=write_many, args=(tmp_path, writer, started)) for writer in range(8)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert [writer.exitcode for writer in writers] == [0] * 8
-    records, left_out = store.load([tmp_path])
-    assert left_out == []
-    seeds = sorted(seed.seed for record in records if record != RECORD for seed in record.seeds)
-    assert seeds == sorted(writer * 100 + number for writer in range(8) for number in range(25))
-    assert RECORD in records
-    assert len([*store.folder_of(tmp_path).iterdir()]) == 201  # and nothing half-written beside them
