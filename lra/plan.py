@@ -36,7 +36,8 @@ class Plan:
     one, or one from a file that the spec imports.
 
     Attributes:
-      spec: the spec of the plan. Its overrides are those that change something of the plan, sorted.
+      spec: the spec of the plan. Its overrides are those that change something of the plan, sorted. The
+        paths of its imports are absolute.
       task: the task that is trained, which may be a stand-in.
       source: the parameters of the task's data.
       options: the variant's options, an instance of `variant.options`.
@@ -194,7 +195,9 @@ def untraced(spec: RunSpec) -> Plan:
     files = bindings_of(task, spec.variant, spec.protocol, ())
     used = [binding for binding in parsed(spec.overrides) if binding.section in sections and changes(binding, files)]
     overrides = tuple(sorted(map(str, used)))
-    return dataclasses.replace(plan, spec=dataclasses.replace(spec, task=task.name, overrides=overrides))
+    imports = tuple(str(Path(path).resolve()) for path in spec.imports)  # another process may be in another folder
+    own = dataclasses.replace(spec, task=task.name, overrides=overrides, imports=imports)
+    return dataclasses.replace(plan, spec=own)
 
 
 def bindings_of_spec(spec: RunSpec, task: Task) -> Bindings:

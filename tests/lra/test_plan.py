@@ -276,6 +276,19 @@ def test_a_plan_is_the_same_in_another_process(tmp_path, registry):
         pickle.loads(without)
 
 
+def test_a_plan_finds_its_file_from_another_folder(tmp_path, registry, monkeypatch):
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    plan = resolve(RunSpec("listops", "pickled", "demo", imports=("mine.py",)))
+    monkeypatch.chdir(tmp_path.parent)
+    content = pickle.dumps(plan)
+    del VARIANTS["pickled"]
+    assert pickle.loads(content).run_id("x") == plan.run_id("x")
+    assert resolve(plan.spec) == dataclasses.replace(
+        plan, variant=VARIANTS["pickled"], options=resolve(plan.spec).options
+    )
+
+
 def test_a_file_is_loaded_once_and_again_when_it_has_changed(tmp_path, registry):
     file = tmp_path / "mine.py"
     file.write_text(MINE)
