@@ -3,14 +3,16 @@
 Nothing in the record is executed, and no model is needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lra.errors import UserError
-from lra.files import sha256_text
+from lra.files import sha256_text, sha256_texts
 from lra.leaderboard.predictions import labels_file_sha256, unpack
 from lra.leaderboard.record import LABELS, Record, run_of
 
 SEEDS = 1000  # the most seeds of a record
+FILES = 1000  # the most files of a variant
+CHARACTERS = 16 << 20  # the most characters of all files of a variant
 
 
 def contradiction(record: Record) -> str | None:
@@ -35,8 +37,8 @@ def contradictions(record: Record) -> Iterator[str]:
         yield "a seed is in it twice"
     if sha256_text(record.config) != record.config_sha256:
         yield "config_sha256 is not that of its configuration"
-    if variant.source is not None and sha256_text(variant.source) != variant.source_sha256:
-        yield "variant.source_sha256 is not that of the source"
+    if variant.sources is not None:
+        yield from contradictions_of_sources(variant.sources, variant.source_sha256)
     if record.status in ("ok", "diverged") and run_of(record) != record.run:
         yield "run is not the hash of what the record says was run"
     if any(len(values) != len(seeds) for line in record.curve for values in (line.loss, line.accuracy) if seeds):
@@ -71,3 +73,34 @@ def contradictions(record: Record) -> Iterator[str]:
         elif (share := int((predictions == labels).sum()) / len(labels)) != seed.test.accuracy:
             claimed = seed.test.accuracy
             yield f"the test accuracy of seed {seed.seed} is {claimed}, its predictions have {share}"
+
+
+def contradictions_of_sources(sources: Mapping[str, str], sha256: str | None) -> Iterator[str]:
+    """What is wrong with the texts of a variant, which `lra reproduce --trust` writes to a folder, in words."""
+    if not 0 < len(sources) <= FILES:
+        yield f"variant.sources has {len(sources):,} files, not 1 to {FILES:,}"
+    for path in sources:
+        if not is_path(path):
+            yield f"variant.sources has a file {path!r:.100}, which is no path of a Python file below a folder"
+    if sum(map(len, sources.values())) > CHARACTERS:
+        yield f"variant.sources has more than {CHARACTERS:,} characters"
+    files = {path.casefold() for path in sources}
+    if len(files) < len(sources):
+        yield "variant.sources has two files of one path"
+    if inside := [path for path in sources for above in parents(path.casefold()) if above in files]:
+        yield f"variant.sources has {inside[0]!r:.100} inside a file"
+    if sha256_texts(sources) != sha256:
+        yield "variant.source_sha256 is not that of the sources"
+
+
+def is_path(path: str) -> bool:
+    """Whether a path names a Python file below a folder, on every system. No part of it begins with a dot."""
+    parts = path.split("/")
+    fine = lambda part: part.isprintable() and part.strip(" .") == part != "" and not {*'\\:*?"<>|'} & {*part}
+    return path.endswith(".py") and len(parts) <= 32 and all(fine(part) and len(part) <= 80 for part in parts)
+
+
+def parents(path: str) -> list[str]:
+    """The folders above a path."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]

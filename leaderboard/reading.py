@@ -7,6 +7,7 @@ from lra.errors import UserError
 from lra.leaderboard.integrity import contradiction
 from lra.leaderboard.record import SCHEMA, Record
 from lra.leaderboard.strict import decode, shaped
+from lra.names import is_name
 
 MOST_BYTES = 32 << 20
 AWAY = "move it out of the folder, or run it again"
@@ -44,9 +45,18 @@ def parse(path: Path) -> Record:
         raise UserError(f"{path} has schema version {schema!r}, this version of lra reads {SCHEMA}; {AWAY}")
     try:
         migrate(content, schema)
-        return shaped(content, Record, "record")
+        record = shaped(content, Record, "record")
     except UserError as error:
         raise UserError(f"{path}: {error}; {AWAY}") from error
+    for name in (record.task.name, record.variant.name, record.protocol.name):
+        if schema >= 4 and not is_name(name):
+            raise UserError(f"{path}: '{name}' is no name of a task, variant or protocol; {AWAY}")
+    return record
+
+
+def with_path(source: Any, name: str) -> Any:
+    """The sources of a variant whose record has but one text; None if it has none."""
+    return source if source is None else {f"{name}.py": source}
 
 
 def migrate(content: dict[str, Any], schema: int) -> None:
@@ -58,7 +68,6 @@ def migrate(content: dict[str, Any], schema: int) -> None:
     try:
         if schema < 2:
             content["task"] |= {"files": None, "test_labels": None}
-            content["variant"] |= {"source": None}
             for seed in content["seeds"]:
                 seed["predictions"] = None
         if schema < 3:
@@ -68,6 +77,10 @@ def migrate(content: dict[str, Any], schema: int) -> None:
                 "unlearnt": 0.5 if name == "pathx" else None,
                 "stands_in_for": None if original == name else original,
             }
-            content |= {"schema": SCHEMA, "parameter_tree_sha256": None}
+            content |= {"parameter_tree_sha256": None}
+        if schema < 4:
+            variant = content["variant"]
+            source = variant.pop("source", None) if schema < 2 else variant.pop("source")
+            content |= {"schema": SCHEMA, "variant": variant | {"sources": with_path(source, variant["name"])}}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"record of schema {schema} without its parts ({error})") from error

@@ -11,13 +11,14 @@ from lra.files import sha256_text, write_atomically
 from lra.leaderboard.predictions import Packed
 from lra.leaderboard.strict import Number, Part, WholeNumber
 
-SCHEMA = 3
+SCHEMA = 4
 LABELS = "test.labels.npy"  # the file of a prepared task that holds the test labels
 SELECTIONS = {
     "last": "last step",
     "best": "best validation accuracy",
 }  # by the value of `train.select`: the words in a record
-# Names are used in file names. "$" alone would admit a line break after the name, hence the lookahead.
+# Names are used in file names. Records before schema 4 may have more of them than `lra.names` admits.
+# "$" alone would admit a line break after the name, hence the lookahead.
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$(?!\n)")]
 Run = Annotated[str, Meta(pattern=r"^[0-9a-f]{12}$(?!\n)")]
 Status = Literal["ok", "diverged", "failed", "out of memory"]
@@ -59,8 +60,10 @@ class VariantInfo(Part, frozen=True, kw_only=True):
     name: Name
     version: WholeNumber
     paper: str
-    source_sha256: str | None  # the hash of the imported file; None for the project's own variants
-    source: str | None  # the text of the imported file; None for own variants and before schema 2
+    source_sha256: str | None  # the hash of `sources`; None for the project's own variants
+    # the texts of all its modules by their paths below one folder, the one that registers it first; None for own
+    # variants and before schema 2
+    sources: dict[str, str] | None
 
 
 class Protocol(Part, frozen=True, kw_only=True):

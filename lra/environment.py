@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 
 import lra
+from lra.models.source.imports import packages_of
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -34,9 +36,15 @@ def cpu_name() -> str:
     return names[0] if names else platform.machine()
 
 
-def versions() -> dict[str, str]:
-    """The versions of Python, lra and the packages that decide numbers."""
-    return {"python": platform.python_version(), "lra": lra.__version__} | {name: version(name) for name in PACKAGES}
+def versions(modules: Iterable[str] = ()) -> dict[str, str]:
+    """The versions of Python, lra and the packages that decide numbers.
+
+    Args:
+      modules: the top-level modules of further packages.
+    """
+    others = sorted({name for module in modules for name in packages_of(module)} - {*PACKAGES})
+    packages = {name: version(name) for name in (*PACKAGES, *others)}
+    return {"python": platform.python_version(), "lra": lra.__version__} | packages
 
 
 def git() -> dict[str, Any] | None:

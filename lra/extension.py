@@ -1,9 +1,7 @@
 """Loads variants from outside the project: from a file (`--import my_attention.py`) or an entry point of a package."""
 
 import functools
-import hashlib
 import importlib.metadata
-import importlib.util
 import sys
 import traceback
 from collections.abc import Iterable
@@ -11,9 +9,10 @@ from pathlib import Path
 
 from lra.errors import UsageError, UserError
 from lra.models.attention import VARIANTS
+from lra.models.source import Texts, load_text
 
 GROUP = "lra.attention"  # the group of the entry points; each names a module that registers variants
-_loaded: dict[Path, tuple[str, list[str]]] = {}  # by file: the hash of its text, and the names of its variants
+_loaded: dict[Path, tuple[Texts, list[str]]] = {}  # by file: the texts that ran, and the names of its variants
 
 
 def load_all(paths: Iterable[Path]) -> None:
@@ -43,7 +42,9 @@ def load_installed() -> None:
 
 
 def load(path: Path) -> list[str]:
-    """Runs a file and returns the names of the variants that it registers. An unchanged file is run only once.
+    """Runs a file and returns the names of the variants that it registers.
+
+    It may import what lies beside it. As long as none of these files changes, it is run only once.
 
     Raises:
       UsageError, UserError: the file does not exist, raises, or registers nothing; the message names file and line.
@@ -51,40 +52,33 @@ def load(path: Path) -> list[str]:
     path = path.resolve()
     if not path.is_file():
         raise UserError(f"--import {path}: there is no such file")
-    text = path.read_bytes()
-    digest = hashlib.sha256(text).hexdigest()
-    known, names = _loaded.get(path, ("", []))
-    if known == digest and all(name in VARIANTS for name in names):
-        return names
-    for name in names:
-        VARIANTS.pop(name, None)
+    if path in _loaded:
+        texts, names = _loaded[path]
+        if not texts.changed() and all(name in VARIANTS for name in names):
+            return names
+        for name in names:
+            VARIANTS.pop(name, None)
     before = dict(VARIANTS)
-    run(path, text)
+    texts = run(path)
     new = [name for name in VARIANTS if VARIANTS[name] is not before.get(name)]
     if not new:
         raise UserError(f'--import {path} registers no variant; decorate one with @register_attention("name")')
-    if path.read_bytes() != text:  # its variants may have recorded either text
+    if (file := texts.changed()) is not None:
         for name in new:
             del VARIANTS[name]
-        raise UserError(f"--import {path} was changed while it was loaded; run the same command again")
-    _loaded[path] = digest, new
+        raise UserError(f"--import {path}: {file} was changed while it was loaded; run the same command again")
+    _loaded[path] = texts, new
     return new
 
 
-def run(path: Path, text: bytes) -> None:
-    """Runs the text of a file as a module. No bytecode that Python keeps of it is asked: it may be of another text.
+def run(path: Path) -> Texts:
+    """Runs a file and returns the texts that were read for it.
 
     Raises:
       UsageError, UserError: the file raised; the message names the line.
     """
-    # the folder too: two files of one name are two modules, so that neither's variants pass for the other's
-    folder = hashlib.sha256(str(path.parent).encode()).hexdigest()[:8]
-    spec = importlib.util.spec_from_file_location(f"lra_import_{folder}_{path.stem}", path)
-    assert spec
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
     try:
-        exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
+        return load_text(path)
     except Exception as error:
         if isinstance(error, SyntaxError) and error.filename == str(path):
             line = error.lineno

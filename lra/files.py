@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from lra.errors import UserError
@@ -120,3 +120,10 @@ def sha256(path: Path) -> str:
 def sha256_text(text: str) -> str:
     """The SHA-256 of a text's UTF-8 bytes, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_texts(texts: Mapping[str, str]) -> str:
+    """The hash of some texts by path: of the text if there is one, else of the lines `PATH SHA256`."""
+    if len(texts) == 1:
+        return sha256_text(*texts.values())
+    return sha256_text("".join(f"{path} {sha256_text(text)}\n" for path, text in texts.items()))

@@ -13,7 +13,8 @@ from flax import nnx
 from lra import extension
 from lra.configuration import Bindings, blamed, build, changes, lines, sections_in
 from lra.errors import UsageError, UserError
-from lra.files import sha256_text
+from lra.files import sha256_text, sha256_texts
+from lra.leaderboard.integrity import contradictions_of_sources
 from lra.leaderboard.record import Identity
 from lra.model_tree import ModelTree, model_tree
 from lra.models.attention import VARIANTS, Variant
@@ -85,11 +86,32 @@ class Plan:
         assert self.tree, "the plan's model has not been traced"
         return self.tree.sha256
 
+    @functools.cached_property
+    def sources(self) -> dict[str, str] | None:
+        """The variant's `sources` when the plan was first asked for them; None for the project's own variants.
+
+        Raises:
+          UserError: no record could keep them, so that the variant can be checked and built but not trained.
+        """
+        sources = self.variant.sources
+        for problem in contradictions_of_sources(sources, sha256_texts(sources)) if sources else ():
+            raise UserError(f"variant '{self.variant.name}' ({self.variant.where}) cannot be recorded: {problem}")
+        return sources
+
+    @property
+    def source_sha256(self) -> str | None:
+        """The hash of `sources`, and its errors."""
+        return None if self.sources is None else sha256_texts(self.sources)
+
     def run_id(self, data_sha256: str) -> str:
-        """The name of the run on data with this hash."""
+        """The name of the run on data with this hash.
+
+        Raises:
+          UserError: as `sources`.
+        """
         return Identity(
             self.task.name, self.task.version, data_sha256, self.variant.name, self.variant.version,
-            self.variant.source_sha256, self.spec.protocol, self.config_sha256, self.seeds,
+            self.source_sha256, self.spec.protocol, self.config_sha256, self.seeds,
         ).run  # fmt: skip
 
     @property
@@ -111,7 +133,7 @@ class Plan:
     def __getstate__(self) -> dict[str, Any]:
         # functions and classes of a file that another process has not imported cannot be pickled: their names can
         names = {"task": self.task.name, "variant": self.variant.name, "options": options_dict(self.options)}
-        return self.__dict__ | names | {"source_sha256": self.variant.source_sha256}
+        return self.__dict__ | names | {"source_sha256": self.source_sha256}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         variant = provided(state["variant"], state.pop("source_sha256"), state["spec"].imports)

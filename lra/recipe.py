@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lra.configuration import Binding, Bindings, build, layered, once, parse, parse_override
 from lra.errors import UsageError, UserError, unknown
+from lra.names import is_name
 from lra.protocol import GIN, Protocol
 from lra.sections import SECTIONS, section_named
 from lra.spec import texts
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def protocols() -> list[str]:
     """The names of all protocols."""
-    return sorted(path.stem for path in (GIN / "protocols").glob("*.gin"))
+    return sorted(path.stem for path in (GIN / "protocols").glob("*.gin") if is_name(path.stem))
 
 
 def protocol_named(name: str) -> Protocol:

@@ -71,8 +71,9 @@ class PeakMemory:
         return now if now is not None and now > (self.before or 0) else None
 
 
-def measured(outcome: Outcome) -> Measurements:
+def measured(plan: Plan, outcome: Outcome) -> Measurements:
     """The measurements of an outcome, with the environment of this process."""
+    source = plan.variant.source
     memory = {"step": outcome.step_bytes}
     if outcome.peak_bytes is not None:
         memory["peak"] = outcome.peak_bytes
@@ -82,7 +83,7 @@ def measured(outcome: Outcome) -> Measurements:
         compile_seconds=outcome.compile_seconds,
         memory_bytes=memory,
         hardware=environment.hardware(),
-        versions=environment.versions(),
+        versions=environment.versions(source.packages if source else ()),
         git=environment.git(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
@@ -112,8 +113,8 @@ def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
             name=plan.variant.name,
             version=plan.variant.version,
             paper=plan.variant.paper,
-            source_sha256=plan.variant.source_sha256,
-            source=plan.variant.source,
+            source_sha256=plan.source_sha256,
+            sources=plan.sources,
         ),
         protocol=Protocol(name=plan.spec.protocol, overrides=plan.spec.overrides),
         config=plan.config,
@@ -123,5 +124,5 @@ def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
         selection=SELECTIONS[plan.train.select],
         seeds=tuple(outcome.seeds),
         curve=tuple(outcome.curve),
-        measured=measured(outcome),
+        measured=measured(plan, outcome),
     )

@@ -4,6 +4,7 @@ The configuration in the record is read as plain values. The source in the recor
 """
 
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from typing import NamedTuple
 from lra import comparison, extension
 from lra.configuration import layered, parse
 from lra.errors import UsageError, UserError, unknown
-from lra.files import write_atomically
+from lra.files import sha256_texts, write_atomically
 from lra.leaderboard import store
 from lra.leaderboard.config import values
 from lra.leaderboard.predictions import unpack
@@ -74,16 +75,19 @@ def provide_variant(record: Record, folder: Path, trust: bool) -> None:
 def provide_source(record: Record, folder: Path, trust: bool) -> None:
     """Executes the source in a record; arguments and errors as for `provide_variant`."""
     variant = record.variant
-    if variant.source is None:
+    if variant.sources is None:
         raise UserError(f"'{variant.name}' comes from outside, and the record has not its source (schema 1)")
-    path = folder / f"{variant.name}.py"
     if not trust:
-        lines = len(variant.source.splitlines())
+        lines = sum(len(text.splitlines()) for text in variant.sources.values())
         raise UserError(
             f"'{variant.name}' comes from outside: reproducing it executes {lines} lines of Python from the record "
-            "(variant.source); read them, then say --trust"
+            "(variant.sources); read them, then say --trust"
         )
-    write_atomically(path, variant.source.encode())
+    tree = folder / f"source-{sha256_texts(variant.sources)[:12]}"
+    shutil.rmtree(tree, ignore_errors=True)  # what else lies there might be imported
+    for name, text in variant.sources.items():
+        write_atomically(tree / name, text.encode())
+    path = tree / next(iter(variant.sources))
     if variant.name not in extension.load(path):
         raise UserError(f"the source in the record ({path}) registers no variant '{variant.name}'")
 

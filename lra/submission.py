@@ -24,7 +24,7 @@ from lra.tracks import tracks
 
 Records = Mapping[Path, Record]  # by file
 SHOWN = 3  # the most differences that are shown
-LONGEST = 1 << 20  # the most characters of a source
+LONGEST = 1 << 20  # the most characters of all files of a variant
 
 
 class Review(NamedTuple):
@@ -137,15 +137,15 @@ def faults_of_names(record: Record) -> Iterator[str]:
     elif (task.unlearnt, task.stands_in_for) != (TASKS[task.name].unlearnt, TASKS[task.name].stands_in_for):
         yield f"task.unlearnt and task.stands_in_for are not those of {task.name}"
     if name in VARIANTS:
-        if variant.source_sha256 or variant.source is not None:
+        if variant.source_sha256 or variant.sources is not None:
             yield f"its variant comes from outside, but '{name}' is the name of one of the project's own"
         elif version != VARIANTS[name].version:
             yield f"it ran {name} in version {version}, which is {VARIANTS[name].version} now"
-    elif variant.source is None:
+    elif variant.sources is None:
         yield f"there is no variant '{name}', and it comes without its source"
-    elif len(variant.source) > LONGEST:
+    elif sum(map(len, variant.sources.values())) > LONGEST:
         yield f"its source has more than {LONGEST:,} characters"
-    elif not registers(variant.source, name):
+    elif not any(registers(text, name) for text in variant.sources.values()):
         yield f"its source registers no variant '{name}'"
 
 

@@ -61,14 +61,9 @@ def execute(
 
     Raises:
       Interrupted: `stop` was set.
-      UserError: the variant has no source file, the memory or the disk is full, the run failed, or another process
-        trains the same run.
+      UserError: no record could keep the variant's source, the memory or the disk is full, the run failed, or another
+        process trains the same run.
     """
-    if plan.variant.source is None and not plan.variant.is_own:
-        raise UserError(
-            f"variant '{plan.variant.name}' has no text that a record could keep ({plan.variant.where}); put it into a "
-            "file and import that"
-        )
     run = plan.run_id(data.data_sha256)
     folder = results / "runs" / run
     trainer: Trainer | None = None

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
+from lra.names import RULE, is_name
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -132,6 +134,11 @@ class Task:
     picture: bool = False
     unlearnt: float | None = None
     stands_in_for: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if the name is none."""
+        if not is_name(self.name):
+            raise ValueError(f"{self.name!r} is no name for a task; {RULE}")
 
     @property
     def num_classes(self) -> int:

@@ -42,13 +42,20 @@ def run_page(record: Record, table: str, style: str, breaches: Sequence[str]) ->
         part("What was run", definitions(settings(record))),
         part("What it was run on", definitions(circumstances(record))),
         part("Configuration", block(record.config, "every value that decided the outcome")),
-        part("Source of the variant", block(variant.source, "source of the variant")) if variant.source else None,
+        part("Source of the variant", *sources(variant.sources)) if variant.sources else None,
     ]
     return page(f"{title}, run {record.run}", "../", header, element("div", main, class_="run"))
 
 
 def part(title: str, *children: Child) -> Markup:
     return element("section", element("h2", title), *children)
+
+
+def sources(texts: Mapping[str, str]) -> list[Child]:
+    """The files of a variant; a single one needs no name."""
+    if len(texts) == 1:
+        return [block(next(iter(texts.values())), "source of the variant")]
+    return [child for path, text in texts.items() for child in (element("h3", path), block(text, f"source in {path}"))]
 
 
 def figures(record: Record) -> Markup:
@@ -85,7 +92,7 @@ def again(record: Record) -> list[Child]:
     copied = element("button", "Copy", type="button", class_="button copy", hidden=True)
     shown: list[Child] = [element("div", block(command(record), "command"), copied, class_="command")]
     if record.variant.source_sha256 is not None:
-        source = "its source is below, read it" if record.variant.source else "its source was not kept, find it"
+        source = "its source is below, read it" if record.variant.sources else "its source was not kept, find it"
         words: Child = ["The variant comes from outside the project: ", source, " before you run it. "]
     else:
         reproduce = element("code", shlex.join(["lra", "reproduce", file_name(record)]))

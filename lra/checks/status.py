@@ -11,6 +11,7 @@ import jax
 import lra.checks
 import lra.models
 from lra.checks.runner import Result
+from lra.errors import UserError
 from lra.files import sha256, sha256_text, write_atomically
 from lra.models.attention import Variant
 from lra.tasks.prepared import home
@@ -24,7 +25,10 @@ def code_of(package: str) -> str:
 
 def key(variant: Variant) -> str:
     """A hash of all code that decides the results of the checks."""
-    own = sha256(Path(variant.file)) if Path(variant.file).is_file() else variant.file
+    try:
+        own = variant.source_sha256 or sha256(Path(variant.file))
+    except UserError:  # a variant that no record could keep
+        own = variant.where
     return sha256_text(" ".join([own, code_of(lra.models.__file__), code_of(lra.checks.__file__), jax.__version__]))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import io
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from lra.commands.command import Parser, add_bindings, add_imports, add_workers,
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError
 from lra.files import write_atomically
+from lra.names import RULE, is_name
 from lra.workers import as_completed
 
 if TYPE_CHECKING:
@@ -196,15 +198,23 @@ def add_name(parser: Parser) -> None:
 def new(options: Namespace) -> int:
     from lra import extension, template
     from lra.models.attention import VARIANTS
+    from lra.sections import SECTIONS
+    from lra.tasks import TASKS
 
     extension.load_installed()
     name, path = options.name, Path(f"{options.name}.py")
-    if not name.isidentifier() or name in template.RESERVED:
-        raise UsageError(f"'{name}' is no name for a variant; take letters, digits and _, as in my_attention")
+    if not is_name(name):
+        raise UsageError(f"'{name:.100}' is no name for a variant; {RULE}")
+    if name in template.RESERVED or name in SECTIONS or name in TASKS:
+        raise UsageError(f"'{name}' is no name for a variant, since it means something else; choose another")
     if name in VARIANTS:
         raise UsageError(f"an attention variant called '{name}' is there already ({VARIANTS[name].where})")
     if path.exists():
         raise UserError(f"{path} is there already; choose another name, or move it away")
+    if (spec := importlib.util.find_spec(name)) and spec.origin:
+        raise UsageError(
+            f"'{name}' is a module of Python or of an installed package, which {path} would hide; choose another"
+        )
     write_atomically(path, template.variant(name))
     if options.json:
         return print_json({"variant": name, "file": str(path.resolve())})

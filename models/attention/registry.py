@@ -1,14 +1,10 @@
 """The registry of attention variants and what a variant may look like."""
 
 import dataclasses
-import hashlib
 import inspect
-import linecache
-import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
@@ -16,11 +12,13 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError, UserError
+from lra.files import sha256_texts
 from lra.models.attention.multihead import Core, MultiHead
 from lra.models.attention.options import options_dict, options_type
 from lra.models.attention.shape import Shape
+from lra.models.source import Source, source_of
+from lra.names import RULE, is_name
 
-NAME = re.compile(r"[A-Za-z]\w{0,63}", re.ASCII)  # what a configuration and the name of a file can hold
 T = TypeVar("T", bound=Callable[..., Any])
 
 FORMS = {
@@ -40,7 +38,7 @@ class Variant:
       options: a frozen dataclass of its keyword arguments; an instance of it configures a variant.
       file, line: where it is defined.
       is_own: whether the project itself registers it.
-      source: the text of the file that registers it; None for the project's own, and where there is no text to be had.
+      source: the modules that it consists of; None for the project's own.
     """
 
     name: str
@@ -60,15 +58,25 @@ class Variant:
     file: str
     line: int
     is_own: bool
-    source: str | None
+    source: Source | None
 
     @property
     def where(self) -> str:
         return f"{self.file}, line {self.line}"
 
     @property
+    def sources(self) -> dict[str, str] | None:
+        """The texts of all its modules, by their paths below one folder; None for the project's own.
+
+        Raises:
+          UserError: a text cannot be had, is not what was loaded, or leaves out what another cell defines.
+        """
+        return self.source.texts(f"variant '{self.name}' ({self.where})") if self.source else None
+
+    @property
     def source_sha256(self) -> str | None:
-        return None if self.source is None else hashlib.sha256(self.source.encode()).hexdigest()
+        """The hash of `sources`, and its errors."""
+        return None if (sources := self.sources) is None else sha256_texts(sources)
 
     def build(self, shape: Shape, rngs: nnx.Rngs, options: Any = None) -> nnx.Module:
         """A module of (x, mask), or of (x, mask, carry); to be called through `mix`.
@@ -139,19 +147,13 @@ def place_of(target: Callable[..., Any]) -> tuple[str, int]:
         return "?", 0
 
 
-def text_of(file: str) -> str | None:
-    """The text of a file, or of a cell of a notebook; None for what was typed at a prompt."""
-    try:
-        return Path(file).read_bytes().decode()
-    except UnicodeDecodeError:  # in the encoding that it declares
-        return "".join(linecache.getlines(file)) or None
-    except OSError:
-        return "".join(linecache.getlines(file)) or None
-
-
 def is_the_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     """Whether a definition is another one made again, as when a cell of a notebook is run twice."""
-    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+    name = lambda target: getattr(target, "__qualname__", None)
+    module = lambda target: getattr(target, "__module__", None)
+    if name(one) is None or name(one) != name(other):
+        return False
+    return module(one) == module(other) or place_of(one)[0] == place_of(other)[0] != "?"
 
 
 def register_attention(
@@ -206,11 +208,11 @@ def register_attention(
         these, or `small` names an option that is not there.
     """
 
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UsageError(f"{name!r:.100} is no name for a variant; take letters, digits and _, as in my_attention")
+    if not is_name(name):
+        raise UsageError(f"{name!r:.100} is no name for a variant; {RULE}")
     caller = sys._getframe(1)
     own = caller.f_globals.get("__name__", "").startswith(f"{__package__}.")
-    source = None if own else text_of(caller.f_code.co_filename)
+    source = None if own else source_of(caller)
 
     def register(target: T) -> T:
         before = VARIANTS.get(name)
