@@ -201,9 +201,9 @@ def is_outside(spec: ModuleSpec, own: Module | None = None) -> bool:
         return True
     if not in_packages(place):
         return bool({*STANDARD} & {*Path(place).parents})
-    if own is None or top == own.top or not in_packages(own.file):
-        return own is None or top != own.top
-    return not {*packages_of(top)} & {*packages_of(own.top)}
+    if own is None or not in_packages(own.file):
+        return True
+    return top != own.top and not {*packages_of(top)} & {*packages_of(own.top)}
 
 
 def packages_of(top: str) -> list[str]:

@@ -17,7 +17,8 @@ from lra.leaderboard.record import LABELS
 
 RECORD = make()
 
-WITH_SOURCE = make(accuracy={0: 0.5, 1: 0.25}, variant__source="x = 1\n", variant__source_sha256=sha256_text("x = 1\n"))
+SOURCES = {"mine.py": "x = 1\n"}
+WITH_SOURCE = make(accuracy={0: 0.5, 1: 0.25}, variant__sources=SOURCES, variant__source_sha256=sha256_text("x = 1\n"))
 
 
 def test_a_record_with_its_source_is_read(tmp_path):
@@ -43,7 +44,8 @@ CONTRADICTIONS = [
     ("task.data_sha256", "0" * 64, "run is not the hash"),
     ("task.examples.test", 1000, "2,000 labels and 1,000 test examples"),
     ("config", "train.steps = 601\n", "config_sha256"),
-    ("variant.source", "x = 2\n", "source_sha256"),
+    ("variant.sources", {"mine.py": "x = 2\n"}, "source_sha256"),
+    ("variant.sources", SOURCES | {"helper.py": ""}, "source_sha256"),
     ("variant.name", "linear", "run is not the hash"),
     ("run", "0123456789ab", "run is not the hash"),
     ("status", "diverged", "status is"),

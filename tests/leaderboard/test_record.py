@@ -147,7 +147,7 @@ def test_other_schema(tmp_path, schema):
     refused(put(tmp_path, changed(RAW, "schema", schema)), f"schema version {schema!r}")
 
 
-@pytest.mark.parametrize("schema", [4, 10**9])
+@pytest.mark.parametrize("schema", [5, 10**9])
 def test_newer_schema(tmp_path, schema):
     with pytest.raises(UserError, match=f"schema version {schema}.* take a newer lra"):
         read(put(tmp_path, changed(RAW, "schema", schema)))
@@ -159,9 +159,9 @@ def test_records_of_schema_1_are_read(tmp_path):
     before = old(new)
     assert "predictions" not in json.dumps(before)
     record = read(put(tmp_path, before))
-    assert (record.schema, record.run) == (3, new.run)
+    assert (record.schema, record.run) == (4, new.run)
     assert [seed.predictions for seed in record.seeds] == [None] * 3
-    assert (record.task.test_labels, record.variant.source) == (None, None)
+    assert (record.task.test_labels, record.variant.sources) == (None, None)
     assert [seed.test for seed in record.seeds] == [seed.test for seed in new.seeds]
     for path in ("task", "variant", "seeds", "seeds.0"):
         for value in (None, 3, "x"):
@@ -194,6 +194,8 @@ def test_the_projects_own_records_are_read_as_they_are_on_the_disk():
     for path in paths:
         content, again = json.loads(path.read_bytes()), raw(read(path))
         assert content["schema"] == 2
+        assert content["variant"].pop("source") is None  # sources since schema 4
+        assert again["variant"].pop("sources") is None
         assert {key: again[key] for key in content if key not in ("schema", "task")} == {
             key: content[key] for key in content if key not in ("schema", "task")
         }
@@ -233,7 +235,7 @@ def test_the_json_schema_in_the_docs_is_that_of_the_code():
 def test_a_file_has_its_fields_in_their_order_and_floats_as_python_writes_them(tmp_path):
     record = make(accuracy={0: 0.5}, seeds__0__test__loss=1e-05, measured__train_seconds=0.1 + 0.2)
     text = write(record, tmp_path).read_text()
-    assert text.startswith('{\n "schema": 3,\n "run": "')
+    assert text.startswith('{\n "schema": 4,\n "run": "')
     assert '\n    "loss": 1e-05,\n' in text
     assert '"train_seconds": 0.30000000000000004,' in text
     assert [*json.loads(text)] == [*RAW]

@@ -128,7 +128,7 @@ def test_several_are_checked_in_processes_and_the_list_knows_what_was_found(monk
     assert statuses["mine"].startswith(("1 fail", "2 fail", "3 fail"))
     with open(file, "a") as code:
         code.write("# changed\n")
-    main(["variants", "--json"])
+    main(["variants", "--json", "--import", file])
     assert status()["mine"] == "changed since"
 
 

@@ -297,7 +297,7 @@ def test_a_file_is_loaded_once_and_again_when_it_has_changed(tmp_path, registry)
     file.write_text(MINE.replace("0.5", "0.75"))
     assert extension.load(file) == ["pickled"]
     assert (first.options().share, VARIANTS["pickled"].options().share) == (0.5, 0.75)
-    assert first.source == MINE
+    assert first.sources == {"mine.py": MINE}
 
 
 def test_the_text_that_runs_is_the_text_that_is_recorded(tmp_path, registry, monkeypatch):
@@ -310,7 +310,7 @@ def test_the_text_that_runs_is_the_text_that_is_recorded(tmp_path, registry, mon
         os.utime(file, (1e9, 1e9))
         extension.load(file)
         variant = VARIANTS["pickled"]
-        assert (variant.source, variant.options().share) == (text, float(f"0.{number}"))
+        assert (variant.sources, variant.options().share) == ({"mine.py": text}, float(f"0.{number}"))
 
 
 def test_a_file_that_changes_while_it_is_loaded_is_refused(tmp_path, registry):

@@ -147,7 +147,7 @@ def test_the_configuration_is_the_whole_plan(record, task, variant, protocol, ov
     task_info = {"name": task, "version": plan.task.version, "parameters": fields_of(plan.source), "data_sha256": "x"}
     content = raw(record)
     content["task"] |= task_info
-    content["variant"] |= {"name": variant, "version": plan.variant.version, "source_sha256": None, "source": None}
+    content["variant"] |= {"name": variant, "version": plan.variant.version, "source_sha256": None, "sources": None}
     content |= {"config": plan.config, "config_sha256": plan.config_sha256}
     content["seeds"] = [content["seeds"][0] | {"seed": seed} for seed in (3, 1)]
     content["protocol"] = {"name": protocol, "overrides": overrides}
@@ -162,7 +162,7 @@ def test_the_configuration_is_the_whole_plan(record, task, variant, protocol, ov
 def own(record) -> Any:
     """A run of a variant of the project, and its results."""
     config = "".join(line for line in record.config.splitlines(True) if not line.startswith("mine_again."))
-    variant = {"name": "transformer", "version": 1, "paper": "", "source": None, "source_sha256": None}
+    variant = {"name": "transformer", "version": 1, "paper": "", "sources": None, "source_sha256": None}
     return changed(changed(changed(record, "variant", variant), "config", config), "config_sha256", sha256(config))
 
 
@@ -188,7 +188,7 @@ def test_what_a_record_needs_and_is_not_there_is_named(own, record, tmp_path, mo
     with pytest.raises(UserError, match="no variant is called 'transforme'; did you mean 'transformer'"):
         provide_variant(changed(own, "variant.name", "transforme"), tmp_path, True)
     with pytest.raises(UserError, match="the record has not its source"):
-        provide_variant(changed(record, "variant.source", None), tmp_path, True)
+        provide_variant(changed(record, "variant.sources", None), tmp_path, True)
     with pytest.raises(UserError, match=r"listops 0\.9\.0, here it is 1\.0\.0"):
         plan_of_record(changed(own, "task.version", "0.9.0"))
     with pytest.raises(UserError, match="no task is called 'listpos'"):

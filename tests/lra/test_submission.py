@@ -56,7 +56,9 @@ def outside(**changes: Any) -> Any:
 def source(text: str | None) -> dict[str, Any]:
     from lra.files import sha256_text
 
-    return {"variant__source": text, "variant__source_sha256": None if text is None else sha256_text(text)}
+    if text is None:
+        return {"variant__sources": None, "variant__source_sha256": None}
+    return {"variant__sources": {"mine.py": text}, "variant__source_sha256": sha256_text(text)}
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ TAMPERED = {
         "not sorted",
     ),
     "score": (lambda: changed(fair(), "seeds.0.test.accuracy", 0.9), "test accuracy of seed 0"),
-    "newer": (lambda: changed(raw(fair()), "schema", 4), "take a newer lra"),
+    "newer": (lambda: changed(raw(fair()), "schema", 5), "take a newer lra"),
 }
 
 

@@ -12,12 +12,12 @@ import made_site
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_records import Json, make
+from made_records import Json, changed, make
 from made_site import SCALING, SOURCE, records, view
 
 from lra.leaderboard import site
 from lra.leaderboard.site.markup import element, join
-from lra.leaderboard.site.run_page import command
+from lra.leaderboard.site.run_page import command, run_page
 
 VOID = {"meta", "link", "input", "br"}
 
@@ -205,6 +205,9 @@ def test_a_variant_from_outside_is_reproduced_from_its_record_and_shows_its_sour
     assert shlex.split(command(record)) == ["lra", "reproduce", f"listops.demo.own.{record.run}.json", "--trust"]
     page = Page(pages[f"runs/{record.run}.html"])
     assert SOURCE in page.text
+    texts = {"pkg/own.py": SOURCE, "pkg/helper.py": "SCALE = 2 < 3\n"}
+    shown = Page(run_page(changed(record, "variant.sources", texts), "", "", ())).text
+    assert all(part in shown for item in texts.items() for part in item)
 
 
 # --- Bad input ----------------------------------------------------------------------------------------------------
@@ -221,7 +224,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\
 def made_odd(texts: list[str]) -> Json:
     a, b, c, d, e, f, g, h = texts
     return make(
-        "local", {0: 0.5}, variant__source=f"x{a}", variant__source_sha256=b, error=f"x{c}", variant__paper=e,
+        "local", {0: 0.5}, variant__sources={"a.py": f"x{a}", f"x{b}": f"x{c}"}, variant__source_sha256=b, error=f"x{c}", variant__paper=e,
         config=f"train.select = 'best'\ntrain.steps = 600\n# {d}", measured__finished_at=f, task__version=g,
         protocol__overrides=[f"local.note = {h}"], measured__hardware={"device": f"x{a}"},
         measured__versions={"jax": b}, measured__git={"commit": f"x{c}", "dirty": d},
