@@ -2,7 +2,7 @@
 
 import keyword
 
-RESERVED = {*keyword.kwlist, "q", "k", "v", "mask", "jax", "jnp", "register_attention", "all"}
+RESERVED = {*keyword.kwlist, "q", "k", "v", "mask", "jnp", "register_attention", "all"}
 
 TEXT = '''\
 # CHANGE marks what to make your own; then: lra check --import {name}.py {name}

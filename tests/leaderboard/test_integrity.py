@@ -25,6 +25,10 @@ def test_a_record_with_its_source_is_read(tmp_path):
     assert read(put(tmp_path, WITH_SOURCE)) == WITH_SOURCE
 
 
+PATHS = [
+    "../a.py", "/a.py", "a/../../b.py", "./a.py", "a//b.py", "", ".py", ".a.py", "a/.b.py", "C:/a.py", "C:a.py", "a\\b.py",
+    "a.py\n", "a\x00.py", "\u202ea.py", "a.pth", "a.py/", "~:a.py", " a.py", "a./b.py", "a" * 81 + ".py", "a/" * 32 + "a.py",
+]  # fmt: skip
 OTHER = pack(np.arange(2000) % 7)
 CONTRADICTIONS = [
     ("seeds.0.test.accuracy", 0.5005, "test accuracy of seed 0"),
@@ -46,6 +50,12 @@ CONTRADICTIONS = [
     ("config", "train.steps = 601\n", "config_sha256"),
     ("variant.sources", {"mine.py": "x = 2\n"}, "source_sha256"),
     ("variant.sources", SOURCES | {"helper.py": ""}, "source_sha256"),
+    ("variant.sources", {}, "has 0 files"),
+    ("variant.sources", {f"{number}.py": "" for number in range(1001)}, "has 1,001 files"),
+    ("variant.sources", {"a.py": "", "A.py": ""}, "two files of one path"),
+    ("variant.sources", {"a.py": "", "a.py/b.py": ""}, "'a.py/b.py' inside a file"),
+    ("variant.sources", {"a.py": "x" * ((16 << 20) + 1)}, "more than 16,777,216 characters"),
+    *(("variant.sources", {"mine.py": "", path: ""}, "no path of a Python file") for path in PATHS),
     ("variant.name", "linear", "run is not the hash"),
     ("run", "0123456789ab", "run is not the hash"),
     ("status", "diverged", "status is"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from made_records import at, changed, make, old, put, raw, refused, sealed
+from made_records import at, changed, make, old, put, raw, refused, sealed, sha256
 from msgspec.structs import force_setattr
 
 from lra.errors import UserError
@@ -184,6 +184,20 @@ def test_what_came_with_schema_3_is_added_to_older_records(tmp_path, schema, tas
             refused(put(tmp_path, changed(old(RECORD, schema), path, value)), "some.record.json")
 
 
+@pytest.mark.parametrize("schema", [2, 3])
+def test_the_text_of_a_variant_is_its_only_source_before_schema_4(tmp_path, schema):
+    texts = {"mine.py": "x = 1\n"}
+    new = make("mine", variant__sources=texts, variant__source_sha256=sha256("x = 1\n"))
+    before = old(new, schema)
+    assert before["variant"]["source"] == "x = 1\n"
+    record = read(put(tmp_path, before))
+    assert (record.schema, record.run, record.variant) == (4, new.run, new.variant)
+    assert read(put(tmp_path, old(RECORD, schema))).variant == RECORD.variant
+    for wrong in (3, ["x"], {"mine.py": "x = 1\n"}):
+        refused(put(tmp_path, changed(before, "variant.source", wrong)), "record.variant.sources")
+    refused(put(tmp_path, changed(before, "variant", {})), "some.record.json")
+
+
 RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
 
 
@@ -351,6 +365,17 @@ TRICKS = [
     "../../etc/passwd", "/etc/passwd", "a/b", "..", ".hidden", "a\\b", "<script>alert(1)</script>", "a b",
     '" onload="x', r"\input{x}", "", "a" * 65, "a\x00b", "a\n", "\u202etxt", "C:\\x",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["my-attention", "2nd", "a.b", "_a"])
+@pytest.mark.parametrize("path", ["task.name", "variant.name", "protocol.name"])
+def test_names_that_nothing_can_have_now_are_read_in_old_records_alone(tmp_path, path, name):
+    record = make(**{path.replace(".", "__"): "x" if name == "_a" else name})
+    if name == "_a":  # no record ever had one
+        refused(put(tmp_path, sealed(changed(changed(raw(record), path, name), "run", ""))), f"record.{path}")
+        return
+    assert read(put(tmp_path, old(record, 3))).run == record.run
+    refused(put(tmp_path, record), f"'{name}' is no name of a task, variant or protocol")
 
 
 @pytest.mark.parametrize("trick", TRICKS)

@@ -24,24 +24,35 @@ MINE = """
 open("was_executed", "w").close()
 from lra.models.attention import register_attention
 
+from .inner.helper import blend
+
 
 @register_attention("mine_again", paper="mine")
 def mine_again(q, k, v, mask, share: float = 0.5):
-    return share * q + v
+    return blend(q, v, share)
 """
+HELPER = """
+def blend(q, v, share):
+    import weights
+    return weights.ONE * share * q + v
+"""
+FILES = {"mine.py": MINE, "inner/helper.py": HELPER, "weights.py": "ONE = 1.0\n"}
 SEEDS = (0, 1)
 
 
 @pytest.fixture(scope="module")
 def made(small_home, tmp_path_factory) -> Path:
-    """Results with one run of a variant from outside."""
+    """Results with one run of a variant from outside, which is three files."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "mine.py").write_text(MINE)
+    (folder / "inner").mkdir()
+    for path, text in FILES.items():
+        (folder / path).write_text(text)
     words = ["run", "--import", "mine.py", "--task", "listops", "--variant", "mine_again", "--protocol", "demo"]
     words += ["--seeds", ",".join(map(str, SEEDS)), *bindings(*SMALL, "mine_again.share = 0.25")]
     done = lra(*words, cwd=folder, LRA_HOME=str(small_home))
     assert done.returncode == 0, done.stderr
-    (folder / "mine.py").unlink()
+    for path in FILES:
+        (folder / path).unlink()
     (folder / "was_executed").unlink()
     return folder
 
@@ -58,13 +69,14 @@ def resealed(record: Any) -> Any:
 
 def test_from_the_record_alone_to_the_same_bits(made, record, tmp_path):
     """The process and the folder are others, the file of the variant is gone, and nothing is prepared."""
+    assert record.variant.sources == FILES
     path = write(record, tmp_path / "elsewhere")
     before = path.read_bytes()
     here = dict(cwd=tmp_path, LRA_HOME=str(tmp_path / "home"))
     done = lra("reproduce", path, **here)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert f"executes {len(MINE.splitlines())} lines" in done.stderr
+    assert f"executes {sum(len(text.splitlines()) for text in FILES.values())} lines" in done.stderr
     assert "--trust" in done.stderr
     assert not (tmp_path / "was_executed").exists()
     assert not (tmp_path / "home").exists()

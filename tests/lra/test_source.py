@@ -165,7 +165,9 @@ def test_a_file_may_have_any_name(tree, name):
 def test_a_file_that_hides_an_installed_module_is_named(tree):
     for name in ("jax", "random"):
         path = tree(mine=mine(f"import os\nimport {name}"), **{name: ""})
-        with pytest.raises(UserError, match=rf"mine\.py, line 2: .*'{name}' is both .*{name}\.py and .*rename the file"):
+        with pytest.raises(
+            UserError, match=rf"mine\.py, line 2: .*'{name}' is both .*{name}\.py and .*rename the file"
+        ):
             extension.load(path)
         (path.parent / f"{name}.py").unlink()
 

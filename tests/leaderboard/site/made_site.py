@@ -63,7 +63,10 @@ def records() -> list[Json]:
     """Two tasks of one protocol, with a row of every kind."""
     image = {"task__name": "synthetic_image", "task__floor__test": 0.1}
     quoted = {"protocol__overrides": ["local.note = 'it\\'s $HOME'", "local.radius = 3"]}
-    own = {"variant__sources": {"own.py": SOURCE}, "variant__source_sha256": hashlib.sha256(SOURCE.encode()).hexdigest()}
+    own = {
+        "variant__sources": {"own.py": SOURCE},
+        "variant__source_sha256": hashlib.sha256(SOURCE.encode()).hexdigest(),
+    }
     return [
         run("transformer", [0.36, 0.37, 0.365], 8, 900),
         run("local", [0.31, 0.33, 0.35], 16, 400),
