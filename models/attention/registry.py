@@ -71,7 +71,8 @@ class Variant:
         Raises:
           UserError: a text cannot be had, is not what was loaded, or leaves out what another cell defines.
         """
-        return self.source.texts(f"variant '{self.name}' ({self.where})") if self.source else None
+        where = f" ({self.where})" if self.line else ""
+        return self.source.texts(f"variant '{self.name}'{where}") if self.source else None
 
     @property
     def source_sha256(self) -> str | None:

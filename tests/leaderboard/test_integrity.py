@@ -26,8 +26,9 @@ def test_a_record_with_its_source_is_read(tmp_path):
 
 
 PATHS = [
-    "../a.py", "/a.py", "a/../../b.py", "./a.py", "a//b.py", "", ".py", ".a.py", "a/.b.py", "C:/a.py", "C:a.py", "a\\b.py",
-    "a.py\n", "a\x00.py", "\u202ea.py", "a.pth", "a.py/", "~:a.py", " a.py", "a./b.py", "a" * 81 + ".py", "a/" * 32 + "a.py",
+    "../a.py", "/a.py", "a/../../b.py", "./a.py", "a//b.py", "", ".py", ".a.py", "a/.b.py", "C:/a.py", "C:a.py",
+    "a\\b.py", "a.py\n", "a\x00.py", "\u202ea.py", "a.pth", "a.py/", "~:a.py", " a.py", "a./b.py", "a" * 81 + ".py",
+    "a/" * 32 + "a.py",
 ]  # fmt: skip
 OTHER = pack(np.arange(2000) % 7)
 CONTRADICTIONS = [

@@ -155,5 +155,5 @@ def test_local_modules_that_a_cell_uses_are_sources_too(cell, tmp_path, monkeypa
 def test_what_was_typed_at_a_prompt_is_refused_when_it_is_to_be_trained():
     exec(compile(f"from lra import register_attention\n{HEAD}v\n", "<stdin>", "exec"), {"__name__": "__main__"})
     plan = resolve(SPEC)
-    with pytest.raises(UserError, match="'in_cell' .* has no text that a record could keep; put it into a file"):
+    with pytest.raises(UserError, match=r"'in_cell' .* has no text that a record could keep; put it into a file"):
         plan.run_id("x")

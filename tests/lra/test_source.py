@@ -239,7 +239,18 @@ def test_an_installed_package_is_all_of_its_modules_that_are_imported(installed,
     assert VARIANTS["with_helper"].source_sha256 == identity
 
 
-HELPER = '"""Any."""\nSCALE = 2.0\n\n\ndef scaled(v):\n    return v * 3.0\n\n\nclass Scaled:\n    def by(self, v):\n        return v * 5.0\n'
+HELPER = '''"""Any."""
+SCALE = 2.0
+
+
+def scaled(v):
+    return v * 3.0
+
+
+class Scaled:
+    def by(self, v):
+        return v * 5.0
+'''
 
 
 @pytest.mark.parametrize(("old", "new"), [("2.0", "9.0"), ("3.0", "0.0"), ("5.0", "1.0")])

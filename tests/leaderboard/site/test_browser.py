@@ -335,7 +335,8 @@ EVIL = [
 def test_texts_of_records_are_never_executed_and_break_no_page(tmp_path, visit):
     evil = [
         make("local", {0: 0.5, 1: 0.5 + place / 100}, task__version=text, error=text, config=text, selection=text,
-             variant__paper=text, variant__sources={text: text}, variant__source_sha256=text, measured__finished_at=text,
+             variant__paper=text, variant__sources={text: text}, variant__source_sha256=text,
+             measured__finished_at=text,
              protocol__overrides=[f"local.note = {text}", text], measured__hardware={"device": text, "platform": text},
              measured__versions={text: text}, measured__git={"commit": text}, task__parameters={text: text},
              measured__memory_bytes={text: 5})

@@ -224,7 +224,8 @@ CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\
 def made_odd(texts: list[str]) -> Json:
     a, b, c, d, e, f, g, h = texts
     return make(
-        "local", {0: 0.5}, variant__sources={"a.py": f"x{a}", f"x{b}": f"x{c}"}, variant__source_sha256=b, error=f"x{c}", variant__paper=e,
+        "local", {0: 0.5}, variant__sources={"a.py": f"x{a}", f"x{b}": f"x{c}"}, variant__source_sha256=b,
+        error=f"x{c}", variant__paper=e,
         config=f"train.select = 'best'\ntrain.steps = 600\n# {d}", measured__finished_at=f, task__version=g,
         protocol__overrides=[f"local.note = {h}"], measured__hardware={"device": f"x{a}"},
         measured__versions={"jax": b}, measured__git={"commit": f"x{c}", "dirty": d},
