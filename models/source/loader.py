@@ -122,4 +122,5 @@ def load_text(file: Path) -> Texts:
         for key in [key for key in sys.modules if f"{key}.".startswith(f"{texts.package}.")]:
             del sys.modules[key]
         raise
+    texts.known = frozenset(texts.read)
     return texts

@@ -62,6 +62,10 @@ class Source:
             modules, _, fault = closure([first._replace(text=text), *self.roots[1:]])
         if fault:
             raise UserError(f"{who} has no source that a record could keep: {fault}")
+        if first.texts and (late := {*first.texts.read} - first.texts.known):
+            raise UserError(
+                f"{who} imports {min(late)} by a computed name when it is called; write an import statement"
+            )
         for module in modules:
             if module.text is None:
                 raise UserError(f"{who} imports {module.file}, which is no text that a record could keep")

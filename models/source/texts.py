@@ -21,11 +21,14 @@ class Texts:
     Attributes:
       root: the folder above all packages that the file is in.
       package: the name in `sys.modules` of the package that stands for this folder.
+      read: the texts by file.
+      known: the files that were read when the imported file had run; functions may import others later.
     """
 
     def __init__(self, root: Path, package: str):
         self.root, self.package = root, package
         self.read: dict[str, str | None] = {}
+        self.known: frozenset[str] = frozenset()
 
     def __getitem__(self, file: str) -> str | None:
         if file not in self.read:

@@ -200,6 +200,14 @@ def test_the_packages_that_a_variant_imports_have_their_versions_in_the_record(t
     assert versions(packages).items() - versions().items() == {("pillow", importlib.metadata.version("pillow"))}
 
 
+def test_a_module_that_a_function_imports_by_a_computed_name_is_refused(tree):
+    lazy = "import importlib\ndef lazily():\n    return importlib.import_module('.hel' + 'per', __package__).SCALE"
+    path = tree(mine=mine(lazy, "v * lazily()"), helper="SCALE = 2.0")
+    plan = resolve(RunSpec("listops", "with_helper", "demo", imports=(str(path),)))
+    with pytest.raises(UserError, match=r"imports .*helper\.py by a computed name when it is called; write an import"):
+        plan.run_id("x")
+
+
 # --- Modules that Python imports in its own way: those of packages, and what a script or a notebook imports
 
 
