@@ -160,10 +160,10 @@ def spec_beside(module: Module, top: str, root: Path) -> ModuleSpec | None:
       ImportError: as `top_level`.
     """
     spec = spec_in(top, [str(root)])
-    if top == "lra" or spec is None or spec.origin == module.file:  # a module does not import itself
+    if top == "lra" or spec is None:
         return None
-    if top == module.top:
-        return spec
+    if top == module.top:  # a package imports itself, a single module does not
+        return None if spec.origin == module.file and not module.is_package else spec
     if in_packages(str(root)):
         return None
     if spec.origin is None:  # a folder without __init__.py gives way, as it does for Python

@@ -8,10 +8,8 @@ def text_of(file: str | Path) -> str | None:
     """The text of a file, or of a cell of a notebook; None if there is none, as of what was typed at a prompt."""
     try:
         return Path(file).read_bytes().decode()
-    except UnicodeDecodeError:  # in the encoding that it declares
+    except (OSError, ValueError):  # a cell, no file at all, or text in the encoding that it declares
         linecache.checkcache(str(file))
-        return "".join(linecache.getlines(str(file))) or None
-    except (OSError, ValueError):
         return "".join(linecache.getlines(str(file))) or None
 
 

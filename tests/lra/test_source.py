@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from lra import extension
+from lra.checks import status
 from lra.environment import versions
 from lra.errors import UserError
 from lra.files import sha256_text
 from lra.models.attention import VARIANTS
+from lra.models.source.imports import distributions
 from lra.plan import resolve
 from lra.spec import RunSpec
 
@@ -92,6 +94,7 @@ def test_what_a_file_imports_from_its_folder_is_part_of_its_source(tree, imports
     tree(helper="SCALE = 0.0\n")
     assert loaded(path) == (["mine.py", "helper.py"], 0.0)
     assert VARIANTS["with_helper"].source_sha256 != before.source_sha256
+    assert status.key(VARIANTS["with_helper"]) != status.key(before)
     assert before.sources == texts  # what has been loaded stays what it was
     assert float(before.make(ONE, ONE, ONE, None)[0, 0, 0, 0]) == 3.0
 
@@ -121,6 +124,20 @@ def test_a_file_inside_a_package_imports_from_the_package(tree):
     path = tree("project", **texts)
     files = ["__init__.py", "common.py", "variants/__init__.py", "variants/beside.py", "variants/first.py"]
     assert loaded(path) == (["pkg/variants/mine.py", *(f"pkg/{file}" for file in files)], 4.0)
+
+
+def test_a_package_may_be_imported_by_its_own_file(tree):
+    texts = {"pkg/__init__": mine("from .helper import SCALE\nimport pkg.helper"), "pkg/helper": "SCALE = 2.0"}
+    assert loaded(tree(**texts)) == (["pkg/__init__.py", "pkg/helper.py"], 2.0)
+
+
+def test_a_helper_that_raises_is_named_with_the_line_that_imports_it(tree):
+    for text, reason in (("1 / 0", "ZeroDivisionError"), ("x = (", "SyntaxError: .*helper.py")):
+        path = tree(mine=mine("import os\nimport helper"), helper=text)
+        before = {*sys.modules}
+        with pytest.raises(UserError, match=rf"mine\.py, line 2: {reason}"):
+            extension.load(path)
+        assert {*sys.modules} == before
 
 
 def test_two_folders_have_their_own_modules_of_one_name(tree):
@@ -215,10 +232,10 @@ def test_a_module_that_a_function_imports_by_a_computed_name_is_refused(tree):
 def installed(tmp_path, monkeypatch, tree) -> Callable[..., str]:
     """Puts modules where Python finds them, and returns the name of the package that they are in."""
 
-    def write(**texts: str) -> str:
+    def write(site: str = "site", **texts: str) -> str:
         name = f"installed_{next(numbers)}"
-        tree(f"site/{name}", **texts)
-        monkeypatch.syspath_prepend(tmp_path / "site")
+        tree(f"{site}/{name}", **texts)
+        monkeypatch.syspath_prepend(tmp_path / site)
         return name
 
     yield write
@@ -226,15 +243,17 @@ def installed(tmp_path, monkeypatch, tree) -> Callable[..., str]:
         del sys.modules[name]
 
 
-def test_an_installed_package_is_all_of_its_modules_that_are_imported(installed, tree, tmp_path):
+@pytest.mark.parametrize("site", ["site", "site-packages"])
+def test_an_installed_package_is_all_of_its_modules_that_are_imported(installed, tree, tmp_path, site):
     name = installed(
+        site,
         __init__="from . import mine",
         mine=mine("import importlib\nfrom .helper import SCALE\nimportlib.import_module(f'{__package__}.' + 'found')"),
         helper="SCALE = 2.0",
         found="",
         unused="",
     )
-    info = tmp_path / "site" / f"{name}-1.0.dist-info"
+    info = tmp_path / site / f"{name}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[lra.attention]\nany = {name}\n")
@@ -245,6 +264,24 @@ def test_an_installed_package_is_all_of_its_modules_that_are_imported(installed,
     identity = VARIANTS.pop("with_helper").source_sha256
     assert loaded(again)[1] == 2.0
     assert VARIANTS["with_helper"].source_sha256 == identity
+
+
+def test_other_installed_packages_are_none_of_its_modules(installed, tree, tmp_path):
+    """The modules of one package belong together, though they lie side by side."""
+    other = installed("site-packages", __init__="SCALE = 2.0")
+    names = [f"installed_{next(numbers)}" for _ in range(2)]
+    texts = mine(f"from {names[1]} import SCALE\nimport {other}\nimport jax"), "SCALE = 3.0\n"
+    tree("site-packages", **dict(zip(names, texts)))
+    for package, tops in (("one", names), ("another", [other])):
+        info = tmp_path / "site-packages" / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
+        (info / "top_level.txt").write_text("\n".join(tops))
+    distributions.cache_clear()
+    importlib.import_module(names[0])
+    assert VARIANTS["with_helper"].sources == dict(zip([f"{name}.py" for name in names], texts))
+    assert versions(VARIANTS["with_helper"].source.packages)["another"] == "1.5"
+    distributions.cache_clear()
 
 
 HELPER = '''"""Any."""
