@@ -63,13 +63,13 @@ def run(options: Namespace) -> int:
             if stop.is_set():
                 raise Interrupted("stopped between two runs; the same command goes on with the next")
             data = by_source[plan.source]
-            before = None if options.again else recorded(plan, data, options.results)
-            if before:
-                display.say(f"{plan.variant.name}: {summary(before)} (recorded before; --again runs it again)")
-                overall.skip(plan.train.steps)
-                records.append(before)
-                continue
             try:
+                before = None if options.again else recorded(plan, data, options.results)
+                if before:
+                    display.say(f"{plan.variant.name}: {summary(before)} (recorded before; --again runs it again)")
+                    overall.skip(plan.train.steps)
+                    records.append(before)
+                    continue
                 with display.bar(plan.variant.name, plan.train.steps, within=overall) as bar:
                     record = execute(
                         plan,

@@ -12,7 +12,7 @@ from typing import Any
 
 from lra.errors import UserError
 
-READ = ("LOAD_GLOBAL", "LOAD_NAME")
+READ = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 WRITTEN = ("STORE_NAME", "STORE_GLOBAL")
 
 

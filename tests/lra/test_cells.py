@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import SMALL, bindings
 
 from lra import extension
+from lra.cli import main
 from lra.errors import UserError
 from lra.files import sha256_text
 from lra.models.attention import VARIANTS, register_attention
@@ -160,3 +162,14 @@ def test_what_was_typed_at_a_prompt_is_refused_when_it_is_to_be_trained():
     plan = resolve(SPEC)
     with pytest.raises(UserError, match=r"'in_cell' has no text that a record could keep; put it into a file"):
         plan.run_id("x")
+
+
+def test_a_variant_that_is_refused_does_not_keep_others_from_being_trained(home, capsys):
+    for name in ("first_typed", "second_typed"):
+        text = f"from lra import register_attention\n{HEAD.replace('in_cell', name)}v\n"
+        exec(compile(text, "<stdin>", "exec"), {"__name__": "__main__"})
+    words = ["run", "--task", "listops", "--variant", "first_typed,second_typed", "--protocol", "demo"]
+    assert main([*words, *bindings(*SMALL)]) == 1
+    said = capsys.readouterr().err
+    assert all(f"variant '{name}' has no text" in said for name in ("first_typed", "second_typed"))
+    assert "2 of 2 runs failed" in said
