@@ -3,12 +3,10 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from lra.errors import UsageError, UserError
-from lra.leaderboard.config import configuration_of
+from lra.leaderboard.duplicates import without_repeats
 from lra.leaderboard.reading import read
-from lra.leaderboard.record import Identity, Record
+from lra.leaderboard.record import Record
 
 
 def folder_of(results: Path) -> Path:
@@ -65,31 +63,20 @@ def records_folder(folder: Path) -> Path:
 def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """All records of some folders, sorted by run.
 
-    If a run has two records, the one with predictions counts, else the one in the folder that was named first. A record
-    of before schema 3 is of the same run as a newer one if both have the same configuration and seeds.
+    Of records of one run that agree, one remains (`duplicates.without_repeats`). The order of the folders does not
+    matter.
 
     Args:
       folders: results folders, or folders that hold records directly.
 
     Returns:
-      the records, each run once, and a line for each file that is not a valid record.
+      the records, and a line for each file that is not a valid record.
     """
-    by_run: dict[Identity | str, tuple[tuple[bool, int, bytes], Record]] = {}
-    left_out = []
-    for number, folder in enumerate(folders):
+    records, left_out = [], []
+    for folder in folders:
         for path in sorted(records_folder(folder).glob("*.json")):
             try:
-                record = read(path)
+                records.append(read(path))
             except UserError as error:
                 left_out.append(str(error))
-                continue
-            order = (not has_predictions(record), number, msgspec.json.encode(record, order="sorted"))
-            seeds = tuple(seed.seed for seed in record.seeds)
-            run = configuration_of(record)._replace(seeds=seeds) if seeds else record.run  # a run that failed has none
-            if run not in by_run or order < by_run[run][0]:
-                by_run[run] = order, record
-    return sorted((record for _, record in by_run.values()), key=lambda record: record.run), left_out
-
-
-def has_predictions(record: Record) -> bool:
-    return any(seed.predictions for seed in record.seeds)
+    return without_repeats(records), left_out

@@ -7,16 +7,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-
 import lra
+from lra import settings
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def hardware() -> dict[str, Any]:
     """The device and the processor at hand."""
-    device = jax.devices()[0]
+    device = settings.device()
     return {
         "platform": device.platform,
         "device": device.device_kind,

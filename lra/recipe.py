@@ -85,18 +85,23 @@ def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides
     Raises:
       UsageError: the protocol has no file for the task, or one of its files is wrong; the message names file and line.
     """
-    layers: list[Iterable[Binding]] = []
-    if protocol:
-        folder = GIN / "protocols" / protocol
-        recipe = folder / f"{task.name}.gin"
-        layers.append(read(file_of(protocol), "protocol"))
-        if not recipe.is_file():
-            raise UsageError(f"protocol '{protocol}' has no recipe for {task.name} ({recipe} is not there)")
-        layers.append(read(recipe))
-        own = folder / task.name / f"{variant}.gin"
-        if variant and own.is_file():
-            layers.append(read(own))
-    return layered(*layers, overrides)
+    if protocol is None:
+        return layered(overrides)
+    first, *recipes = files_of(task.name, variant, protocol)
+    return layered(read(first, "protocol"), *map(read, recipes), overrides)
+
+
+def files_of(task: str, variant: str | None, protocol: str) -> list[Path]:
+    """The files of a protocol that count for a task and a variant. If several set a parameter, the last one counts.
+
+    Raises:
+      UsageError: there is no such protocol, or it has no file for the task.
+    """
+    folder = GIN / "protocols" / protocol
+    files = [file_of(protocol), folder / f"{task}.gin", folder / task / f"{variant}.gin"]
+    if not files[1].is_file():
+        raise UsageError(f"protocol '{protocol}' has no recipe for {task} ({files[1]} is not there)")
+    return files if variant and files[2].is_file() else files[:2]
 
 
 def read(path: Path, who: str = "recipe", section: str | None = None) -> list[Binding]:

@@ -13,7 +13,7 @@ from lra.configuration import layered, parse
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
 from lra.leaderboard import store
-from lra.leaderboard.config import values
+from lra.leaderboard.config import is_outside, values
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.record import Record
 from lra.leaderboard.statistics import Interval
@@ -122,8 +122,9 @@ def spec_of(record: Record) -> RunSpec:
 
 
 def lines_of(record: Record) -> list[str]:
-    """The bindings of a record's configuration. Each value is plain."""
-    return [f"{name} = {value}" for name, value in values(record).items()]
+    """The bindings of a record's configuration, without the settings from outside. Each value is plain."""
+    bindings = values(record).items()
+    return [f"{name} = {value}" for name, value in bindings if not is_outside(name)]
 
 
 def commit_of(record: Record) -> str:

@@ -212,7 +212,7 @@ def test_the_configuration_has_every_value_sorted(protocol, variant):
     plan = resolved("pathfinder", variant, protocol)
     lines = plan.config.splitlines()
     assert lines == sorted(lines)
-    names = [line.split(" = ")[0] for line in lines]
+    names = [line.split(" = ")[0] for line in lines if not line.startswith("environment.")]
     assert len(set(names)) == len(names)
     parts = [
         plan.source,

@@ -130,7 +130,10 @@ TAMPERED = {
     "own line": (lambda: edited("radius = 8", "radius = 48"), "local.radius is 48, protocol demo has 8"),
     "other notation": (lambda: edited("0.003", "3e-3"), "is not written as lra writes it"),
     "protocol": (lambda: fair(protocol__name="mine"), "no protocol is called 'mine'"),
-    "changed protocol": (lambda: fair(protocol__overrides=["train.steps = 9"]), "changes the protocol (train.steps"),
+    "changed protocol": (
+        lambda: fair(protocol__overrides=["train.steps = 9"]),
+        "say train.steps = 9, its configuration 240",
+    ),
     "old variant": (lambda: fair(variant__version=9), "it ran local in version 9, which is 1 now"),
     "no such variant": (lambda: fair(variant__name="lokal"), "no variant 'lokal', and it comes without its source"),
     "taken name": (lambda: fair(**source(OUTSIDE)), "'local' is the name of one of the project's own"),
