@@ -97,5 +97,8 @@ def main(words: Sequence[str] | None = None) -> int:
         if debug:
             raise
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, ValueError) and "jax" not in sys.modules:  # it was raised while JAX was imported
+            print(f"lra: JAX refuses its settings ({error}); unset that variable", file=sys.stderr)
+            return 1
         print(f"lra: {reason}; that is a defect, --debug shows where", file=sys.stderr)
         return 1

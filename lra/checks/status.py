@@ -10,6 +10,7 @@ import jax
 
 import lra.checks
 import lra.models
+from lra import settings
 from lra.checks.runner import Result
 from lra.files import sha256, sha256_text, write_atomically
 from lra.models.attention import Variant
@@ -24,8 +25,11 @@ def code_of(package: str) -> str:
 
 def key(variant: Variant) -> str:
     """A hash of all code that decides the results of the checks."""
+    outside = settings.words(settings.from_outside())
     own = sha256(Path(variant.file)) if Path(variant.file).is_file() else variant.file
-    return sha256_text(" ".join([own, code_of(lra.models.__file__), code_of(lra.checks.__file__), jax.__version__]))
+    return sha256_text(
+        " ".join([own, code_of(lra.models.__file__), code_of(lra.checks.__file__), jax.__version__, outside])
+    )
 
 
 def file_of(variant: Variant) -> Path:
