@@ -225,6 +225,12 @@ def test_the_configuration_has_every_value_sorted(protocol, variant):
     assert len(names) == sum(len(dataclasses.fields(part)) for part in parts)
 
 
+def test_the_order_and_type_of_the_seeds_make_no_other_run():
+    listed = [RunSpec("listops", "lru", "demo", seeds) for seeds in ((2, 0, 1), [0, 1, 2], np.arange(3), range(3))]
+    assert len(set(listed)) == 1
+    assert all(type(seed) is int for seed in listed[2].seeds)
+
+
 def test_every_value_is_part_of_the_runs_name():
     base = resolved("listops", "lru", "demo")
     changes = {
