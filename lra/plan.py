@@ -172,9 +172,9 @@ def traced(plan: Plan) -> Plan:
     """The plan with its model tree. The model is traced once, from shapes alone.
 
     Raises:
-      UserError: the variant raised; the message names its file and line. Or JAX has no device.
+      UserError: the variant raised; the message names its file and line. Or no variant can work in this process.
     """
-    settings.device()  # ops choose their backend by it
+    settings.require()
 
     def call() -> tuple[nnx.State, nnx.State, jax.Array]:
         model = plan.model(nnx.Rngs(params=0, dropout=0))

@@ -1,4 +1,4 @@
-"""Settings from outside that decide numbers: JAX's, XLA's and NumPy's, from environment variables and from callers.
+"""Settings of JAX, XLA, Flax and NumPy from outside that decide numbers: environment variables, and callers' code.
 
 Settings that JAX can set for a while are fixed here, so that nobody's settings change a run. All others that may change
 a bit belong to the identity of a run, as section `environment` of its configuration. docs/configuration.md lists both.
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import flax
 import jax
 import numpy as np
 
@@ -70,6 +71,7 @@ HARMLESS = re.compile(
     r"|export_.*|serialization_version|enable_preemption_service|array_garbage_collection_guard|enable_checks"
     r"|pallas_verbose_errors|captured_constants_.*|hlo_source_.*|source_url_schema|cpu_enable_async_dispatch"
     r"|transfer_guard.*|thread_guard)"
+    r"|FLAX_(PROFILE|FILTER_FRAMES|MAX_REPR_DEPTH)"
 )
 
 
@@ -95,13 +97,15 @@ def from_outside(variables: Mapping[str, str] = os.environ) -> Settings:
     Raises:
       UserError: XLA_FLAGS names a file that cannot be read.
     """
-    settings = {name: variables[name].strip() for name in VARIABLES if variables.get(name, "").strip()}
+    settings: dict[str, Any] = {name: variables[name].strip() for name in VARIABLES if variables.get(name, "").strip()}
     settings |= {name: flags(name, settings[name]) for name in FLAGS if name in settings}
     for name, value in jax.config.values.items():
         known = name.removeprefix("jax_") in FIXED or HARMLESS.fullmatch(name)
         changed = value != DEFAULTS[name] if name in DEFAULTS else name.upper() in variables
         if changed and not known:
             settings[name] = value if isinstance(value, int | float | str | None) else str(value)
+    flax_s = [name for name in variables if name.startswith(("FLAX_", "NNX_")) and not HARMLESS.fullmatch(name)]
+    settings |= {name: variables[name] for name in flax_s}
     if backend := backends.requested():
         settings["backend"] = backend
     plain = lambda value: ascii(value)[1:-1] if isinstance(value, str) else value
@@ -123,6 +127,17 @@ def flags(name: str, text: str) -> str:
     return " ".join(by_name[flag] for flag in sorted(by_name))
 
 
+def require() -> None:
+    """Ends what cannot work in this process before anything starts.
+
+    Raises:
+      UserError: JAX has no device, or Flax has a setting under which no variant can be built.
+    """
+    device()
+    if flax.config.flax_hijax_variable:
+        raise UserError("FLAX_HIJAX_VARIABLE is set: no variant can be built under this setting of Flax; unset it")
+
+
 def device() -> jax.Device:
     """The device that this process computes on.
 
@@ -132,7 +147,7 @@ def device() -> jax.Device:
     try:
         return backends.device()
     except Exception as error:  # JAX raises RuntimeError, or AssertionError without words
-        platforms = jax.config.jax_platforms
+        platforms = jax.config.values["jax_platforms"]
         asked = f"JAX_PLATFORMS={platforms}" if platforms else "the default device"
         reason = " ".join(str(error).split("(set JAX_PLATFORMS")[0].split()) or "no such device is at hand"
         raise UserError(f"{asked}: JAX cannot use it ({reason[:200]}); unset it, or say JAX_PLATFORMS=cpu") from error

@@ -77,7 +77,8 @@ def execute(
     run = plan.run_id(data.data_sha256)
     folder = results / "runs" / run
     trainer: Trainer | None = None
-    memory = PeakMemory()  # raises if there is no device
+    settings.require()
+    memory = PeakMemory()
     with locked(folder, f"run {run} is being trained"):
         if anew:
             shutil.rmtree(folder, ignore_errors=True)

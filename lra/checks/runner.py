@@ -101,9 +101,10 @@ def check_variant(
 
     Raises:
       UsageError: there is no such variant, or an override is not valid.
-      UserError: the variant declares an exception to a check that does not exist, or JAX has no device.
+      UserError: the variant declares an exception to a check that does not exist, or no variant can work in this
+        process.
     """
-    settings.device()  # raises if there is none, which is no finding
+    settings.require()
     variant = variant_named(name)
     for excepted in variant.exceptions:
         if excepted not in CHECKS:

@@ -128,6 +128,7 @@ def test_what_cannot_be_fixed_is_part_of_the_run(home, tmp_path, monkeypatch):
         ({"XLA_FLAGS": "--xla_dump_to=x"}, ()),
         ({"NVIDIA_TF32_OVERRIDE": "0"}, (("NVIDIA_TF32_OVERRIDE", "0"),)),
         ({"JAX_USE_DIRECT_LINEARIZE": "1"}, (("jax_use_direct_linearize", True),)),
+        ({"FLAX_PRESERVE_ADOPTED_NAMES": "1", "FLAX_PROFILE": "0"}, (("FLAX_PRESERVE_ADOPTED_NAMES", "1"),)),
         ({"JAX_ENABLE_X64": "1", "JAX_LOG_COMPILES": "1", "JAX_PLATFORMS": "cpu"}, ()),
     ],
 )
@@ -180,6 +181,13 @@ def test_a_setting_that_cannot_work_is_one_line_and_nothing_is_written(variable,
         assert not done.stdout
     assert not list(tmp_path.rglob("*.json"))
     assert not (home / "checks").exists()
+
+
+def test_a_setting_of_flax_that_breaks_every_variant_is_named(monkeypatch):
+    from flax import config
+
+    with config.temp_flip_flag("hijax_variable", True), pytest.raises(UserError, match="FLAX_HIJAX_VARIABLE is set"):
+        planned()
 
 
 def raising(name: str, when: list) -> None:
