@@ -104,8 +104,8 @@ def from_outside(variables: Mapping[str, str] = os.environ) -> Settings:
         changed = value != DEFAULTS[name] if name in DEFAULTS else name.upper() in variables
         if changed and not known:
             settings[name] = value if isinstance(value, int | float | str | None) else str(value)
-    flax_s = [name for name in variables if name.startswith(("FLAX_", "NNX_")) and not HARMLESS.fullmatch(name)]
-    settings |= {name: variables[name] for name in flax_s}
+    of_flax = [name for name in variables if name.isupper() and hasattr(flax.config, name.lower())]
+    settings |= {name: variables[name] for name in of_flax if not HARMLESS.fullmatch(name)}
     if backend := backends.requested():
         settings["backend"] = backend
     plain = lambda value: ascii(value)[1:-1] if isinstance(value, str) else value

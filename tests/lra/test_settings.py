@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import SMALL, bindings, lra, resolved
+from made_records import changed
 
 from lra import environment, settings, trainer
 from lra.errors import UserError
@@ -144,10 +145,17 @@ def test_a_file_of_flags_counts_by_its_text(tmp_path):
         settings.from_outside({"XLA_FLAGS": str(tmp_path / "nothing")})
 
 
-def test_the_record_and_its_repetition_name_the_settings(undisturbed, home, tmp_path):
-    """The tests set XLA_FLAGS themselves."""
-    flags = environment_of(undisturbed)
-    assert flags == tuple(f"{name} = {value!r}" for name, value in settings.from_outside())
+def test_a_repetition_says_under_which_settings_it_was_made(undisturbed):
+    from lra.commands.submissions import made_with
+
+    own = "environment.XLA_FLAGS = '--xla_cpu_enable_fast_math=true'\n"
+    fast = changed(undisturbed, "config", "".join(config_without_settings(undisturbed)) + own)
+    assert made_with(fast).endswith("; XLA_FLAGS = '--xla_cpu_enable_fast_math=true'")
+    assert environment_of(undisturbed) == tuple(f"{name} = {value!r}" for name, value in settings.from_outside())
+
+
+def config_without_settings(record) -> list[str]:
+    return [line for line in record.config.splitlines(True) if not line.startswith("environment.")]
 
 
 def test_the_docs_list_every_setting():
