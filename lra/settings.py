@@ -13,7 +13,6 @@ from typing import Any
 
 import flax
 import jax
-import numpy as np
 
 from lra.errors import UserError
 from lra.models.kernels import backends
@@ -77,12 +76,11 @@ HARMLESS = re.compile(
 
 @contextlib.contextmanager
 def fixed() -> Iterator[None]:
-    """Holds the settings FIXED, and NumPy's treatment of floating-point errors, at their defaults in this thread."""
+    """Holds the settings FIXED at their values in this thread."""
     with contextlib.ExitStack() as stack:
         for name, value in FIXED.items():
             if hasattr(jax, name):  # JAX drops some in time
                 stack.enter_context(getattr(jax, name)(value))
-        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
         yield
 
 
