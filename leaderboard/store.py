@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from lra.errors import UsageError, UserError
+from lra.files import visible
 from lra.leaderboard.config import configuration_of
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Identity, Record
@@ -22,7 +23,7 @@ def find(results: Path, run: str) -> Record | None:
     Raises:
       UserError: the file is not a valid record.
     """
-    for path in folder_of(results).glob(f"*.{run}.json"):
+    for path in visible(folder_of(results).glob(f"*.{run}.json")):
         record = read(path)
         if record.status in ("ok", "diverged"):
             return record
@@ -43,7 +44,8 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     searched = []
     for folder in folders:
         inside = records_folder(folder)
-        files = sorted(path for path in inside.glob("*.json") if path.name == name or run_in(path).startswith(name))
+        there = visible(inside.glob("*.json"))
+        files = [path for path in there if path.name == name or run_in(path).startswith(name)]
         if len(files) > 1:
             raise UsageError(f"several runs begin with {name}: {', '.join(map(run_in, files))}")
         if files and name:
@@ -77,7 +79,7 @@ def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     by_run: dict[Identity | str, tuple[tuple[bool, int, bytes], Record]] = {}
     left_out = []
     for number, folder in enumerate(folders):
-        for path in sorted(records_folder(folder).glob("*.json")):
+        for path in visible(records_folder(folder).glob("*.json")):
             try:
                 record = read(path)
             except UserError as error:

@@ -1,12 +1,14 @@
 """Reviews records that are submitted to the leaderboard. Nothing in a record is executed or imported."""
 
 import ast
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from lra.errors import UserError
+from lra.files import visible
 from lra.leaderboard.config import OF_OLD, bindings_of, comparable, configuration_of, plain, values
 from lra.leaderboard.integrity import contradictions
 from lra.leaderboard.predictions import unpack
@@ -64,7 +66,7 @@ def reviews(files: Sequence[Path], published: Path) -> list[Review]:
 def records_in(folder: Path) -> dict[Path, Record]:
     """The records in a folder, by path. `lra leaderboard build` reports the files that are skipped here."""
     records = {}
-    for path in sorted(records_folder(folder).glob("*.json")):
+    for path in visible(records_folder(folder).glob("*.json")):
         try:
             records[path.resolve()] = read(path)
         except UserError:
@@ -216,9 +218,8 @@ def known_data(plan: Plan, published: Records) -> set[str]:
     }
     if is_default(plan.source) and plan.task.data_sha256:
         known.add(plan.task.data_sha256)
-    folder = folder_of(plan.task, plan.source)
-    if (folder / "manifest.json").is_file():
-        manifest = read_manifest(folder)
+    with contextlib.suppress(UserError):  # nothing is prepared here, or nothing that can be read
+        manifest = read_manifest(folder_of(plan.task, plan.source))
         if manifest["parameters"] == fields_of(plan.source):
             known.add(manifest["data_sha256"])
     return known
