@@ -23,7 +23,9 @@ def find(results: Path, run: str) -> Record | None:
     Raises:
       UserError: the file is not a valid record.
     """
-    for path in visible(folder_of(results).glob(f"*.{run}.json")):
+    for path in files_in(folder_of(results)):
+        if run_in(path) != run:
+            continue
         record = read(path)
         if record.status in ("ok", "diverged"):
             return record
@@ -44,14 +46,27 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     searched = []
     for folder in folders:
         inside = records_folder(folder)
-        there = visible(inside.glob("*.json"))
-        files = [path for path in there if path.name == name or run_in(path).startswith(name)]
+        files = [path for path in files_in(inside) if path.name == name or run_in(path).startswith(name)]
         if len(files) > 1:
             raise UsageError(f"several runs begin with {name}: {', '.join(map(run_in, files))}")
         if files and name:
             return files[0]
         searched.append(str(inside))
     raise UsageError(f"{name} is neither a file nor a run recorded in {' or '.join(searched)}")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files of the records in a folder, in order; none if there is no such folder.
+
+    Raises:
+      UserError: the folder may not be read, so that records would be missing without a word.
+    """
+    try:
+        return visible(path for path in folder.iterdir() if path.suffix == ".json")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}; name another folder of records") from error
 
 
 def run_in(path: Path) -> str:
@@ -79,7 +94,7 @@ def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     by_run: dict[Identity | str, tuple[tuple[bool, int, bytes], Record]] = {}
     left_out = []
     for number, folder in enumerate(folders):
-        for path in visible(records_folder(folder).glob("*.json")):
+        for path in files_in(records_folder(folder)):
             try:
                 record = read(path)
             except UserError as error:

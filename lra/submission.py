@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lra.errors import UserError
-from lra.files import visible
 from lra.leaderboard.config import OF_OLD, bindings_of, comparable, configuration_of, plain, values
 from lra.leaderboard.integrity import contradictions
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.reading import parse, read
 from lra.leaderboard.record import Record
-from lra.leaderboard.store import records_folder
+from lra.leaderboard.store import files_in, records_folder
 from lra.leaderboard.tracks import breaches
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
@@ -66,7 +65,7 @@ def reviews(files: Sequence[Path], published: Path) -> list[Review]:
 def records_in(folder: Path) -> dict[Path, Record]:
     """The records in a folder, by path. `lra leaderboard build` reports the files that are skipped here."""
     records = {}
-    for path in visible(records_folder(folder).glob("*.json")):
+    for path in files_in(records_folder(folder)):
         try:
             records[path.resolve()] = read(path)
         except UserError:
