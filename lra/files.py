@@ -41,15 +41,15 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_writable(path: Path) -> None:
-    """Finds out whether the file `path` can be written, before long work whose outcome goes there.
+    """Finds out whether the file `path` can be written, before long work whose outcome goes there. Leaves nothing.
 
     Raises:
       UserError: it cannot.
     """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
         try:
-            tempfile.TemporaryFile(dir=path.parent).close()
+            tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:  # it names a file that never was
             raise OSError(error.errno, error.strerror, str(path)) from error
 

@@ -114,6 +114,8 @@ def test_file_where_a_folder_should_be(tmp_path):
         pass
     with pytest.raises(UserError, match=str(tmp_path / "file")), folder_atomically(tmp_path / "file" / "inner"):
         pass
+    with pytest.raises(UserError, match=str(tmp_path / "file")):
+        check_writable(tmp_path / "file" / "inner")
     assert (tmp_path / "file").read_text() == "no folder"
 
 
@@ -327,7 +329,8 @@ def test_a_lock_file_of_another_user_can_be_taken_and_is_held(tmp_path, monkeypa
 
 def test_it_is_found_out_whether_a_file_can_be_written(tmp_path, read_only):
     check_writable(tmp_path / "new" / "file")
-    assert in_folder(tmp_path / "new") == set()
+    assert in_folder(tmp_path) == set()
+    (tmp_path / "new").mkdir()
     read_only(tmp_path / "new")
     for path in (tmp_path / "new" / "file", tmp_path / "new" / "deeper" / "file"):
         with pytest.raises(UserError, match=f"cannot write {tmp_path}/new/.*Read-only file system"):
