@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lra.errors import UsageError, UserError
+from lra.files import visible
 from lra.leaderboard.duplicates import without_repeats
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
@@ -20,7 +21,9 @@ def find(results: Path, run: str) -> Record | None:
     Raises:
       UserError: the file is not a valid record.
     """
-    for path in folder_of(results).glob(f"*.{run}.json"):
+    for path in files_in(folder_of(results)):
+        if run_in(path) != run:
+            continue
         record = read(path)
         if record.status in ("ok", "diverged"):
             return record
@@ -41,13 +44,27 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     searched = []
     for folder in folders:
         inside = records_folder(folder)
-        files = sorted(path for path in inside.glob("*.json") if path.name == name or run_in(path).startswith(name))
+        files = [path for path in files_in(inside) if path.name == name or run_in(path).startswith(name)]
         if len(files) > 1:
             raise UsageError(f"several runs begin with {name}: {', '.join(map(run_in, files))}")
         if files and name:
             return files[0]
         searched.append(str(inside))
     raise UsageError(f"{name} is neither a file nor a run recorded in {' or '.join(searched)}")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files of the records in a folder, in order; none if there is no such folder.
+
+    Raises:
+      UserError: the folder may not be read, so that records would be missing without a word.
+    """
+    try:
+        return visible(path for path in folder.iterdir() if path.suffix == ".json")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}; name another folder of records") from error
 
 
 def run_in(path: Path) -> str:
@@ -74,7 +91,7 @@ def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """
     records, left_out = [], []
     for folder in folders:
-        for path in sorted(records_folder(folder).glob("*.json")):
+        for path in files_in(records_folder(folder)):
             try:
                 records.append(read(path))
             except UserError as error:

@@ -26,7 +26,7 @@ def hardware() -> dict[str, Any]:
 
 def cpu_name() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -44,7 +44,7 @@ def git() -> dict[str, Any] | None:
 
     def ask(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+            ["git", "-C", str(folder), *words], capture_output=True, encoding="utf-8", check=True
         ).stdout.strip()
 
     try:

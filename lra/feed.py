@@ -34,7 +34,7 @@ def room() -> int:
     stats = settings.device().memory_stats() or {}
     if "bytes_limit" in stats:
         return int(ROOM * stats["bytes_limit"])
-    with open("/proc/meminfo") as file:  # the device is the CPU
+    with open("/proc/meminfo", encoding="utf-8") as file:  # the device is the CPU
         kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in file}
     return int(ROOM * 1024 * kilobytes["MemAvailable"])
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lra.configuration import Binding, Bindings, build, layered, once, parse, parse_override
 from lra.errors import UsageError, UserError, unknown
+from lra.files import visible
 from lra.protocol import GIN, Protocol
 from lra.sections import SECTIONS, section_named
 from lra.spec import texts
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def protocols() -> list[str]:
     """The names of all protocols."""
-    return sorted(path.stem for path in (GIN / "protocols").glob("*.gin"))
+    return [path.stem for path in visible((GIN / "protocols").glob("*.gin"))]
 
 
 def protocol_named(name: str) -> Protocol:
@@ -152,7 +153,7 @@ def admit(bindings: Iterable[Binding], who: str) -> None:
 def set_by_protocols(section: str) -> dict[str, dict[str, Any]]:
     """The values that the protocols' files set in a section: by parameter, then by file, e.g. "demo/listops"."""
     values: dict[str, dict[str, Any]] = {}
-    for path in sorted((GIN / "protocols").rglob("*.gin")):
+    for path in visible((GIN / "protocols").rglob("*.gin")):
         for binding in read(path, "protocol"):
             if binding.section == section:
                 name = str(path.relative_to(GIN / "protocols").with_suffix(""))

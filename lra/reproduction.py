@@ -23,7 +23,7 @@ from lra.progress import Display
 from lra.recipe import variant_named
 from lra.spec import RunSpec
 from lra.tasks import TASKS
-from lra.tasks.prepared import Prepared, folder_of, load, prepare
+from lra.tasks.prepared import Prepared, folder_of, load, prepare, prepared_folders
 from lra.tasks.task import fields_of
 from lra.trainer import execute
 
@@ -142,7 +142,7 @@ def data_of(plan: Plan, record: Record, display: Display) -> Prepared:
     """
     task, source = plan.task, plan.source
     command = prepare_command(task, None, lines_of(record))
-    if task.origin == "generated" and not folder_of(task, source).is_dir():
+    if task.origin == "generated" and folder_of(task, source) not in prepared_folders(task):
         with display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
             prepare(task, source, workers=len(os.sched_getaffinity(0)), advance=bar.advance)
     data = load(task, source, command)

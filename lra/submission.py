@@ -1,6 +1,7 @@
 """Reviews records that are submitted to the leaderboard. Nothing in a record is executed or imported."""
 
 import ast
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from lra.leaderboard.integrity import contradictions
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.reading import parse, read
 from lra.leaderboard.record import Record
-from lra.leaderboard.store import records_folder
+from lra.leaderboard.store import files_in, records_folder
 from lra.leaderboard.tracks import breaches
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
@@ -73,7 +74,7 @@ def reviews(files: Sequence[Path], published: Path) -> list[Review]:
 def records_in(folder: Path) -> dict[Path, Record]:
     """The records in a folder, by path. `lra leaderboard build` reports the files that are skipped here."""
     records = {}
-    for path in sorted(records_folder(folder).glob("*.json")):
+    for path in files_in(records_folder(folder)):
         try:
             records[path.resolve()] = read(path)
         except UserError:
@@ -233,9 +234,8 @@ def known_data(plan: Plan, published: Records) -> set[str]:
     }
     if is_default(plan.source) and plan.task.data_sha256:
         known.add(plan.task.data_sha256)
-    folder = folder_of(plan.task, plan.source)
-    if (folder / "manifest.json").is_file():
-        manifest = read_manifest(folder)
+    with contextlib.suppress(UserError):  # nothing is prepared here, or nothing that can be read
+        manifest = read_manifest(folder_of(plan.task, plan.source))
         if manifest["parameters"] == fields_of(plan.source):
             known.add(manifest["data_sha256"])
     return known

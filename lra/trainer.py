@@ -16,7 +16,7 @@ from jaxtyping import Int
 from lra import environment, feed, settings
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
-from lra.files import locked
+from lra.files import check_writable, locked
 from lra.interrupt import Interrupted
 from lra.leaderboard import store
 from lra.leaderboard.predictions import pack
@@ -79,6 +79,7 @@ def execute(
     trainer: Trainer | None = None
     settings.require()
     memory = PeakMemory()
+    check_writable(folder_of(results) / f"{run}.json")
     with locked(folder, f"run {run} is being trained"):
         if anew:
             shutil.rmtree(folder, ignore_errors=True)

@@ -12,6 +12,7 @@ import lra.checks
 import lra.models
 from lra import settings
 from lra.checks.runner import Result
+from lra.errors import UserError
 from lra.files import sha256, sha256_text, write_atomically
 from lra.models.attention import Variant
 from lra.tasks.prepared import home
@@ -50,13 +51,13 @@ def save(variant: Variant, results: Sequence[Result]) -> None:
 def summary(variant: Variant) -> str:
     """The stored results of a variant in a few words."""
     try:
-        content = json.loads(file_of(variant).read_text())
+        content = json.loads(file_of(variant).read_bytes())
         if content["key"] != key(variant):
             return "changed since"
         statuses = [result["status"] for result in content["results"]]
     except FileNotFoundError:
         return "not checked"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, OSError, ValueError, KeyError, TypeError):
         return "unreadable"
     return in_words(statuses)
 

@@ -45,6 +45,14 @@ def test_load_leaves_out_and_names_what_is_no_record(tmp_path):
     assert store.load([path.parent]) == ([RECORD], [line])  # a folder of nothing but records
 
 
+def test_what_file_managers_leave_is_no_record(tmp_path):
+    path = write(RECORD, store.folder_of(tmp_path))
+    path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert store.load([tmp_path]) == ([RECORD], [])
+    assert store.find(tmp_path, RECORD.run) == RECORD
+    assert store.locate(RECORD.run[:3], [tmp_path]) == path
+
+
 def test_of_records_of_one_run_that_agree_one_counts(tmp_path):
     """One with predictions; among these the newest. The order of the folders decides nothing."""
     store.folder_of(tmp_path / "old").mkdir(parents=True)
