@@ -90,7 +90,7 @@ STEPS: tuple[Callable[[Path], Iterator[Step]], ...] = (kernel_tests, benchmarks,
 
 def recorded(folder: Path) -> set[tuple[str, str]]:
     """Task and variant of each record of protocol `paper` in a folder."""
-    records = [json.loads(path.read_text()) for path in folder.rglob("*.json")] if folder.is_dir() else []
+    records = [json.loads(path.read_bytes()) for path in folder.rglob("[!.]*.json")] if folder.is_dir() else []
     return {(r["task"]["name"], r["variant"]["name"]) for r in records if r["protocol"]["name"] == "paper"}
 
 
@@ -124,7 +124,7 @@ def environment() -> dict[str, str]:
 def ask(words: list[str]) -> str:
     """The standard output of a command of Python."""
     call = [sys.executable, *words]
-    return subprocess.run(call, cwd=ROOT, env=environment(), check=True, capture_output=True, text=True).stdout
+    return subprocess.run(call, cwd=ROOT, env=environment(), check=True, capture_output=True, encoding="utf-8").stdout
 
 
 def device() -> dict[str, str]:
@@ -150,7 +150,7 @@ def perform(command: list[str], seconds: float, log: Path) -> str:
     """Runs a command. Returns "passed", "failed (code N)", or "interrupted" if it takes longer than `seconds`."""
     # a shell starts background jobs with Ctrl-C ignored, and the command would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with log.open("w") as file:
+    with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, *command], cwd=ROOT, env=environment(), stdout=file, stderr=subprocess.STDOUT
         )
@@ -171,7 +171,7 @@ def perform(command: list[str], seconds: float, log: Path) -> str:
 
 def collect(out: Path) -> None:
     """Copies the records of training runs to the folder that is committed."""
-    for path in (WORK / "results").rglob("records/*.json"):
+    for path in (WORK / "results").rglob("records/[!.]*.json"):
         (out / "records").mkdir(exist_ok=True)
         shutil.copy(path, out / "records" / path.name)
 
@@ -179,7 +179,7 @@ def collect(out: Path) -> None:
 def write(path: Path, text: str) -> None:
     """Writes a file atomically."""
     fresh = path.with_suffix(path.suffix + ".new")
-    fresh.write_text(text)
+    fresh.write_text(text, "utf-8")
     fresh.replace(path)
 
 
@@ -202,7 +202,7 @@ def main(minutes: float) -> int:
     out.mkdir(parents=True, exist_ok=True)
     write(out / "environment.json", json.dumps(facts, indent=1) + "\n")
     status = out / "status.json"
-    ended = json.loads(status.read_text()) if status.exists() else {}
+    ended = json.loads(status.read_bytes()) if status.exists() else {}
     failed = False
     for steps in STEPS:
         for step in steps(out):

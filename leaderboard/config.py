@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from lra.errors import UserError
 from lra.files import sha256_text
-from lra.leaderboard.record import Identity, Record, identity_of
+from lra.leaderboard.record import ENVIRONMENT, Identity, Record, identity_of
 
-BINDING = re.compile(r"([A-Za-z_]\w*\.[A-Za-z_]\w*) = (\S.*)")
+BINDING = re.compile(r"([A-Za-z_]\w*\.[A-Za-z_]\w*) *= *(\S.*)")
 REFERENCE = re.compile(r"@[A-Za-z_]\w*\(\)")  # a reference to the section of an optimiser or a schedule
 LONGEST = 10_000  # characters of a line
 # bindings that are missing in configurations before schema 3: AdamW was the only optimiser
@@ -24,6 +24,21 @@ def values(record: Record) -> dict[str, str]:
     """
     bindings = bindings_of(record.config)
     return OF_OLD | bindings if record.parameter_tree_sha256 is None else bindings
+
+
+def environment_of(record: Record) -> tuple[str, ...]:
+    """The settings from outside under which a run was trained, as `NAME = VALUE`.
+
+    Raises:
+      UserError: as `values`.
+    """
+    settings = ((name.partition(".")[2], value) for name, value in values(record).items() if is_outside(name))
+    return tuple(f"{name} = {value}" for name, value in settings)
+
+
+def is_outside(name: str) -> bool:
+    """Whether a parameter is a setting from outside: whether its section is `environment`."""
+    return name.startswith(f"{ENVIRONMENT}.")
 
 
 def identity_sha256(record: Record) -> str:

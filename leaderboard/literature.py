@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from msgspec import field
 
+from lra.files import is_hidden
 from lra.leaderboard.sheet import FLOOR, MARKS, Cell, Column, Entry, Sheet, number
 from lra.leaderboard.statistics import above_floor
 from lra.leaderboard.strict import Number, Part, WholeNumber, decode, shaped
@@ -61,7 +62,7 @@ def collections() -> dict[str, Collection]:
     """
     by_name = {}
     for path in files("lra.leaderboard").joinpath("published").iterdir():
-        if path.name.endswith(".json"):
+        if path.name.endswith(".json") and not is_hidden(path.name):
             by_name[path.name.removesuffix(".json")] = shaped(decode(path.read_bytes()), Collection, path.name)
     return dict(sorted(by_name.items(), key=lambda item: (item[1].order, item[0])))
 

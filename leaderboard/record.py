@@ -12,6 +12,7 @@ from lra.leaderboard.predictions import Packed
 from lra.leaderboard.strict import Number, Part, WholeNumber
 
 SCHEMA = 4
+ENVIRONMENT = "environment"  # the section of a configuration with the settings from outside
 LABELS = "test.labels.npy"  # the file of a prepared task that holds the test labels
 SELECTIONS = {
     "last": "last step",

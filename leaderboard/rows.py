@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lra.leaderboard.board import hardware_of
 from lra.leaderboard.record import Record
+from lra.leaderboard.row import hardware_of
 
 
 def rows(record: Record) -> Iterator[dict[str, Any]]:

@@ -5,8 +5,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from lra.leaderboard.board import Board, Line, Overview, Row, Table, score
+from lra.leaderboard.board import Board, Line, Overview, Table
 from lra.leaderboard.config import identity_sha256
+from lra.leaderboard.row import Row, score
 from lra.leaderboard.statistics import ALPHA, Interval
 from lra.leaderboard.tracks import FIVE, SIX
 
@@ -122,7 +123,7 @@ def table_sheet(table: Table) -> Sheet:
         Column("note", number=False),
     ]  # fmt: skip
     names = labels(table.rows)
-    entries = [Entry(row_cells(table, row, name), runs(row), not row.breaches) for row, name in zip(table.rows, names)]
+    entries = [Entry(row_cells(table, row, name), row.runs, not row.breaches) for row, name in zip(table.rows, names)]
     floor = f"Majority-class floor {100 * table.floor:.2f} %"
     caption = f"{floor}, {table.examples:,} test examples, data {table.data[:12]}. {table.rules or NO_TRACK}"
     return tidy(
@@ -188,10 +189,6 @@ def percent(interval: Interval | None) -> Interval | None:
     return interval and Interval(*(None if x is None else 100 * x for x in interval))  # type: ignore[arg-type]
 
 
-def runs(row: Row) -> tuple[str, ...]:
-    return tuple(record.run for record in row.records)
-
-
 def labels(rows: Sequence[Row | Line]) -> list[str]:
     """The names of rows. Equal labels are told apart by version and by source or configuration."""
     counts = Counter(row.label for row in rows)
@@ -221,7 +218,7 @@ def overview_sheet(overview: Overview) -> Sheet:
             value = getattr(line, average)
             cells.append(number(None if value is None else 100 * value, ".2f"))
         cells += [number(line.points, "g"), number(line.rank, "d")]
-        entries.append(Entry(tuple(cells), tuple(run for row in line.cells.values() for run in runs(row))))
+        entries.append(Entry(tuple(cells), tuple(run for row in line.cells.values() for run in row.runs)))
     sentences = [
         "Accuracy in per cent, mean over seeds.",
         f"Average of five: {', '.join(FIVE)}.",

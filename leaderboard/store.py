@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from lra.errors import UsageError, UserError
-from lra.leaderboard.config import configuration_of
+from lra.files import visible
+from lra.leaderboard.duplicates import without_repeats
 from lra.leaderboard.reading import read
-from lra.leaderboard.record import Identity, Record
+from lra.leaderboard.record import Record
 
 
 def folder_of(results: Path) -> Path:
@@ -22,7 +21,9 @@ def find(results: Path, run: str) -> Record | None:
     Raises:
       UserError: the file is not a valid record.
     """
-    for path in folder_of(results).glob(f"*.{run}.json"):
+    for path in files_in(folder_of(results)):
+        if run_in(path) != run:
+            continue
         record = read(path)
         if record.status in ("ok", "diverged"):
             return record
@@ -43,13 +44,27 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     searched = []
     for folder in folders:
         inside = records_folder(folder)
-        files = sorted(path for path in inside.glob("*.json") if path.name == name or run_in(path).startswith(name))
+        files = [path for path in files_in(inside) if path.name == name or run_in(path).startswith(name)]
         if len(files) > 1:
             raise UsageError(f"several runs begin with {name}: {', '.join(map(run_in, files))}")
         if files and name:
             return files[0]
         searched.append(str(inside))
     raise UsageError(f"{name} is neither a file nor a run recorded in {' or '.join(searched)}")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files of the records in a folder, in order; none if there is no such folder.
+
+    Raises:
+      UserError: the folder may not be read, so that records would be missing without a word.
+    """
+    try:
+        return visible(path for path in folder.iterdir() if path.suffix == ".json")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}; name another folder of records") from error
 
 
 def run_in(path: Path) -> str:
@@ -65,31 +80,20 @@ def records_folder(folder: Path) -> Path:
 def load(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """All records of some folders, sorted by run.
 
-    If a run has two records, the one with predictions counts, else the one in the folder that was named first. A record
-    of before schema 3 is of the same run as a newer one if both have the same configuration and seeds.
+    Of records of one run that agree, one remains (`duplicates.without_repeats`). The order of the folders does not
+    matter.
 
     Args:
       folders: results folders, or folders that hold records directly.
 
     Returns:
-      the records, each run once, and a line for each file that is not a valid record.
+      the records, and a line for each file that is not a valid record.
     """
-    by_run: dict[Identity | str, tuple[tuple[bool, int, bytes], Record]] = {}
-    left_out = []
-    for number, folder in enumerate(folders):
-        for path in sorted(records_folder(folder).glob("*.json")):
+    records, left_out = [], []
+    for folder in folders:
+        for path in files_in(records_folder(folder)):
             try:
-                record = read(path)
+                records.append(read(path))
             except UserError as error:
                 left_out.append(str(error))
-                continue
-            order = (not has_predictions(record), number, msgspec.json.encode(record, order="sorted"))
-            seeds = tuple(seed.seed for seed in record.seeds)
-            run = configuration_of(record)._replace(seeds=seeds) if seeds else record.run  # a run that failed has none
-            if run not in by_run or order < by_run[run][0]:
-                by_run[run] = order, record
-    return sorted((record for _, record in by_run.values()), key=lambda record: record.run), left_out
-
-
-def has_predictions(record: Record) -> bool:
-    return any(seed.predictions for seed in record.seeds)
+    return without_repeats(records), left_out

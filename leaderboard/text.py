@@ -5,7 +5,8 @@ import io
 import re
 from collections.abc import Sequence
 
-from lra.leaderboard.board import Board, Row, Table
+from lra.leaderboard.board import Board, Table
+from lra.leaderboard.row import Row
 from lra.leaderboard.sheet import EACH, Cell, Entry, Sheet
 
 
@@ -74,7 +75,7 @@ def csv_row(table: Table, row: Row) -> list[object]:
         row.mean, low, high, table.floor, row.above_floor, table.reference, difference, p, row.seeds, row.diverged,
         row.learnt, row.parameters, each([cost.steps_per_second for cost in row.costs]),
         each([cost.memory for cost in row.costs]), EACH.join(row.hardware), note,
-        " ".join(record.run for record in row.records),
+        " ".join(row.runs),
     ]  # fmt: skip
 
 

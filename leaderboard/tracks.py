@@ -3,10 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from lra.errors import UserError
-from lra.leaderboard.config import values
-from lra.leaderboard.record import SELECTIONS, Record
+from lra.leaderboard.config import comparable, is_outside, plain, values
+from lra.leaderboard.record import ENVIRONMENT, SELECTIONS, Record
 
 FIVE = ("listops", "text", "retrieval", "image", "pathfinder")  # the tasks of the literature's older average
 SIX = (*FIVE, "pathx")
@@ -25,6 +26,8 @@ class Track:
       budget: the share by which a model may exceed the Transformer's parameter count; None without such a rule.
       parameters_of_reference: gives the Transformer's parameter count on a task under this protocol. It raises a
         UserError if the protocol does not have the task. It is called only if there is a budget.
+      values: gives what the protocol's files set for a task and a variant, by the name of the parameter. It is empty
+        if the protocol does not have the task.
     """
 
     name: str
@@ -34,6 +37,46 @@ class Track:
     may_override: tuple[str, ...]
     budget: float | None
     parameters_of_reference: Callable[[str], int]
+    values: Callable[[str, str], Mapping[str, str]]
+
+
+class Changes(NamedTuple):
+    """The parameters of a run that are not its protocol's: sorted bindings with their effective values.
+
+    Attributes:
+      variant: those of the variant's own section, without its name.
+      environment: the settings from outside, without the name of their section.
+      others: all others.
+    """
+
+    variant: tuple[str, ...]
+    environment: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def changes(record: Record, track: Track | None) -> Changes:
+    """The parameters of a run that are not its protocol's. Neither their notation nor who set them matters.
+
+    A parameter that no file of the protocol sets counts if it was given by hand.
+    """
+    lines = record.protocol.overrides
+    try:
+        config, by_hand = values(record), plain(lines)
+        of_protocol = track.values(record.task.name, record.variant.name) if track else {}
+        changed = [key for key in by_hand if key not in of_protocol]
+        changed += [
+            key for key in of_protocol.keys() & config.keys() if comparable(config[key]) != comparable(of_protocol[key])
+        ]
+        changed += [key for key in config if is_outside(key)]
+        lines = tuple(sorted(f"{key} = {config.get(key, by_hand.get(key))}" for key in changed))
+    except UserError:
+        pass  # a configuration that cannot be read; the run is not ranked
+    own, outside = f"{record.variant.name}.", f"{ENVIRONMENT}."
+    return Changes(
+        tuple(line.removeprefix(own) for line in lines if line.startswith(own)),
+        tuple(line.removeprefix(outside) for line in lines if line.startswith(outside)),
+        tuple(line for line in lines if not line.startswith((own, outside))),
+    )
 
 
 def breaches(record: Record, track: Track | None) -> tuple[str, ...]:
@@ -46,15 +89,17 @@ def breaches(record: Record, track: Track | None) -> tuple[str, ...]:
 def broken(record: Record, track: Track) -> Iterator[str]:
     task, variant = record.task.name, record.variant.name
     yield from over_budget(record, track)
-    free = tuple(f"{variant if section == 'variant' else section}." for section in track.may_override)
-    if others := [line for line in record.protocol.overrides if not line.startswith(free)]:
+    changed = changes(record, track)
+    own = () if "variant" in track.may_override else tuple(f"{variant}.{line}" for line in changed.variant)
+    free = tuple(f"{section}." for section in track.may_override if section != "variant")
+    if others := [line for line in (*own, *changed.others) if not line.startswith(free)]:
         yield f"changes the protocol ({', '.join(others)})"
     try:
         config = values(record)
     except UserError as error:
         yield f"its configuration cannot be read ({error})"
         return
-    if unknown := sorted({name.rpartition(".")[0] for name in config} - {*track.sections, task, variant}):
+    if unknown := sorted({name.rpartition(".")[0] for name in config} - {*track.sections, task, variant, ENVIRONMENT}):
         yield f"sets what the protocol does not have ({', '.join(unknown)})"
     # a task without a validation split has only the last step
     select = track.select if record.task.examples.validation else "last"

@@ -14,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from lra.errors import UserError
+from lra.files import writing
 
 
 @contextlib.contextmanager
@@ -49,7 +50,8 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=1, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
         )
-        self.manager = ocp.CheckpointManager(folder.resolve(), options=options)
+        with writing(folder):
+            self.manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
     def save(self, step: int, tree: Any, notes: dict[str, Any]) -> None:
         """Writes the tree and the notes. The previous checkpoint is removed afterwards.

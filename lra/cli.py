@@ -1,6 +1,7 @@
 """The command line. JAX is imported only by the commands that need it."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 import lra
 from lra.commands import COMMANDS, GROUPS
 from lra.commands.command import Parser, add_common
-from lra.errors import UsageError, UserError, unknown
+from lra.errors import UsageError, UserError, printable, unknown
 
 EPILOG = "Exit codes: 0 done, 1 the work failed, 2 the call was wrong."
 
@@ -73,6 +74,7 @@ def name_of(options: argparse.Namespace) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
     words = sys.argv[1:] if words is None else words
+    print_what_can_be()
     debug = "--debug" in words
     try:
         options = parse(words)
@@ -96,6 +98,17 @@ def main(words: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        print(f"lra: {reason}; that is a defect, --debug shows where", file=sys.stderr)
+        reason = printable(f"{type(error).__name__}: {error}".splitlines()[0])
+        if isinstance(error, ValueError) and "jax" not in sys.modules:  # it was raised while JAX was imported
+            print(f"lra: JAX refuses its settings ({error}); unset that variable", file=sys.stderr)
+            return 1
+        # the machine, not the code, refuses a folder or a disk
+        blame = "the machine refused that" if isinstance(error, OSError) else "that is a defect"
+        print(f"lra: {reason}; {blame}, --debug shows where", file=sys.stderr)
         return 1
+
+
+def print_what_can_be() -> None:
+    """Makes standard output show a question mark for a character that it does not have, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")

@@ -7,10 +7,14 @@ import numpy as np
 
 from lra.errors import UsageError
 from lra.leaderboard import statistics
-from lra.leaderboard.board import Row, bindings, label, paired, right_answers, row_of
+from lra.leaderboard.board import label
 from lra.leaderboard.config import configuration_of
+from lra.leaderboard.duplicates import contradicting
 from lra.leaderboard.record import Record
+from lra.leaderboard.row import Row, paired, right_answers, row_of
 from lra.leaderboard.statistics import ALPHA, Interval
+from lra.leaderboard.tracks import changes
+from lra.tracks import tracks
 
 Key = tuple[str, str, str]  # task, protocol with other bindings, variant with its options
 
@@ -58,9 +62,21 @@ class Comparison:
 
 
 def row(records: Sequence[Record]) -> Row:
-    """The leaderboard row of records that share one configuration."""
+    """The leaderboard row of records that share one configuration.
+
+    Raises:
+      UsageError: records of one run have different answers.
+    """
+    if contradicting(records):
+        runs = ", ".join(dict.fromkeys(record.run for record in contradicting(records)))
+        raise UsageError(f"there are records of run {runs} with different answers; name the record that is meant")
     variant = records[0].variant
-    return row_of((label(records[0]), str(variant.version), variant.source_sha256 or ""), records)
+    return row_of((named(records[0]), str(variant.version), variant.source_sha256 or ""), records)
+
+
+def named(record: Record) -> str:
+    """The label of a record's row."""
+    return label(record, changes(record, tracks().get(record.protocol.name)))
 
 
 def compare(a: Row, b: Row) -> Comparison:
@@ -112,12 +128,12 @@ def rows(records: Iterable[Record], side: str) -> dict[Key, Row]:
     for record in records:
         if not record.seeds:
             continue
-        _, other = bindings(record)
-        protocol = ", ".join([record.protocol.name, *other])
-        same = grouped.setdefault((record.task.name, protocol, label(record)), [])
+        changed = changes(record, tracks().get(record.protocol.name))
+        protocol = ", ".join([record.protocol.name, *changed.others])
+        same = grouped.setdefault((record.task.name, protocol, named(record)), [])
         if same and configuration_of(record) != configuration_of(same[0]):
             raise UsageError(
-                f"{side} has two kinds of {label(record)} on {record.task.name}, protocol {protocol} (runs "
+                f"{side} has two kinds of {named(record)} on {record.task.name}, protocol {protocol} (runs "
                 f"{same[0].run} and {record.run}); move the records of one elsewhere, or name two records"
             )
         same.append(record)

@@ -8,9 +8,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax
-
 import lra
+from lra import settings
 from lra.models.source.imports import packages_of
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -18,7 +17,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 def hardware() -> dict[str, Any]:
     """The device and the processor at hand."""
-    device = jax.devices()[0]
+    device = settings.device()
     return {
         "platform": device.platform,
         "device": device.device_kind,
@@ -29,7 +28,7 @@ def hardware() -> dict[str, Any]:
 
 def cpu_name() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -53,7 +52,7 @@ def git() -> dict[str, Any] | None:
 
     def ask(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+            ["git", "-C", str(folder), *words], capture_output=True, encoding="utf-8", check=True
         ).stdout.strip()
 
     try:

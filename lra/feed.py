@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
+from lra import settings
 from lra.tasks import Split
 
 PIECE = 256 << 20  # the most bytes of examples in a piece; two pieces are on the device
@@ -30,10 +31,10 @@ class Piece(NamedTuple):
 
 def room() -> int:
     """The bytes of the device's memory that the training split may take."""
-    stats = jax.devices()[0].memory_stats() or {}
+    stats = settings.device().memory_stats() or {}
     if "bytes_limit" in stats:
         return int(ROOM * stats["bytes_limit"])
-    with open("/proc/meminfo") as file:  # the device is the CPU
+    with open("/proc/meminfo", encoding="utf-8") as file:  # the device is the CPU
         kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in file}
     return int(ROOM * 1024 * kilobytes["MemAvailable"])
 

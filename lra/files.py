@@ -1,15 +1,30 @@
-"""Atomic writes, locks and hashes of files."""
+"""Atomic writes, locks and hashes of files, and which files of a folder count."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from lra.errors import UserError
+
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # how `flock` says that another process has the lock
+LEFT_BEHIND = ("thumbs.db", "desktop.ini", "__macosx")  # by file managers, beside names that begin with a dot
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file manager left the file or folder of that name, so that no reader looks at it."""
+    return (name.startswith(".") and name != "..") or name.lower() in LEFT_BEHIND
+
+
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """The paths in order, without those that a file manager left."""
+    return sorted(path for path in paths if not is_hidden(path.name))
 
 
 @contextlib.contextmanager
@@ -20,8 +35,23 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"cannot write {error.filename or path}: {error.strerror or error}; "
-            "nothing half-written was left, free space or choose another folder and run the same command again"
+            "nothing half-written was left, free space or choose another folder (LRA_HOME for prepared tasks) and run "
+            "the same command again"
         ) from error
+
+
+def check_writable(path: Path) -> None:
+    """Finds out whether the file `path` can be written, before long work whose outcome goes there. Leaves nothing.
+
+    Raises:
+      UserError: it cannot.
+    """
+    with writing(path):
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:  # it names a file that never was
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_atomically(path: Path, data: str | bytes, durable: bool = True) -> None:
@@ -90,25 +120,42 @@ def locked(path: Path, what: str) -> Iterator[None]:
       what: what the block does, for the error in the other process: "listops is being prepared".
 
     Raises:
-      UserError: another process holds the lock.
+      UserError: another process holds the lock, or the file system has no locks. Nothing is written without one: two
+        writers of one folder would mix their files.
     """
     lock = path.with_name(f".{path.name}.lock")
     with writing(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        file = open(lock, "a+b", buffering=0)  # unbuffered: closing a buffered file would fail again on a full disk
+        file = open_lock(lock)
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in HELD:
+                place = next(folder for folder in lock.resolve().parents if folder.is_mount())
+                raise UserError(
+                    f"the file system at {place} cannot lock {lock} ({error.strerror}), without which two processes "
+                    "may mix their files; choose a folder on another one: LRA_HOME for tasks, --results for runs"
+                ) from error
             file.seek(0)
-            owner = file.read().decode().strip() or "another process"
+            owner = file.read().decode(errors="replace").strip() or "another process"
             raise UserError(
                 f"{what} by {owner} already ({lock}); wait for it to end and run the same command again"
             ) from error
-        with writing(lock):
-            file.truncate(0)
-            file.write(f"process {os.getpid()}".encode())
+        if file.writable():
+            with writing(lock):
+                file.truncate(0)
+                file.write(f"process {os.getpid()}".encode())
         yield
+
+
+def open_lock(lock: Path) -> BinaryIO:
+    """The lock file, made if it is not there. One that another user made may be only readable, which is enough."""
+    # unbuffered: closing a buffered file would fail again on a full disk
+    try:
+        return open(lock, "a+b", buffering=0)
+    except PermissionError:
+        return open(lock, "rb", buffering=0)
 
 
 def sha256(path: Path) -> str:

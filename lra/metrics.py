@@ -3,10 +3,13 @@
 import json
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from lra.errors import UserError
 from lra.files import writing
@@ -24,7 +27,7 @@ class MetricsLog:
       step: the step of that checkpoint.
 
     Raises:
-      UserError: the file has fewer than `kept` bytes.
+      UserError: the file has fewer than `kept` bytes, or cannot be written.
     """
 
     def __init__(self, folder: Path, seeds: tuple[int, ...], kept: int, step: int):
@@ -38,9 +41,7 @@ class MetricsLog:
                 )
             self.file.truncate(kept)
             self.file.seek(kept)
-            self.writers = [
-                SummaryWriter(str(folder / "tensorboard" / f"seed{seed}"), purge_step=step) for seed in seeds
-            ]
+            self.events = [EventFile(folder / "tensorboard" / f"seed{seed}", step) for seed in seeds]
 
     def write(self, step: int, **values: Any) -> None:
         """Appends a line. Lists have one value a seed. Numbers that are not finite become null."""
@@ -51,14 +52,16 @@ class MetricsLog:
             tag = values.get("split", "")
             for name, value in line.items():
                 if isinstance(value, list):
-                    for writer, number in zip(self.writers, value):
+                    for events, number in zip(self.events, value):
                         if number is not None:
-                            writer.add_scalar(f"{tag}/{name}", number, step)
+                            events.write(f"{tag}/{name}", number, step)
 
     def size(self) -> int:
-        """The bytes written so far. They are on the disk when this returns."""
+        """The bytes of `metrics.jsonl` so far. They, and all events, are on the disk when this returns."""
         with writing(self.path):
             os.fsync(self.file.fileno())
+            for events in self.events:
+                events.file.flush()
         return self.file.tell()
 
     def lines(self) -> list[CurveLine]:
@@ -66,9 +69,30 @@ class MetricsLog:
         return [shaped(decode(line), CurveLine, str(self.path)) for line in self.path.read_bytes().splitlines()]
 
     def close(self) -> None:
-        self.file.close()
-        for writer in self.writers:
-            writer.close()
+        with writing(self.path):
+            self.file.close()
+            for events in self.events:
+                events.file.close()
+
+
+class EventFile:
+    """The numbers of one seed for TensorBoard.
+
+    tensorboardX's own SummaryWriter leaves writing to a thread. On a full disk that thread ends, and the run would wait
+    for it without end.
+
+    Args:
+      step: TensorBoard hides what an earlier call wrote from this step on.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = EventsWriter(str(folder / "events"))
+        self.file.write_event(Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START)))
+
+    def write(self, name: str, number: float, step: int) -> None:
+        """Adds a number under a name."""
+        self.file.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, number)))
 
 
 def finite(value: Any) -> Any:

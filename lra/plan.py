@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from lra import extension
+from lra import extension, settings
 from lra.configuration import Bindings, blamed, build, changes, lines, sections_in
 from lra.errors import UsageError, UserError
 from lra.files import sha256_text, sha256_texts
 from lra.leaderboard.integrity import contradictions_of_sources
-from lra.leaderboard.record import Identity
+from lra.leaderboard.record import ENVIRONMENT, Identity
 from lra.model_tree import ModelTree, model_tree
 from lra.models.attention import VARIANTS, Variant
 from lra.models.attention.options import options_dict
@@ -43,6 +43,7 @@ class Plan:
       source: the parameters of the task's data.
       options: the variant's options, an instance of `variant.options`.
       pair: how the model joins two documents; None for a task of single documents.
+      environment: the settings from outside that may change the outcome, of the process that made the plan.
       tree: the model tree; None if the model has not been traced.
     """
 
@@ -54,6 +55,7 @@ class Plan:
     encoder: EncoderConfig
     pair: PairConfig | None
     train: TrainConfig
+    environment: settings.Settings = ()
     tree: ModelTree | None = None
 
     @property
@@ -63,7 +65,9 @@ class Plan:
     @functools.cached_property
     def config(self) -> str:
         """Every value that decides the outcome, defaults included, as sorted lines `SECTION.PARAMETER = VALUE`."""
-        return "".join(f"{line}\n" for line in sorted(line for part in self.parts().items() for line in lines(*part)))
+        written = [line for part in self.parts().items() for line in lines(*part)]
+        written += [f"{ENVIRONMENT}.{name} = {value!r}" for name, value in self.environment]
+        return "".join(f"{line}\n" for line in sorted(written))
 
     @property
     def config_sha256(self) -> str:
@@ -125,6 +129,7 @@ class Plan:
             return PairClassifier(self.encoder, self.pair, self.variant, *shape, rngs, self.options)
         return Classifier(self.encoder, self.variant, *shape, rngs, self.options)
 
+    @settings.fixed()
     def fresh_model(self, seed: int) -> Classifier | PairClassifier:
         """The model with which a seed begins its training."""
         params, dropout = jax.random.split(jax.random.fold_in(jax.random.key(seed), 0))
@@ -189,8 +194,9 @@ def traced(plan: Plan) -> Plan:
     """The plan with its model tree. The model is traced once, from shapes alone.
 
     Raises:
-      UserError: the variant raised; the message names its file and line.
+      UserError: the variant raised; the message names its file and line. Or no variant can work in this process.
     """
+    settings.require()
 
     def call() -> tuple[nnx.State, nnx.State, jax.Array]:
         model = plan.model(nnx.Rngs(params=0, dropout=0))
@@ -239,7 +245,7 @@ def plan_of(spec: RunSpec, task: Task, bindings: Bindings) -> Plan:
     pair = build("pair", bindings) if task.documents == 2 else None
     if train.select == "best" and not source.sizes["validation"]:
         raise blamed(f"{task.name} has no validation split here, so train.select = 'best' cannot be", "train", bindings)
-    return Plan(spec, task, source, variant, options, encoder, pair, train)
+    return Plan(spec, task, source, variant, options, encoder, pair, train, settings.from_outside())
 
 
 def abstract(variant: Variant, call: Callable[[], T]) -> T:
@@ -249,7 +255,8 @@ def abstract(variant: Variant, call: Callable[[], T]) -> T:
       UserError: the variant raised; the message names its file and line.
     """
     try:
-        return jax.eval_shape(call)
+        with settings.fixed():
+            return jax.eval_shape(call)
     except UserError:
         raise
     except Exception as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lra.configuration import Binding, Bindings, build, layered, once, parse, parse_override
 from lra.errors import UsageError, UserError, unknown
+from lra.files import visible
 from lra.names import is_name
 from lra.protocol import GIN, Protocol
 from lra.sections import SECTIONS, section_named
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def protocols() -> list[str]:
     """The names of all protocols."""
-    return sorted(path.stem for path in (GIN / "protocols").glob("*.gin") if is_name(path.stem))
+    return [path.stem for path in visible((GIN / "protocols").glob("*.gin")) if is_name(path.stem)]
 
 
 def protocol_named(name: str) -> Protocol:
@@ -86,18 +87,23 @@ def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides
     Raises:
       UsageError: the protocol has no file for the task, or one of its files is wrong; the message names file and line.
     """
-    layers: list[Iterable[Binding]] = []
-    if protocol:
-        folder = GIN / "protocols" / protocol
-        recipe = folder / f"{task.name}.gin"
-        layers.append(read(file_of(protocol), "protocol"))
-        if not recipe.is_file():
-            raise UsageError(f"protocol '{protocol}' has no recipe for {task.name} ({recipe} is not there)")
-        layers.append(read(recipe))
-        own = folder / task.name / f"{variant}.gin"
-        if variant and own.is_file():
-            layers.append(read(own))
-    return layered(*layers, overrides)
+    if protocol is None:
+        return layered(overrides)
+    first, *recipes = files_of(task.name, variant, protocol)
+    return layered(read(first, "protocol"), *map(read, recipes), overrides)
+
+
+def files_of(task: str, variant: str | None, protocol: str) -> list[Path]:
+    """The files of a protocol that count for a task and a variant. If several set a parameter, the last one counts.
+
+    Raises:
+      UsageError: there is no such protocol, or it has no file for the task.
+    """
+    folder = GIN / "protocols" / protocol
+    files = [file_of(protocol), folder / f"{task}.gin", folder / task / f"{variant}.gin"]
+    if not files[1].is_file():
+        raise UsageError(f"protocol '{protocol}' has no recipe for {task} ({files[1]} is not there)")
+    return files if variant and files[2].is_file() else files[:2]
 
 
 def read(path: Path, who: str = "recipe", section: str | None = None) -> list[Binding]:
@@ -148,7 +154,7 @@ def admit(bindings: Iterable[Binding], who: str) -> None:
 def set_by_protocols(section: str) -> dict[str, dict[str, Any]]:
     """The values that the protocols' files set in a section: by parameter, then by file, e.g. "demo/listops"."""
     values: dict[str, dict[str, Any]] = {}
-    for path in sorted((GIN / "protocols").rglob("*.gin")):
+    for path in visible((GIN / "protocols").rglob("*.gin")):
         for binding in read(path, "protocol"):
             if binding.section == section:
                 name = str(path.relative_to(GIN / "protocols").with_suffix(""))

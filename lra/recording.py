@@ -2,11 +2,11 @@
 
 import dataclasses
 import datetime
+from typing import Any
 
-import jax
 import numpy as np
 
-from lra import environment
+from lra import environment, settings
 from lra.leaderboard.predictions import pack
 from lra.leaderboard.record import (
     SCHEMA,
@@ -37,6 +37,7 @@ class Outcome:
       steps, seconds: the train steps that were timed, and their time.
       step_bytes: the device memory of the compiled train step.
       peak_bytes: the highest use of device memory during this run; None if it is not known.
+      earlier: hardware and versions of other machines that trained the first steps, each with `until_step`.
     """
 
     status: Status
@@ -49,6 +50,7 @@ class Outcome:
     compile_seconds: float = 0.0
     step_bytes: int = 0
     peak_bytes: int | None = None
+    earlier: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 class PeakMemory:
@@ -62,7 +64,7 @@ class PeakMemory:
 
     def highest(self) -> int | None:
         """The highest use of the whole process in bytes; None if the device does not report it."""
-        stats = jax.devices()[0].memory_stats() or {}
+        stats = settings.device().memory_stats() or {}
         return stats.get("peak_bytes_in_use")
 
     def of_this_run(self) -> int | None:
@@ -82,7 +84,7 @@ def measured(plan: Plan, outcome: Outcome) -> Measurements:
         train_seconds=outcome.seconds,
         compile_seconds=outcome.compile_seconds,
         memory_bytes=memory,
-        hardware=environment.hardware(),
+        hardware=environment.hardware() | ({"earlier": outcome.earlier} if outcome.earlier else {}),
         versions=environment.versions(source.packages if source else ()),
         git=environment.git(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

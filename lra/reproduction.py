@@ -14,7 +14,7 @@ from lra.configuration import layered, parse
 from lra.errors import UsageError, UserError, unknown
 from lra.files import sha256_texts, write_atomically
 from lra.leaderboard import store
-from lra.leaderboard.config import values
+from lra.leaderboard.config import is_outside, values
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.record import Record
 from lra.leaderboard.statistics import Interval
@@ -24,7 +24,7 @@ from lra.progress import Display
 from lra.recipe import variant_named
 from lra.spec import RunSpec
 from lra.tasks import TASKS
-from lra.tasks.prepared import Prepared, folder_of, load, prepare
+from lra.tasks.prepared import Prepared, folder_of, load, prepare, prepared_folders
 from lra.tasks.task import fields_of
 from lra.trainer import execute
 
@@ -126,8 +126,9 @@ def spec_of(record: Record) -> RunSpec:
 
 
 def lines_of(record: Record) -> list[str]:
-    """The bindings of a record's configuration. Each value is plain."""
-    return [f"{name} = {value}" for name, value in values(record).items()]
+    """The bindings of a record's configuration, without the settings from outside. Each value is plain."""
+    bindings = values(record).items()
+    return [f"{name} = {value}" for name, value in bindings if not is_outside(name)]
 
 
 def commit_of(record: Record) -> str:
@@ -145,7 +146,7 @@ def data_of(plan: Plan, record: Record, display: Display) -> Prepared:
     """
     task, source = plan.task, plan.source
     command = prepare_command(task, None, lines_of(record))
-    if task.origin == "generated" and not folder_of(task, source).is_dir():
+    if task.origin == "generated" and folder_of(task, source) not in prepared_folders(task):
         with display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
             prepare(task, source, workers=len(os.sched_getaffinity(0)), advance=bar.advance)
     data = load(task, source, command)

@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lra.errors import UsageError
@@ -17,7 +18,7 @@ class RunSpec:
     True
 
     Attributes:
-      seeds: the seeds that are trained together: different whole numbers from 0 to 2^32 - 1.
+      seeds: the seeds that are trained together: different whole numbers from 0 to 2^32 - 1. They are sorted.
       overrides: gin bindings that override the protocol's files, e.g. "train.steps = 500".
       imports: paths of Python files that register variants.
 
@@ -70,14 +71,18 @@ def texts(name: str, values: Any) -> tuple[str, ...]:
 
 
 def seeds_of(values: Any) -> tuple[int, ...]:
-    seeds = (values,) if isinstance(values, int) else values
-    is_seed = lambda seed: isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 1 << 32
-    if isinstance(seeds, str) or not isinstance(seeds, Sequence) or not seeds or not all(map(is_seed, seeds)):
-        raise UsageError(f"seeds {words(seeds)} are not whole numbers from 0 to 2^32 - 1")
+    """The seeds in ascending order, so that a run has one name however they were listed."""
+    listed = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+    try:
+        seeds = sorted(operator.index(seed) for seed in listed if not isinstance(seed, bool))  # NumPy's numbers too
+    except TypeError:
+        seeds = []
+    if not seeds or len(seeds) < len(listed) or seeds[0] < 0 or seeds[-1] >= 1 << 32:
+        raise UsageError(f"seeds {words(listed)} are not whole numbers from 0 to 2^32 - 1")
     if len(set(seeds)) < len(seeds):
-        raise UsageError(f"seeds {words(seeds)} are not different whole numbers")
+        raise UsageError(f"seeds {words(listed)} are not different whole numbers")
     return tuple(seeds)
 
 
-def words(seeds: Any) -> str:
-    return ",".join(map(str, seeds)) if isinstance(seeds, list | tuple) else repr(seeds)
+def words(seeds: list[Any]) -> str:
+    return ",".join(map(str, seeds)) or "()"

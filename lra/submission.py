@@ -1,18 +1,28 @@
 """Reviews records that are submitted to the leaderboard. Nothing in a record is executed or imported."""
 
 import ast
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from lra.errors import UserError
-from lra.leaderboard.config import OF_OLD, bindings_of, comparable, configuration_of, plain, values
+from lra.leaderboard.config import (
+    OF_OLD,
+    bindings_of,
+    comparable,
+    configuration_of,
+    environment_of,
+    is_outside,
+    plain,
+    values,
+)
 from lra.leaderboard.integrity import contradictions
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.reading import parse, read
 from lra.leaderboard.record import Record
-from lra.leaderboard.store import records_folder
+from lra.leaderboard.store import files_in, records_folder
 from lra.leaderboard.tracks import breaches
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
@@ -64,7 +74,7 @@ def reviews(files: Sequence[Path], published: Path) -> list[Review]:
 def records_in(folder: Path) -> dict[Path, Record]:
     """The records in a folder, by path. `lra leaderboard build` reports the files that are skipped here."""
     records = {}
-    for path in sorted(records_folder(folder).glob("*.json")):
+    for path in files_in(records_folder(folder)):
         try:
             records[path.resolve()] = read(path)
         except UserError:
@@ -86,6 +96,8 @@ def review(file: Path, published: Records, others: Records) -> Review:
     # a record that contradicts itself is not examined further
     reasons = gathered(contradictions(record)) or gathered(faults(record, published, others))
     notes = []
+    if not reasons and (settings := environment_of(record)):
+        notes.append(f"it was trained under settings of its own: {', '.join(settings)}")
     if record.variant.name not in VARIANTS:
         notes.append(
             "the variant comes from outside and nothing of it was run: its number of parameters stands as submitted "
@@ -174,7 +186,12 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
     own = [line for line in protocol.overrides if line.startswith(f"{name}.")] if ours else []
     safe = [f"{key} = {value}" for key, value in plain(own).items()]  # only plain values are parsed
     plan = resolve(RunSpec(task.name, name if ours else "transformer", protocol.name, overrides=tuple(safe)))
-    claimed, expected, text = values(record), bindings_of(plan.config), plan.config
+    claimed, text = values(record), "".join(line for line in plan.config.splitlines(True) if not is_outside(line))
+    for key, value in plain(protocol.overrides).items():
+        if comparable(claimed.get(key)) != comparable(value):
+            yield f"protocol.overrides say {key} = {value}, its configuration {claimed.get(key, 'does not set it')}"
+    claimed = {key: value for key, value in claimed.items() if not is_outside(key)}
+    expected = bindings_of(text)
     if record.parameter_tree_sha256 is None:  # a record before schema 3
         text = "".join(line for line in text.splitlines(True) if line.split(" = ")[0] not in OF_OLD)
     if not ours:
@@ -188,7 +205,8 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
     yield from differences[:SHOWN]
     if differences[SHOWN:]:
         yield f"{len(differences) - SHOWN} more lines of its configuration are not those of the protocol"
-    if ours and not differences and record.config != text:
+    own_text = "".join(line for line in record.config.splitlines(True) if not is_outside(line))
+    if ours and not differences and own_text != text:
         yield "its configuration has the right values but is not written as lra writes it"
     if ours and record.parameters != plan.parameters:
         yield f"it has {plan.parameters:,} parameters, the record says {record.parameters:,}"
@@ -216,9 +234,8 @@ def known_data(plan: Plan, published: Records) -> set[str]:
     }
     if is_default(plan.source) and plan.task.data_sha256:
         known.add(plan.task.data_sha256)
-    folder = folder_of(plan.task, plan.source)
-    if (folder / "manifest.json").is_file():
-        manifest = read_manifest(folder)
+    with contextlib.suppress(UserError):  # nothing is prepared here, or nothing that can be read
+        manifest = read_manifest(folder_of(plan.task, plan.source))
         if manifest["parameters"] == fields_of(plan.source):
             known.add(manifest["data_sha256"])
     return known

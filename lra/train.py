@@ -11,6 +11,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
+from lra import settings
 from lra.errors import UserError
 from lra.model_tree import model_tree
 from lra.models.encoder import begin_step
@@ -65,6 +66,7 @@ class StepFunctions(NamedTuple):
     evaluate: Callable[..., tuple[Array, Array]]
 
 
+@settings.fixed()
 def step_functions(plan: Plan) -> StepFunctions:
     """The pure functions of a plan."""
 

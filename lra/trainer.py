@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from lra import feed
+from lra import environment, feed, settings
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
-from lra.files import locked
+from lra.files import check_writable, locked
 from lra.interrupt import Interrupted
 from lra.leaderboard import store
 from lra.leaderboard.predictions import pack
@@ -61,13 +61,20 @@ def execute(
 
     Raises:
       Interrupted: `stop` was set.
-      UserError: no record could keep the variant's source, the memory or the disk is full, the run failed, or another
-        process trains the same run.
+      UserError: no record could keep the variant's source, the memory or the disk is full, the run failed, another
+        process trains the same run, or the settings of this process are not the plan's.
     """
+    if plan.environment != (here := settings.from_outside()):
+        raise UserError(
+            f"the plan was made under {settings.words(plan.environment)}, this process has {settings.words(here)}; "
+            "set the same, or make the plan here"
+        )
     run = plan.run_id(data.data_sha256)
     folder = results / "runs" / run
     trainer: Trainer | None = None
+    settings.require()
     memory = PeakMemory()
+    check_writable(folder_of(results) / f"{run}.json")
     with locked(folder, f"run {run} is being trained"):
         if anew:
             shutil.rmtree(folder, ignore_errors=True)
@@ -81,10 +88,14 @@ def execute(
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
             tree = trainer.tree() if trainer else plan.tree  # without a trainer no model was built
             assert tree
-            path = write(make_record(plan, data, Outcome(status, tree, reason)), folder_of(results))
-            raise UserError(
-                f"{plan.variant.name} on {plan.task.name}: {status} ({reason}); recorded in {path}"
-            ) from error
+            if status == "failed" and not plan.variant.raised(error):
+                where = "not recorded, since no line of the variant raised it; --debug shows where it comes from"
+            elif recorded(plan, data, results):
+                where = "not recorded, since the record of an earlier run would be lost"
+            else:
+                path = write(make_record(plan, data, Outcome(status, tree, reason)), folder_of(results))
+                where = f"recorded in {path}"
+            raise UserError(f"{plan.variant.name} on {plan.task.name}: {status} ({reason}); {where}") from error
         record = make_record(plan, data, dataclasses.replace(outcome, peak_bytes=memory.of_this_run()))
         write(record, folder_of(results))
     return record
@@ -107,6 +118,7 @@ class Answers(NamedTuple):
 class Trainer:
     """A run that is being trained; arguments as for `execute`, and `folder`, the folder of the run."""
 
+    @settings.fixed()
     def __init__(
         self,
         plan: Plan,
@@ -133,11 +145,16 @@ class Trainer:
             params, buffers = jax.tree.map(jnp.copy, (self.state.params, self.state.buffers))
             self.best = Best(params, buffers, jnp.full(count, -1.0), jnp.zeros(count, jnp.int32))
         self.step, self.seconds, self.timed_steps, kept = 0, 0.0, 0, 0
+        self.machine = {"hardware": environment.hardware(), "versions": environment.versions()}
+        self.earlier: list[dict[str, Any]] = []
         if restored := self.checkpoints.restore((self.state, self.best)):
             (self.state, self.best), notes = restored
             self.state, self.best = jax.device_put((self.state, self.best))
-            self.step, self.seconds = notes["step"], notes["seconds"]
-            self.timed_steps, kept = notes["timed_steps"], notes["metrics_bytes"]
+            self.step, kept, self.earlier = notes["step"], notes["metrics_bytes"], notes["earlier"]
+            if notes["machine"] == self.machine:
+                self.seconds, self.timed_steps = notes["seconds"], notes["timed_steps"]
+            else:  # the speed is that of the machine that ends the run
+                self.earlier.append(notes["machine"] | {"until_step": self.step})
         self.log = MetricsLog(folder, plan.seeds, kept, self.step)
 
     def make_feed(self, train: Split) -> feed.Feed:
@@ -148,6 +165,7 @@ class Trainer:
 
         return feed.Feed(train, rows_of, self.plan.seeds, config.steps, config.log_every, feed.room())
 
+    @settings.fixed()
     def train_and_score(self) -> Outcome:
         """Trains the remaining steps and scores all seeds.
 
@@ -164,7 +182,7 @@ class Trainer:
             step_bytes = memory.argument_size_in_bytes + memory.temp_size_in_bytes if memory else 0
             return Outcome(
                 status, self.tree(), None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds,
-                step_bytes,
+                step_bytes, earlier=self.earlier,
             )  # fmt: skip
         finally:
             self.feed.close()
@@ -288,6 +306,6 @@ class Trainer:
     def save(self) -> None:
         notes = {
             "step": self.step, "timed_steps": self.timed_steps, "seconds": self.seconds,
-            "metrics_bytes": self.log.size(),
+            "metrics_bytes": self.log.size(), "machine": self.machine, "earlier": self.earlier,
         }  # fmt: skip
         self.checkpoints.save(self.step, (self.state, self.best), notes)

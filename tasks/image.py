@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt8
 
 from lra.errors import UserError
 from lra.tasks.pictures import as_characters
-from lra.tasks.publisher import find, from_tfds
+from lra.tasks.publisher import find, from_tfds, inside
 from lra.tasks.task import Blocks, Sized, Split, Task, Warn
 
 PUBLISHED = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -46,7 +46,7 @@ class Image(Sized):
 
     @property
     def files(self) -> str:
-        return r"(^|/)cifar-10-batches-bin/(data_batch_[1-5]|test_batch)\.bin$"
+        return inside(r"(data_batch_[1-5]|test_batch)\.bin", "cifar-10-batches-bin")
 
     def generate(self, workers: int = 1) -> Blocks:
         """The images from TFDS, put back into the publisher's order by the numbers that TFDS gives them."""

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int
 
 from lra.errors import UsageError, UserError
-from lra.tasks.publisher import find
+from lra.tasks.publisher import find, inside
 from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
 from lra.workers import in_order
 
@@ -75,7 +75,7 @@ class ListOps(Sized):
 
     @property
     def files(self) -> str:
-        return r"(^|/)listops-1000/basic_(train|val|test)\.tsv$"
+        return inside(r"basic_(train|val|test)\.tsv", "listops-1000")
 
     def generate(self, workers: int = 1) -> Blocks:
         """New trees in the order of the chunks, dealt to train, then validation, then test."""

@@ -5,11 +5,12 @@
 Training and evaluation read nothing else.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,10 +29,31 @@ HEADER = 128  # bytes of a .npy header, which NumPy pads so that the shape can g
 
 
 def home() -> Path:
-    """The folder of prepared tasks: LRA_HOME, or else `lra` in the user's cache folder."""
+    """The folder of prepared tasks: LRA_HOME, or else `lra` in the user's cache folder.
+
+    Raises:
+      UserError: none of both is known, as in a container whose user has no name.
+    """
     if chosen := os.environ.get("LRA_HOME"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lra"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lra"
+    except RuntimeError as error:
+        raise UserError(
+            "this user has no home folder to keep prepared tasks in; set LRA_HOME to a folder for them"
+        ) from error
+
+
+@contextlib.contextmanager
+def permitted(path: Path) -> Iterator[None]:
+    """Turns a PermissionError of a read into a UserError that names the file."""
+    try:
+        yield
+    except PermissionError as error:
+        raise UserError(
+            f"cannot read {error.filename or path}: {error.strerror}; ask its owner for the right to, or set LRA_HOME "
+            "to a folder of your own"
+        ) from error
 
 
 def folder_of(task: Task, source: Source) -> Path:
@@ -80,14 +102,11 @@ def prepare(
         another origin are prepared under these parameters and `force` is not set.
     """
     folder = folder_of(task, source)
+    origin = f"{read_from.resolve()}" if read_from else task.origin
+    if not force and is_prepared(folder, source, origin):  # which needs neither a lock nor a right to write
+        return False
     with locked(folder, f"{task.name} is being prepared"):
-        origin = f"{read_from.resolve()}" if read_from else task.origin
-        if (folder / "manifest.json").exists() and not force:
-            there = read_manifest(folder)
-            if there["origin"] != origin:
-                raise UserError(f"{folder} is prepared already (origin: {there['origin']}); --force replaces it")
-            if there["parameters"] != fields_of(source):
-                raise UserError(f"{folder} was prepared with other parameters; --force replaces it")
+        if not force and is_prepared(folder, source, origin):  # meanwhile, by another process
             return False
         warnings: list[str] = []
         with folder_atomically(folder) as draft:
@@ -102,6 +121,23 @@ def prepare(
             check_examples(task, source, manifest)
             manifest["manifest_sha256"] = manifest_sha256(manifest)
             write_atomically(draft / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    return True
+
+
+def is_prepared(folder: Path, source: Source, origin: str) -> bool:
+    """Whether a folder holds a task prepared from this source and origin; False if the folder is not there.
+
+    Raises:
+      UserError: it holds another one, or cannot be read.
+    """
+    with permitted(folder):
+        if not (folder / "manifest.json").exists():
+            return False
+    there = read_manifest(folder)
+    if there["origin"] != origin:
+        raise UserError(f"{folder} is prepared already (origin: {there['origin']}); --force replaces it")
+    if there["parameters"] != fields_of(source):
+        raise UserError(f"{folder} was prepared with other parameters; --force replaces it")
     return True
 
 
@@ -237,12 +273,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest in a folder.
 
     Raises:
-      UserError: the manifest is missing, damaged, changed or of another schema.
+      UserError: the manifest is missing, damaged, changed, of another schema, or another user's own.
     """
     path = folder / "manifest.json"
     again = f"delete {folder} and prepare the task again"
     try:
-        manifest = json.loads(path.read_bytes())
+        with permitted(path):
+            manifest = json.loads(path.read_bytes())
         schema, seal = manifest["schema"], manifest.get("manifest_sha256")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); {again}") from error
@@ -266,10 +303,20 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
       how: the command that prepares the task, for the error.
 
     Raises:
-      UserError: the task is not prepared, or a file is missing or was changed.
+      UserError: the task is not prepared, or a file is missing, was changed or may not be read.
     """
     folder = folder_of(task, source)
-    way_out = f"run: {how or f'lra prepare {task.name}'}"
+    with permitted(folder):
+        manifest = verified(task, source, folder, f"run: {how or f'lra prepare {task.name}'}")
+        splits = {
+            split: Split(*(np.load(folder / f"{split}.{column}.npy", mmap_mode="r") for column in COLUMNS))
+            for split in SPLITS
+        }
+    return Prepared(task, folder, manifest, splits)
+
+
+def verified(task: Task, source: Source, folder: Path, way_out: str) -> dict[str, Any]:
+    """The manifest in a folder, if all files are what it says; errors as for `load`."""
     if not folder.is_dir():
         raise UserError(f"{task.name} is not prepared with these parameters ({folder} is not there); {way_out}")
     manifest = read_manifest(folder)
@@ -283,13 +330,17 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
             raise UserError(
                 f"{folder / name} is damaged, its SHA-256 is not the one in the manifest; delete {folder} and {way_out}"
             )
-    splits = {
-        split: Split(*(np.load(folder / f"{split}.{column}.npy", mmap_mode="r") for column in COLUMNS))
-        for split in SPLITS
-    }
-    return Prepared(task, folder, manifest, splits)
+    return manifest
 
 
 def prepared_folders(task: Task) -> list[Path]:
-    """The folders that hold this task prepared, with any parameters."""
-    return sorted(path.parent for path in (home() / "tasks").glob(f"{task.name}-{task.version}*/manifest.json"))
+    """The folders that hold this task prepared, with any parameters.
+
+    Raises:
+      UserError: the folder of prepared tasks may not be read.
+    """
+    tasks = home() / "tasks"
+    with permitted(tasks):
+        names = os.listdir(tasks) if tasks.is_dir() else []
+        ours = [tasks / name for name in names if name.startswith(f"{task.name}-{task.version}")]
+        return sorted(folder for folder in ours if (folder / "manifest.json").is_file())

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lra.errors import UserError
-from lra.files import writing
+from lra.files import is_hidden, writing
 
 NESTS = ("lra_release/lra_release", "lra_release", "")  # LRA's archive nests two folders; S4 reads the inner
 
@@ -35,12 +35,30 @@ def find(folder: Path, name: str, published: str) -> Path:
     raise UserError(f"{folder} has no {name} (nor a part of that path); fetch it from {published}")
 
 
+def inside(files: str, *folders: str) -> str:
+    """A regular expression for the paths of files in nested folders, of which an archive may lack the outer ones.
+
+    It finds what `find` finds in a folder that is any part of the archive.
+
+    Args:
+      files: a regular expression for the files' paths in the innermost folder.
+      folders: a regular expression for each folder, the outermost first.
+
+    >>> [name for name in ("x/a/b/c", "a/b/c", "b/c", "c", "x/b/c", "x/c") if re.search(inside("c", "a", "b"), name)]
+    ['x/a/b/c', 'a/b/c', 'b/c', 'c']
+    """
+    place = "(^|/)"
+    for folder in folders:
+        place = f"(^|{place}{folder}/)"
+    return f"{place}({files})$"
+
+
 @contextlib.contextmanager
 def opened(path: Path, pattern: str, scratch: Path) -> Iterator[Path]:
     """The folder `path`. If it is a tar archive, gzipped or not, a folder with those of its members that match.
 
     Args:
-      pattern: a regular expression; other members are not unpacked.
+      pattern: a regular expression; other members are not unpacked, nor those that a file manager left.
       scratch: the folder to unpack to; it is deleted afterwards.
 
     Raises:
@@ -73,11 +91,11 @@ def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
             tarfile.open(fileobj=stream, mode="r|") as archive,
         ):
             for member in archive:
-                if not pattern.search(member.name):
+                place = PurePosixPath(member.name)  # without the "./" of `tar -C FOLDER .`
+                if not pattern.search(str(place)) or any(map(is_hidden, place.parts)):
                     name = member.name
                     continue
-                inside = PurePosixPath(member.name)
-                if inside.is_absolute() or ".." in inside.parts:
+                if place.is_absolute() or ".." in place.parts:
                     raise UserError(f"{path}: the member {member.name[:80]!r} points outside; this is not the original")
                 if not member.isfile():
                     if member.isdir():
@@ -85,7 +103,7 @@ def unpack(path: Path, pattern: re.Pattern[str], folder: Path) -> None:
                     raise UserError(f"{path}: the member {member.name[:80]!r} is a link or device and not a file")
                 source = archive.extractfile(member)
                 assert source is not None
-                target = folder / inside
+                target = folder / place
                 with writing(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     file = open(target, "wb")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lra.errors import UserError
-from lra.tasks.publisher import find
+from lra.tasks.publisher import find, inside
 from lra.tasks.task import SPLITS, Blocks, Sized, Split, Task, Warn
 from lra.tasks.text import BYTES, pad, show
 from lra.workers import in_order
@@ -42,7 +42,7 @@ class Retrieval(Sized):
 
     @property
     def files(self) -> str:
-        return r"(^|/)new_aan_pairs\.(train|eval|test)\.tsv$"
+        return inside(r"new_aan_pairs\.(train|eval|test)\.tsv")
 
     def generate(self, workers: int = 1) -> Blocks:
         raise UserError(

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Int
 
 from lra.errors import UserError
-from lra.tasks.publisher import find, from_tfds
+from lra.files import visible
+from lra.tasks.publisher import find, from_tfds, inside
 from lra.tasks.task import Blocks, Sized, Split, Task, Warn
 
 PUBLISHED = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
@@ -45,7 +46,7 @@ class Text(Sized):
 
     @property
     def files(self) -> str:
-        return r"(^|/)aclImdb/(train|test)/(pos|neg)/[^/]+$"
+        return inside("(train|test)/(pos|neg)/[^/]+", "aclImdb")
 
     def generate(self, workers: int = 1) -> Blocks:
         """The reviews from TFDS."""
@@ -86,9 +87,7 @@ def read_half(folder: Path, half: str) -> list[tuple[bytes, int]]:
         if not place.is_dir():
             raise UserError(f"{place} is not a folder; fetch {PUBLISHED}")
         numbers = set()
-        for path in sorted(place.iterdir()):
-            if path.name.startswith("."):
-                continue
+        for path in visible(place.iterdir()):
             matched = re.fullmatch(r"(\d+)_(\d+)\.txt", path.name, re.ASCII)
             if not matched:
                 raise UserError(f"{path}: a review is called NUMBER_RATING.txt; the file was renamed or is not IMDb's")

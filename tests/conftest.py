@@ -1,10 +1,13 @@
 """What several tests need: a small ListOps, prepared once, and the command line as a user sees it."""
 
+import builtins
+import errno
+import io
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,38 @@ def small_home(tmp_path_factory) -> Path:
 def home(small_home, monkeypatch) -> Path:
     monkeypatch.setenv("LRA_HOME", str(small_home))
     return small_home
+
+
+@pytest.fixture
+def read_only(monkeypatch) -> Callable[[Path], None]:
+    """Makes folders read-only for this process, even for root, whom permissions do not bind."""
+    folders: list[Path] = []
+
+    def guard(module: Any, name: str, writes: Callable[..., bool]) -> None:
+        original = getattr(module, name)
+
+        def guarded(path: Any, *arguments: Any, **options: Any) -> Any:
+            inside = isinstance(path, str | Path) and any(map(Path(path).absolute().is_relative_to, folders))
+            if inside and writes(*arguments, **options):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return original(path, *arguments, **options)
+
+        monkeypatch.setattr(module, name, guarded)
+
+    for module in (builtins, io):
+        guard(module, "open", lambda mode="r", *_, **__: bool({*mode} & {*"wxa+"}))
+    guard(os, "open", lambda flags=0, *_, **__: bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)))
+    for name in ("rename", "replace", "unlink", "rmdir"):
+        guard(os, name, lambda *_, **__: True)
+    mkdir = os.mkdir
+
+    def guarded_mkdir(path: Any, *arguments: Any, **options: Any) -> None:
+        if not os.path.exists(path) and any(map(Path(path).absolute().is_relative_to, folders)):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", guarded_mkdir)
+    return lambda folder: folders.append(folder.absolute())
 
 
 def needs(program: str, *names: str) -> str:

@@ -1,4 +1,7 @@
-"""The law of the house: `lra` imports tasks, models and leaderboard; they import neither its harness nor each other."""
+"""The law of the house: `lra` imports tasks, models and leaderboard; they import neither its harness nor each other.
+
+And the bytes of a file never depend on the user's locale.
+"""
 
 import ast
 import graphlib
@@ -148,3 +151,43 @@ def test_no_module_imports_itself_through_others():
     }
     assert len(graph) > 100
     assert cycle(graph) == []
+
+
+BINARY = ("os", "tarfile", "gzip", "Image")  # modules whose `open` reads no text
+
+
+def in_the_locale(source: str) -> list[int]:
+    """The lines of calls that read or write text and leave the encoding to the locale."""
+    lines = []
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        owner = getattr(getattr(call.func, "value", None), "id", "")
+        values = [getattr(value, "value", None) for value in (*call.args, *(option.value for option in call.keywords))]
+        binary = any(isinstance(value, str) and "b" in value and {*value} <= {*"rwxab+"} for value in values)
+        options = {option.arg for option in call.keywords}
+        text = (
+            (name == "read_text" and not call.args)  # which takes the encoding as its first argument
+            or (name == "write_text" and len(call.args) < 2)  # as its second
+            or (name in ("open", "TextIOWrapper") and owner not in BINARY and not binary)
+            or (name == "fdopen" and not binary)
+            or {"text", "universal_newlines"} & options  # of a subprocess
+        )
+        if text and "encoding" not in options:
+            lines.append(call.lineno)
+    return lines
+
+
+def test_this_test_knows_a_call_that_leaves_the_encoding_to_the_locale():
+    left = ("f.read_text()", "f.write_text(t)", "open(f)", "f.open('w')", "run(c, text=True)", "os.fdopen(h)")
+    assert [in_the_locale(call) for call in left] == [[1]] * len(left)
+    said = ("f.read_text('utf-8')", "f.write_text(t, 'utf-8')", "open(f, encoding='utf-8')", "open(f, 'rb')",
+            "f.open('wb')", "run(c, encoding='utf-8')", "os.fdopen(h, 'wb')", "os.open(f, flags)", "tarfile.open(f)",
+            "f.read_bytes()", "run(c)")  # fmt: skip
+    assert [in_the_locale(call) for call in said] == [[]] * len(said)
+
+
+def test_no_file_is_read_or_written_in_the_encoding_of_the_locale():
+    files = {path for folder in (*FOLDERS.values(), ROOT / "accelerator") for path in folder.rglob("*.py")}
+    assert len(files) > 150
+    found = {str(path.relative_to(ROOT)): in_the_locale(path.read_text("utf-8")) for path in files}
+    assert {name: lines for name, lines in found.items() if lines} == {}

@@ -13,21 +13,17 @@ __all__ = ["pages"]
 def pages(view: View) -> dict[str, str]:
     """All files of the site, by name. The same view gives the same bytes."""
     colours = styles(view)
-    titles = {
-        run: sheet.title
-        for sheet in view.sheets
-        if isinstance(sheet.source, Table)
-        for entry in sheet.entries
-        for run in entry.runs
-    }
     return {
         "index.html": index_page(view, colours),
         "style.css": asset("style.css"),
         "script.js": asset("script.js"),
         **{
-            f"runs/{record.run}.html": run_page(
-                record, titles[record.run], colours[record.variant.name], view.board.breaches[record.run]
+            f"runs/{name}.html": run_page(
+                record, name, sheet.title, colours[record.variant.name], view.board.breaches[name]
             )
-            for record in view.records
+            for sheet in view.sheets
+            if isinstance(sheet.source, Table)
+            for row in sheet.source.rows
+            for name, record in zip(row.runs, row.records)
         },
     }

@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from lra.leaderboard.board import Cost, Overview, Row, Table
+from lra.leaderboard.board import Overview, Table
+from lra.leaderboard.row import Cost, Row
 from lra.leaderboard.sheet import labels
 from lra.leaderboard.site.figure import CHARACTER, MOST, WIDTH, at, cropped, figure, x_axis, y_axis
 from lra.leaderboard.site.markup import Child, Markup, element

@@ -12,7 +12,7 @@ POLICY = (
 
 
 def asset(name: str) -> str:
-    return files("lra.leaderboard.site").joinpath(name).read_text()
+    return files("lra.leaderboard.site").joinpath(name).read_text("utf-8")
 
 
 def page(title: str, home: str, header: Child, main: Child) -> str:

@@ -5,8 +5,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lra.leaderboard.board import hardware_of
 from lra.leaderboard.record import Record, Score, SeedResult, as_json, file_name
+from lra.leaderboard.row import hardware_of
 from lra.leaderboard.site.figure import cropped
 from lra.leaderboard.site.lines import curves
 from lra.leaderboard.site.markup import Child, Markup, element
@@ -16,10 +16,11 @@ from lra.leaderboard.statistics import interval
 ARXIV = re.compile(r"(\d{4}\.\d{4,5})(v\d+)?")
 
 
-def run_page(record: Record, table: str, style: str, breaches: Sequence[str]) -> str:
+def run_page(record: Record, name: str, table: str, style: str, breaches: Sequence[str]) -> str:
     """The page of a run.
 
     Args:
+      name: the record's name on the board: its run, or more if another record is of the same run.
       table: the title of the table that has the run.
       style: the CSS classes of its variant.
       breaches: the rules of its track that it breaks.
@@ -27,7 +28,7 @@ def run_page(record: Record, table: str, style: str, breaches: Sequence[str]) ->
     variant, task = record.variant, record.task
     title = f"{variant.name} on {task.name}"
     header = [
-        element("p", element("a", f"← {cropped(table, 80)}", href=f"../index.html#{record.run}"), class_="back"),
+        element("p", element("a", f"← {cropped(table, 80)}", href=f"../index.html#{name}"), class_="back"),
         element("h1", title),
         element("p", f"Run {record.run}, {record.status}", f": {record.error}" if record.error else "",
                 class_="lead"),

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lra import settings
 from lra.models.kernels.linear_attention import linear_attention
 from lra.models.kernels.recurrence import diagonal_recurrence
 from lra.models.kernels.softmax import FULL, Window, attend
@@ -53,7 +54,7 @@ def cases(name: str, length: int, head_dims: tuple[int, ...] = (64, 128)) -> Ite
 
 def sizes(length: int, head_dim: int) -> tuple[int, int]:
     """The batch size and the number of heads that occupy the device at hand."""
-    tokens, chains = FILLS.get(jax.default_backend(), FILLS["cpu"])
+    tokens, chains = FILLS.get(settings.device().platform, FILLS["cpu"])
     heads = (WIDTH if tokens > 1 << 12 else 2 * head_dim) // head_dim
     return max(tokens // length, -(-chains // heads), 1), heads
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lra import settings
 from lra.bench.cases import NAMES, Case, cases
 from lra.bench.peers import flash_linear_attention, peers
 from lra.bench.report import Report
@@ -47,7 +48,7 @@ def bench(lengths: Sequence[int], report: Report) -> Iterator[dict[str, Any]]:
 
 def rows(case: Case, direction: str, others: dict[str, Timing]) -> Iterator[dict[str, Any]]:
     """A row for each implementation of a case. XLA's row is last: once it is stored, the case is complete."""
-    kernel = KERNELS.get(jax.default_backend())
+    kernel = KERNELS.get(settings.device().platform)
     functions = peers(case) | {name: case.function(name) for name in (kernel, BASE) if name}
     try:
         expected = exact(case, direction)

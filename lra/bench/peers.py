@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 
+from lra import settings
 from lra.bench.cases import Case
 from lra.bench.timing import Timing
 
@@ -14,7 +15,7 @@ def peers(case: Case) -> dict[str, Callable]:
 
     "copy" is a bound: it only moves the same bytes.
     """
-    platform = jax.default_backend()
+    platform = settings.device().platform
     peers: dict[str, Callable] = {}
     if case.name == "softmax dense":
         if platform == "gpu":
@@ -54,7 +55,7 @@ def flash_linear_attention(case: Case) -> dict[str, Timing]:
     (triton.testing.do_bench).
     """
     missing = not all(map(importlib.util.find_spec, ("torch", "fla", "triton")))
-    if missing or not case.name.startswith("linear") or jax.default_backend() != "gpu":
+    if missing or not case.name.startswith("linear") or settings.device().platform != "gpu":
         return {}
     import torch
     import triton

@@ -8,7 +8,7 @@ from typing import Any
 
 from lra.environment import hardware, versions
 from lra.errors import UserError
-from lra.files import write_atomically
+from lra.files import check_writable, write_atomically
 
 
 class Report:
@@ -20,7 +20,7 @@ class Report:
       again: whether to drop the rows in the file.
 
     Raises:
-      UserError: the file is from other hardware or versions, or is not a report.
+      UserError: the file is from other hardware or versions, is not a report, or could not be written.
     """
 
     def __init__(self, path: Path, keys: Sequence[str], minutes: float | None, again: bool):
@@ -28,9 +28,10 @@ class Report:
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
         self.hardware = {**hardware(), **versions()}
         self.rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        check_writable(path)
         if path.exists() and not again:
             try:
-                old = json.loads(path.read_text())
+                old = json.loads(path.read_bytes())
                 rows = {self.key(row): row for row in old["rows"]}
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{path} is no file of this benchmark; remove it, or --again replaces it") from None

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lra import settings
 from lra.bench.report import Report
 from lra.bench.timing import in_turns
 from lra.errors import UserError
@@ -97,6 +98,7 @@ class Steps:
       bytes: the device memory of a step; NaN if the compiler does not report it.
     """
 
+    @settings.fixed()
     def __init__(self, plan: Plan):
         batch, length, functions = plan.train.batch_size, plan.source.max_length, step_functions(plan)
         rng = np.random.default_rng(0)
@@ -113,5 +115,6 @@ class Steps:
         memory = self.compiled.memory_analysis()
         self.bytes = memory.temp_size_in_bytes + memory.argument_size_in_bytes if memory else math.nan
 
+    @settings.fixed()
     def __call__(self, count: int) -> jax.Array:
         return self.compiled(self.state, jnp.int32(count)).loss

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
+from lra import settings
 from lra.checks.check import CHECKS, Check, DoesNotApply, InNoLayer
 from lra.checks.subject import SHAPE, Subject
 from lra.configuration import build, layered, parse_override
@@ -71,6 +72,7 @@ class Subjects:
             yield from (f"{where}{finding}" for finding in findings if lacking or not isinstance(finding, InNoLayer))
 
 
+@settings.fixed()
 def run_check(check: Check, subjects: Subjects) -> Result:
     """The result of a check on a variant. An exception of the variant is a finding."""
     try:
@@ -99,8 +101,10 @@ def check_variant(
 
     Raises:
       UsageError: there is no such variant, or an override is not valid.
-      UserError: the variant declares an exception to a check that does not exist.
+      UserError: the variant declares an exception to a check that does not exist, or no variant can work in this
+        process.
     """
+    settings.require()
     variant = variant_named(name)
     for excepted in variant.exceptions:
         if excepted not in CHECKS:

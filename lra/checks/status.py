@@ -10,6 +10,7 @@ import jax
 
 import lra.checks
 import lra.models
+from lra import settings
 from lra.checks.runner import Result
 from lra.errors import UserError
 from lra.files import sha256, sha256_text, write_atomically
@@ -25,11 +26,14 @@ def code_of(package: str) -> str:
 
 def key(variant: Variant) -> str:
     """A hash of all code that decides the results of the checks."""
+    outside = settings.words(settings.from_outside())
     try:
         own = variant.source_sha256 or sha256(Path(variant.file))
     except UserError:  # a variant that no record could keep
         own = variant.where
-    return sha256_text(" ".join([own, code_of(lra.models.__file__), code_of(lra.checks.__file__), jax.__version__]))
+    return sha256_text(
+        " ".join([own, code_of(lra.models.__file__), code_of(lra.checks.__file__), jax.__version__, outside])
+    )
 
 
 def file_of(variant: Variant) -> Path:
@@ -50,13 +54,13 @@ def save(variant: Variant, results: Sequence[Result]) -> None:
 def summary(variant: Variant) -> str:
     """The stored results of a variant in a few words."""
     try:
-        content = json.loads(file_of(variant).read_text())
+        content = json.loads(file_of(variant).read_bytes())
         if content["key"] != key(variant):
             return "changed since"
         statuses = [result["status"] for result in content["results"]]
     except FileNotFoundError:
         return "not checked"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (UserError, OSError, ValueError, KeyError, TypeError):
         return "unreadable"
     return in_words(statuses)
 

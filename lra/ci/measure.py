@@ -86,7 +86,7 @@ def for_comparison(work: Work, then: Baseline, advance: Advance) -> Now:
 def hardware() -> dict[str, Any]:
     """The hardware that decides step times, with the model of the CPU: in a cloud its name may be just "AMD EPYC"."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").split("\n\n")[0].splitlines()
     except OSError:
         lines = []
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}

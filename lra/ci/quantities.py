@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lra import targets
+from lra import settings, targets
 from lra.bench.variants import Steps
 from lra.checks import check_variant
 from lra.checks.growth import operations
@@ -44,6 +44,7 @@ def parameters(name: str, workload: Workload, overrides: Sequence[str]) -> dict[
     return counts | {f"{task}, paper": count for task, count in of_paper.items()}
 
 
+@settings.fixed()
 def programs(name: str, workload: Workload, overrides: Sequence[str]) -> dict[str, Program]:
     """Operations and memory of a train step: traced, on the device at hand, and on each target with a compiler.
 
@@ -53,7 +54,7 @@ def programs(name: str, workload: Workload, overrides: Sequence[str]) -> dict[st
     leaves, tree = jax.tree.flatten((steps.state, jnp.int32(1)))
     step = lambda *leaves: steps.run(*jax.tree.unflatten(tree, leaves))
     traced = Program(operations=operations(jax.make_jaxpr(step)(*leaves)), bytes=None)
-    costs = {TRACED: traced, jax.default_backend(): cost(steps.compiled)}
+    costs = {TRACED: traced, settings.device().platform: cost(steps.compiled)}
     for target in installed():
         costs[target] = cost(targets.compile_for(target, step, *leaves))
     return costs
@@ -87,7 +88,7 @@ def compilers() -> dict[str, dict[str, str]]:
     The kind and number of CPU cores do not matter: XLA reports the same operations and memory for all of them.
     """
     own = versions_of("jax", "jaxlib")
-    packages = {TRACED: versions_of("jax"), jax.default_backend(): own}
+    packages = {TRACED: versions_of("jax"), settings.device().platform: own}
     for target in installed():
         of_target = ("libtpu",) if target in targets.TPUS else ("jax-cuda12-plugin", "jax-cuda13-plugin")
         packages[target] = own | versions_of(*of_target)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from msgspec import structs
 
+from lra import settings
 from lra.bench.timing import Run, seconds
 from lra.bench.variants import BASE
 from lra.ci.baseline import Workload
@@ -28,7 +29,7 @@ def clock() -> Callable[[], float]:
 
     On a CPU it is the CPU time of this process. Unlike wall-clock time it does not grow when other processes run.
     """
-    return time.process_time if jax.default_backend() == "cpu" else time.perf_counter
+    return time.process_time if settings.device().platform == "cpu" else time.perf_counter
 
 
 def ratios(base: Run, runs: Mapping[str, Run], pairs: int, clock: Callable[[], float]) -> dict[str, float]:

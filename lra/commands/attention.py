@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lra.commands.command import Parser, add_bindings, add_imports, add_workers, command
-from lra.commands.output import print_json, print_table
+from lra.commands.output import print_json, print_table, warn
 from lra.errors import UsageError, UserError
 from lra.files import write_atomically
 from lra.names import RULE, is_name
@@ -98,13 +98,19 @@ def check(options: Namespace) -> int:
         raise UsageError(f"--workers {options.workers} is not at least 1")
     parsed(options.gin)  # reports a wrong binding before the first check
     by_variant: dict[str, list[Result]] = {}
+    not_kept: set[str] = set()
     with Display() as display, display.bar("checks", len(names) * len(CHECKS)) as bar:
         for name, results in checked(names, options, bar.advance):
             by_variant[name] = results
             if not options.gin:
-                status.save(VARIANTS[name], results)
+                try:
+                    status.save(VARIANTS[name], results)
+                except UserError as error:
+                    not_kept.add(str(error))
             if len(names) > 1:
                 display.say(f"{name}: {status.in_words([result.status for result in results])}")
+    for problem in sorted(not_kept):
+        warn(f"'lra variants' will not show these results: {problem}")
     failing = [name for name in names if any(result.status in ("fails", "not run") for result in by_variant[name])]
     if options.json:
         print_json([as_json(name, by_variant[name]) for name in names])

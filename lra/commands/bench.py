@@ -35,7 +35,7 @@ def add_measured(parser: Parser) -> None:
     add_measured,
 )
 def bench(options: Namespace) -> int:
-    from lra import extension
+    from lra import extension, settings
     from lra.bench.report import Report
 
     if options.what not in LENGTHS:
@@ -49,9 +49,10 @@ def bench(options: Namespace) -> int:
         rows = benchmark.bench(lengths, report)
     else:
         rows = benchmark.bench(benchmark.named(options.variant), lengths, options.gin, report)
-    for row in rows:
-        if not options.json:
-            print("".join(f"{cell:>12}  " for cell in benchmark.cells(row)).rstrip(), flush=True)
+    with settings.fixed():
+        for row in rows:
+            if not options.json:
+                print("".join(f"{cell:>12}  " for cell in benchmark.cells(row)).rstrip(), flush=True)
     measured = list(report.rows.values())
     if options.json:
         return print_json({"hardware": report.hardware, "rows": measured})

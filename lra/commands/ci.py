@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lra.commands.command import Parser, add_bindings, add_imports, add_workers, command
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError, unknown
-from lra.files import write_atomically
+from lra.files import check_writable, write_atomically
 
 if TYPE_CHECKING:
     from lra.ci.baseline import Workload
@@ -65,6 +65,7 @@ def ci_baseline(options: Namespace) -> int:
         raise UsageError(f"there is no {options.file} yet; name the variants, as in 'lra ci baseline local'")
     workload = structs.replace(baseline.WORKLOAD, bindings=baseline.admit_bindings(bindings))
     work = measure.Work(admitted(names, workload, options), workload, (), options.imports, options.workers)
+    check_writable(options.file)
     total = len(work.names) * len(QUANTITIES) + 2 * workload.processes
     with Display() as display, display.bar("measuring", total) as bar:
         made = measure.for_baseline(work, bar.advance)
@@ -99,14 +100,12 @@ def ci_run(options: Namespace) -> int:
     names = admitted(options.variants or list(then.variants), then.workload, options)
     work = measure.Work(names, then.workload, options.gin, options.imports, options.workers)
     total = len(names) * len(QUANTITIES) + then.workload.processes
+    for path in filter(None, (options.markdown, options.junit)):
+        check_writable(path)
     with Display() as display, display.bar("measuring", total) as bar:
         now = measure.for_comparison(work, then, bar.advance)
     compared = changes(then, now)
     remarks = report.notes(then, now, compared)
-    if options.markdown:
-        write_atomically(options.markdown, report.markdown(compared, remarks))
-    if options.junit:
-        write_atomically(options.junit, report.junit(compared, remarks))
     bad = [change for change in compared if change.fails]
     if options.json:
         print_json({"holds": not bad, "notes": remarks, "changes": [dataclasses.asdict(change) for change in compared]})
@@ -114,6 +113,10 @@ def ci_run(options: Namespace) -> int:
         if shown := report.notable(compared):
             print_table(report.HEADER, [report.cells(change) for change in shown])
         print("\n".join([report.sentence(compared), *remarks]))
+    if options.markdown:
+        write_atomically(options.markdown, report.markdown(compared, remarks))
+    if options.junit:
+        write_atomically(options.junit, report.junit(compared, remarks))
     if bad:
         raise UserError(f"{summary(bad)} ({len(bad)} of {len(compared)} quantities fail)")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lra.commands.command import Parser, add_bindings, add_workers, command
-from lra.commands.output import print_json, print_table
+from lra.commands.output import print_json, print_table, warn
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
 
@@ -43,10 +43,15 @@ def tasks(options: Namespace) -> int:
 
         task = task_named(options.name, None)
         return show_parameters(task.name, f"{task.name} {task.version}: {task.summary}", options.json)
+    folders: dict[str, list[Path]] | None = None
+    try:
+        folders = {task.name: prepared_folders(task) for task in TASKS.values()}
+    except UserError as error:  # the tasks are there, whether or not their folders can be read
+        warn(str(error))
     described: list[dict[str, Any]] = []
     for task in TASKS.values():
         prepared: list[dict[str, Any]] = []
-        for folder in prepared_folders(task):
+        for folder in folders[task.name] if folders else ():
             size = sum(path.stat().st_size for path in folder.iterdir())
             entry: dict[str, Any] = {"folder": str(folder), "bytes": size, "error": None}
             try:
@@ -63,8 +68,9 @@ def tasks(options: Namespace) -> int:
         )  # fmt: skip
     if options.json:
         return print_json(described)
+    no = "no" if folders else "?"
     rows = [
-        [f"{entry['name']} {entry['version']}", entry["summary"], "yes" if entry["prepared"] else "no"]
+        [f"{entry['name']} {entry['version']}", entry["summary"], "yes" if entry["prepared"] else no]
         for entry in described
     ]
     print_table(("task", "what", "prepared"), rows)
@@ -72,13 +78,14 @@ def tasks(options: Namespace) -> int:
     for item in itertools.chain.from_iterable(entry["prepared"] for entry in described):
         name = Path(item["folder"]).name
         if item["error"]:
-            rows.append([name, f"damaged: {item['error']}", "", "", ""])
+            rows.append([name, item["error"], "", "", ""])
             continue
         sizes = " / ".join(f"{count:,}" for count in item["examples"].values())
         rows.append([name, item["origin"], sizes, f"{item['max_length']:,}", f"{item['bytes'] / 1e6:,.1f}"])
     if rows:
         print_table(("prepared", "from", "train / val / test", "tokens", "MB"), rows)
-    print(f"{'these folders are' if rows else 'nothing is prepared; what will be, is'} in {home() / 'tasks'}")
+    if folders:
+        print(f"{'these folders are' if rows else 'nothing is prepared; what will be, is'} in {home() / 'tasks'}")
     return 0
 
 

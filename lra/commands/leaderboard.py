@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lra.commands.command import Parser, add_results, command
 from lra.commands.output import print_json, print_table
 from lra.errors import UserError, printable
-from lra.files import write_atomically
+from lra.files import write_atomically, writing
 
 if TYPE_CHECKING:
     from lra.leaderboard.sheet import Sheet
@@ -56,10 +56,12 @@ def leaderboard_build(options: Namespace) -> int:
         check_files(made, out)
         print(f"{out}: all {len(made)} files are what the records give")
     else:
-        for name, text in made.items():
-            write_atomically(out / name, text, durable=False)
-        remove_stale(made, out)
-        show(options, view)
+        try:
+            for name, text in made.items():
+                write_atomically(out / name, text, durable=False)
+            remove_stale(made, out)
+        finally:  # the tables are made, even if they cannot be written
+            show(options, view)
         if not options.json:
             print(f"tables: {out / 'leaderboard.md'}, .csv and .tex\nopen {out.resolve() / 'index.html'}")
     if view.left_out:
@@ -149,7 +151,8 @@ def remove_stale(made: dict[str, str], out: Path) -> None:
     """Removes the pages of runs that have no record any more."""
     for path in ours(out):
         if str(path.relative_to(out)) not in made:
-            path.unlink()
+            with writing(path):
+                path.unlink()
 
 
 def show(options: Namespace, view: "View") -> None:

@@ -1,6 +1,7 @@
-"""Prints JSON and tables."""
+"""Prints JSON, tables and warnings."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,11 @@ def print_json(value: Any) -> int:
     """Prints a value as JSON. Returns the exit code 0."""
     print(json.dumps(value, indent=1))
     return 0
+
+
+def warn(text: str) -> None:
+    """Prints a warning on standard error: of what could not be kept, although the command did its work."""
+    print(f"lra: warning: {printable(text)}", file=sys.stderr)
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> None:

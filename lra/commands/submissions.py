@@ -11,8 +11,8 @@ from lra.errors import UsageError, UserError, printable
 
 if TYPE_CHECKING:
     from lra.comparison import Comparison
-    from lra.leaderboard.board import Row
     from lra.leaderboard.record import Record
+    from lra.leaderboard.row import Row
     from lra.leaderboard.statistics import Interval
     from lra.submission import Review
 
@@ -277,8 +277,12 @@ OUTCOMES = {
 
 
 def made_with(record: "Record") -> str:
-    """Hardware and versions, which may explain why the last bits of two runs differ."""
+    """Hardware, versions and settings from outside, which may explain why the last bits of two runs differ."""
+    from lra.leaderboard.config import environment_of
+
     measured = record.measured
     hardware = measured.hardware.get("device") or measured.hardware.get("cpu")
     versions = ", ".join(f"{name} {version}" for name, version in sorted(measured.versions.items()))
-    return f"{hardware}; {versions}"
+    settings = "".join(f"; {setting}" for setting in environment_of(record))
+    earlier = "; the first steps on another machine" if measured.hardware.get("earlier") else ""
+    return f"{hardware}; {versions}{settings}{earlier}"

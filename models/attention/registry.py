@@ -126,6 +126,11 @@ class Variant:
         got = describe(y) if isinstance(y, jax.Array) else f"a {type(y).__name__}"
         raise UserError(f"variant '{self.name}' ({self.where}) returned {got}; it must return {describe(x)}")
 
+    def raised(self, error: Exception) -> bool:
+        """Whether a line of its own file raised an error, or one that JAX called back and quotes."""
+        frames = traceback.extract_tb(error.__traceback__)
+        return self.file in str(error) or any(frame.filename == self.file for frame in frames)
+
     def blame(self, error: Exception) -> UserError:
         """What it raised, with the line of its own file that did."""
         if isinstance(error, UserError):

@@ -81,6 +81,18 @@ def use(name: str, interpret: bool = False) -> Iterator[None]:
         _request.reset(token)
 
 
+def requested() -> str | None:
+    """The backend that `use` asks for here; None outside of it."""
+    request = _request.get()
+    return request.name if request else None
+
+
+def device() -> jax.Device:
+    """The device that computes: JAX's default device, which a caller can set, or else the first one."""
+    chosen = jax.config.values["jax_default_device"]
+    return jax.devices(chosen)[0] if chosen is None or isinstance(chosen, str) else chosen
+
+
 def known(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"backend '{name}' is none of {', '.join(NAMES)}")
@@ -110,7 +122,7 @@ def choose(op: str, backend: str | None, backends: Mapping[str, Backend], static
             raise NotImplementedError(f"{op} has no backend '{request.name}', only {', '.join(backends)}")
         backends[request.name].admits(static, x)
         return request.name, static._replace(interpret=request.interpret)
-    kind = jax.devices()[0].device_kind
+    kind = device().device_kind
     for (of, beginning), names in DEFAULTS.items():
         if of == op and kind.startswith(beginning):
             for name in names:

@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from lra.errors import UserError
-from lra.files import folder_atomically, writing
+from lra.files import folder_atomically, visible, writing
 from lra.tasks.pathfinder.drawing import Chunk, draw_chunk
 from lra.tasks.pathfinder.law import Law
 from lra.tasks.pathfinder.shapes import Bytes
-from lra.tasks.publisher import NESTS, find, import_tensorflow
+from lra.tasks.publisher import NESTS, find, import_tensorflow, inside
 from lra.tasks.task import Warn
 from lra.workers import in_order
 
@@ -37,8 +37,9 @@ def level(law: Law) -> str:
 
 def pattern(law: Law) -> str:
     name = f"pathfinder{law.resolution}"
-    build = f"{name}-{TFDS_SPLITS.get(law.contour_length)}\\.tfrecord-[^/]+"
-    return f"(^|/){name}/({level(law)}/(metadata/[^/]+\\.npy|imgs/.+\\.png)|[^/]+/{build})$"
+    images = inside(r"metadata/[^/]+\.npy|imgs/.+\.png", name, level(law))
+    build = inside(rf"{name}-{TFDS_SPLITS.get(law.contour_length)}\.tfrecord-[^/]+", name, "[^/]+")
+    return f"{images}|{build}"
 
 
 def read(law: Law, folder: Path, workers: int, warn: Warn) -> Iterator[tuple[Bytes, Labels]]:
@@ -84,7 +85,7 @@ class Line(NamedTuple):
 
 
 def read_folder(law: Law, root: Path, workers: int, warn: Warn) -> Iterator[tuple[Bytes, Labels]]:
-    files = list((root / "metadata").glob("*.npy"))
+    files = visible((root / "metadata").glob("*.npy"))
     if not files:
         raise UserError(f"{root / 'metadata'} has no .npy files; fetch {PUBLISHED}")
     if odd := [path for path in files if not path.stem.isdecimal()]:
@@ -243,7 +244,7 @@ def write_batch(law: Law, root: Path, count: int, index: int) -> int:
         folder.mkdir(parents=True)
         for i in range(len(lines)):
             Image.fromarray(chunk.images[i]).save(folder / f"sample_{i}.png")
-        (root / "metadata" / f"{index}.npy").write_text("".join(lines))
+        (root / "metadata" / f"{index}.npy").write_text("".join(lines), "ascii")
     return len(lines)
 
 

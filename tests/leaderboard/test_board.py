@@ -1,6 +1,7 @@
 """The board: what a row shows, which records share a row or a table, averages, ranks, comparisons."""
 
 import csv
+import dataclasses
 import io
 import json
 
@@ -12,10 +13,11 @@ from made_records import TRACKS, changed, make, old
 from scipy import stats
 
 from lra.leaderboard import text
-from lra.leaderboard.board import make_board, score
+from lra.leaderboard.board import make_board
 from lra.leaderboard.predictions import pack, unpack
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
+from lra.leaderboard.row import score
 from lra.leaderboard.sheet import sheets
 from lra.leaderboard.tracks import FIVE, SIX
 
@@ -151,6 +153,63 @@ def test_overrides_of_the_variant_make_a_row_and_others_a_table():
     assert {entry.label for entry in shorter.rows} == {"linear", "local"}
     assert "train.steps = 9" in shorter.title
     assert "train.steps = 9" not in demo.title
+
+
+def test_records_of_one_run_with_different_answers_never_win():
+    """Of one machine they contradict each other. Of two machines each has its row."""
+    one, other = make("local", {0: 0.5, 1: 0.5}), make("local", {0: 0.9, 1: 0.5})
+    seed_alone = make("local", {2: 0.3})
+    for order in ([one, other, seed_alone], [seed_alone, other, one]):
+        (table,) = tables(order)
+        (row,) = table.rows
+        assert row.accuracy == {2: 0.3}
+        assert row.breaches == (f"run {one.run} has records with different answers, none of which counts",)
+        assert len(set(row.runs)) == 3  # each has a page
+        assert tables(order) == tables(order[::-1])
+    (nothing,) = tables([one, other])[0].rows
+    assert (nothing.mean, nothing.versus) == (None, None)
+
+    newer = changed(other, "measured.versions", {"jax": "0.11.2"})
+    elsewhere = changed(newer, "measured.hardware.device", "NVIDIA B200")
+    for records, labels in (
+        ([one, newer], {"local on jax 0.10.0": 0.5, "local on jax 0.11.2": 0.7}),
+        ([elsewhere, one], {"local on NVIDIA H200, jax 0.10.0": 0.5, "local on NVIDIA B200, jax 0.11.2": 0.7}),
+    ):
+        (table,) = tables([*records, make("transformer", {0: 0.5, 1: 0.5})])
+        assert {row.label: row.mean for row in table.rows if row.key[0] == "local"} == labels
+        assert all(not row.breaches and row.versus for row in table.rows if row.key[0] == "local")
+
+
+def test_a_seed_of_two_runs_counts_from_the_one_with_more_seeds():
+    """Beside other seeds a seed has other last bits, and so perhaps other answers."""
+    for other in range(1, 9):  # whichever of the two names is the smaller one
+        alone, together = make("local", {0: 0.5}), make("local", {0: 0.6, other: 0.7})
+        for order in ([alone, together], [together, alone]):
+            ((row,),) = (table.rows for table in tables(order))
+            assert row.accuracy == {0: 0.6, other: 0.7}
+            assert not row.breaches
+
+
+def test_the_effective_configuration_makes_the_table():
+    """Not the notation of what was given by hand, nor whether it was given by hand."""
+    sets = {"train.steps": "240", "local.radius": "8"}
+    tracks = {"demo": dataclasses.replace(TRACKS["demo"], values=lambda task, variant: sets)}
+    config = "train.select = 'best'\ntrain.steps = 240\nadamw.b1 = 0.5\nlocal.radius = 8\n"
+    of_hand = lambda seed, *lines, **more: make(
+        "local", {seed: 0.5}, protocol__overrides=[*lines], config=config, **more
+    )
+    (table,) = make_board(
+        [of_hand(0, "adamw.b1 = 0.5"), of_hand(1, "adamw.b1 = 5e-1", "train.steps = 240"), of_hand(2, "adamw.b1=.5")],
+        tracks,
+    ).tables
+    assert table.title.endswith("protocol demo, adamw.b1 = 0.5")
+    (row,) = table.rows
+    assert (row.label, row.seeds) == ("local", 3)
+    # four and forty steps under one protocol, whatever was given by hand
+    shorter = [make("local", {0: 0.5}, config=config.replace("240", steps)) for steps in ("4", "40")]
+    assert sorted(table.protocol for table in make_board(shorter, tracks).tables) == [
+        "demo, train.steps = 4", "demo, train.steps = 40",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from conftest import lra
 from made_records import make, old
 
 from lra.cli import main
@@ -61,6 +62,33 @@ def test_folders_of_the_records_do_not_matter(built, tmp_path):
         out = tmp_path / f"out{number}"
         assert build(*(tmp_path / name for name in order), "--out", out) == 0
         assert made(out) == made(built / "out")
+
+
+def test_the_users_locale_does_not_matter(built, tmp_path):
+    """Nor do the time zone and the order of sets."""
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONHASHSEED": "1", "TZ": "Asia/Kolkata"}
+    done = lra("leaderboard", "build", built, "--out", tmp_path, **locale)
+    assert done.returncode == 0, done.stderr
+    assert made(tmp_path) == made(built / "out")
+
+
+def test_what_file_managers_leave_does_not_matter(built, tmp_path):
+    folder = fill(tmp_path / "records", RECORDS)
+    for path in [*store.folder_of(folder).iterdir()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert build(folder, "--out", tmp_path / "out") == 0
+    assert made(tmp_path / "out") == made(built / "out")
+
+
+def test_tables_that_cannot_be_written_are_shown(built, tmp_path, read_only, capsys):
+    assert build(built, "--out", built / "out") == 0
+    tables, _, _ = capsys.readouterr().out.partition("tables: ")
+    read_only(tmp_path)
+    assert build(built, "--out", tmp_path / "out") == 1
+    said = capsys.readouterr()
+    assert said.out == tables
+    assert f"cannot write {tmp_path / 'out'}" in said.err
+    assert len(said.err.splitlines()) == 1
 
 
 def test_check_finds_every_kind_of_difference(built, tmp_path, capsys):

@@ -1,6 +1,8 @@
 """The literature's numbers agree with what is known of them from elsewhere, and none is without its source."""
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +117,11 @@ def test_scaling_has_every_point():
     (scaling,) = literature.scalings()
     assert len(scaling.points) == 9 * 4
     assert ("Performer", 4000, 8.0, 1060.0) in scaling.points
+
+
+def test_what_file_managers_leave_is_no_collection(tmp_path, monkeypatch):
+    published = Path(str(literature.files("lra.leaderboard") / "published"))
+    for path in shutil.copytree(published, tmp_path / "published").iterdir():
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    monkeypatch.setattr(literature, "files", lambda package: tmp_path)
+    assert literature.collections() == COLLECTIONS

@@ -45,16 +45,35 @@ def test_load_leaves_out_and_names_what_is_no_record(tmp_path):
     assert store.load([path.parent]) == ([RECORD], [line])  # a folder of nothing but records
 
 
-def test_of_two_records_of_one_run_the_one_with_predictions_counts(tmp_path):
+def test_what_file_managers_leave_is_no_record(tmp_path):
+    path = write(RECORD, store.folder_of(tmp_path))
+    path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert store.load([tmp_path]) == ([RECORD], [])
+    assert store.find(tmp_path, RECORD.run) == RECORD
+    assert store.locate(RECORD.run[:3], [tmp_path]) == path
+
+
+def test_of_records_of_one_run_that_agree_one_counts(tmp_path):
+    """One with predictions; among these the newest. The order of the folders decides nothing."""
     store.folder_of(tmp_path / "old").mkdir(parents=True)
     put(store.folder_of(tmp_path / "old"), old(RECORD))
     write(RECORD, store.folder_of(tmp_path / "new"))
     for order in (("old", "new"), ("new", "old")):
         assert store.load(tmp_path / name for name in order)[0] == [RECORD]
-    slower = changed(RECORD, "measured.train_seconds", 99.0)
-    write(slower, store.folder_of(tmp_path / "mine"))
-    assert store.load([tmp_path / "mine", tmp_path / "new"])[0] == [slower]
-    assert store.load([tmp_path / "new", tmp_path / "mine"])[0] == [RECORD]
+    newer = changed(RECORD, "measured.finished_at", "2026-11-22T00:00:00+00:00")
+    write(newer, store.folder_of(tmp_path / "mine"))
+    for order in (("mine", "new"), ("new", "mine")):
+        assert store.load(tmp_path / name for name in order)[0] == [newer]
+
+
+def test_records_of_one_run_that_do_not_agree_all_stay(tmp_path):
+    other = make(accuracy={0: 0.6, 1: None})
+    assert other.run == RECORD.run
+    for name, record in (("one", RECORD), ("two", other)):
+        write(record, store.folder_of(tmp_path / name))
+    both = [store.load(tmp_path / name for name in order)[0] for order in (("one", "two"), ("two", "one"))]
+    assert both[0] == both[1]
+    assert len(both[0]) == 2
 
 
 def test_a_run_of_before_schema_3_that_was_made_again_is_one_run(tmp_path):
@@ -65,8 +84,7 @@ def test_a_run_of_before_schema_3_that_was_made_again_is_one_run(tmp_path):
     now = make("local", {0: 0.5}, config=RECORD.config)
     write(now, store.folder_of(tmp_path / "new"))
     assert before.run != now.run
-    assert store.load([tmp_path / "new", tmp_path / "old"])[0] == [now]
-    assert [record.run for record in store.load([tmp_path / "old", tmp_path / "new"])[0]] == [before.run]
+    assert len(store.load([tmp_path / "new", tmp_path / "old"])[0]) == 1
     failed = [make("local", {}, status="failed", error="x", config=f"a.b = {place}\n") for place in range(2)]
     for record in failed:
         write(record, store.folder_of(tmp_path / "failed"))

@@ -10,13 +10,13 @@ from lra.leaderboard import tracks
 from lra.leaderboard.config import bindings_of, identity_sha256, values
 from lra.leaderboard.record import Record
 
-DEMO = "train.select = 'best'\ntrain.steps = 600\n"
-PAPER = "train.select = 'last'\ntrain.steps = 600\n"
+DEMO = "train.select = 'best'\ntrain.steps = 240\n"
+PAPER = "train.select = 'last'\ntrain.steps = 240\n"
 
 
 def validation(*accuracy: float) -> list:
     return [
-        {"step": 200 * place, "split": "validation", "loss": [1.0], "accuracy": [share]}
+        {"step": 80 * place, "split": "validation", "loss": [1.0], "accuracy": [share]}
         for place, share in enumerate(accuracy, 1)
     ]
 
@@ -38,7 +38,7 @@ def breaches(record: Record) -> list[str]:
     ("record", "what"),
     [
         (paper(parameters=int(100_000 * 1.11)), "11% more parameters"),
-        (paper(protocol__overrides=["train.steps = 9"]), "changes the protocol (train.steps = 9)"),
+        (paper(protocol__overrides=["adamw.b1 = 0.8"]), "changes the protocol (adamw.b1 = 0.8)"),
         (paper(config=PAPER + "pretrain.steps = 500\n"), "sets what the protocol does not have (pretrain)"),
         (paper(selection="best validation accuracy"), "scores by best validation accuracy"),
         (paper(config=PAPER.replace("last", "best")), "scores by"),
@@ -65,6 +65,35 @@ def test_what_is_allowed():
     assert breaches(demo(curve=validation(0.5, 0.4, 0.5))) == []  # equally good
     # a task without a validation split is scored at the last step
     assert breaches(paper(task__examples__validation=0)) == []
+
+
+SETS = {"train.steps": "240", "adamw.learning_rate": "0", "local.radius": "8", "linear.epsilon": "1e-6"}
+
+
+def changed(record: Record) -> tracks.Changes:
+    """What differs from a protocol whose files set SETS."""
+    return tracks.changes(record, dataclasses.replace(TRACKS["demo"], values=lambda task, variant: SETS))
+
+
+def test_only_values_that_differ_from_the_protocols_are_changes():
+    config = DEMO + "local.radius = 8\nadamw.learning_rate = 0.0\n"
+    assert changed(demo(config=config)) == ((), (), ())
+    # the protocol's own values, given by hand in whatever notation
+    assert changed(demo(config=config, protocol__overrides=["train.steps=240", "local.radius =  8"])) == ((), (), ())
+    other = config.replace("240", "24e1").replace("radius = 8", "radius = 4")
+    for by_hand in ([], ["local.radius = 4", "train.steps = 240.0"]):  # or because the files were others at that time
+        assert changed(demo(config=other, protocol__overrides=by_hand)) == (("radius = 4",), (), ())
+    longer = demo(config=config.replace("240", "999"))
+    assert changed(longer) == ((), (), ("train.steps = 999",))
+    assert "changes the protocol (train.steps = 999)" in " ".join(
+        tracks.breaches(longer, dataclasses.replace(TRACKS["demo"], values=lambda task, variant: SETS))
+    )
+
+
+def test_settings_from_outside_are_changes_and_break_no_rule():
+    record = demo(config=DEMO + "environment.XLA_FLAGS = '--xla_cpu_enable_fast_math=true'\n")
+    assert changed(record) == ((), ("XLA_FLAGS = '--xla_cpu_enable_fast_math=true'",), ())
+    assert breaches(record) == []
 
 
 def test_the_reference_is_asked_for_its_parameters_only_where_there_is_a_budget():

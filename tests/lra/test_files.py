@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import multiprocessing
 import os
 import resource
@@ -13,7 +14,16 @@ from typing import Any
 import pytest
 
 from lra.errors import UserError
-from lra.files import folder_atomically, locked, sha256, sha256_text, write_atomically
+from lra.files import (
+    check_writable,
+    folder_atomically,
+    is_hidden,
+    locked,
+    sha256,
+    sha256_text,
+    visible,
+    write_atomically,
+)
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -104,6 +114,8 @@ def test_file_where_a_folder_should_be(tmp_path):
         pass
     with pytest.raises(UserError, match=str(tmp_path / "file")), folder_atomically(tmp_path / "file" / "inner"):
         pass
+    with pytest.raises(UserError, match=str(tmp_path / "file")):
+        check_writable(tmp_path / "file" / "inner")
     assert (tmp_path / "file").read_text() == "no folder"
 
 
@@ -261,6 +273,79 @@ def test_lock_ends_with_the_process(tmp_path):
 def test_full_disk_is_a_clear_error_for_a_lock_too(tmp_path):
     with full_disk(0), pytest.raises(UserError, match=str(tmp_path)), locked(tmp_path / "file", "it"):
         pass
+
+
+def refuse(monkeypatch, code: int) -> None:
+    def flock(*_: Any) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO, errno.EBADF])
+def test_a_file_system_without_locks_is_not_told_as_a_held_lock(tmp_path, monkeypatch, code):
+    """Nobody holds the lock, so waiting would not help; and nothing is written without one."""
+    refuse(monkeypatch, code)
+    with pytest.raises(UserError) as caught, locked(tmp_path / "file", "it is written"):
+        pytest.fail("it was written")
+    message = str(caught.value)
+    assert os.strerror(code) in message
+    assert str(tmp_path / ".file.lock") in message
+    assert "LRA_HOME" in message
+    assert "--results" in message
+    assert "wait" not in message
+
+
+@pytest.mark.parametrize("code", [errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES])
+def test_a_held_lock_is_told_as_one_whatever_its_file_says(tmp_path, monkeypatch, code):
+    refuse(monkeypatch, code)
+    (tmp_path / ".file.lock").write_bytes(b"process \xff\xfe\n7")
+    held = pytest.raises(UserError, match=r"^it is written by process .* already .*wait for it to end")
+    with held as caught, locked(tmp_path / "file", "it is written"):
+        pytest.fail("it was written")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_lock_file_of_another_user_can_be_taken_and_is_held(tmp_path, monkeypatch):
+    lock = tmp_path / ".file.lock"
+    lock.write_bytes(b"process 7")
+    original = open
+
+    def foreign(path: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if path == lock and mode != "rb":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path, mode, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", foreign)
+    held = pytest.raises(UserError, match="process 7")
+    with locked(tmp_path / "file", "it is written"), held, locked(tmp_path / "file", "it is written"):
+        pytest.fail("it was written")
+    with locked(tmp_path / "file", "it is written"):
+        assert lock.read_bytes() == b"process 7"
+
+
+# --- what can be written, and what counts ----------------------------------------------------------------------
+
+
+def test_it_is_found_out_whether_a_file_can_be_written(tmp_path, read_only):
+    check_writable(tmp_path / "new" / "file")
+    assert in_folder(tmp_path) == set()
+    (tmp_path / "new").mkdir()
+    read_only(tmp_path / "new")
+    for path in (tmp_path / "new" / "file", tmp_path / "new" / "deeper" / "file"):
+        with pytest.raises(UserError, match=f"cannot write {tmp_path}/new/.*Read-only file system"):
+            check_writable(path)
+    with pytest.raises(UserError, match=f"cannot write {tmp_path}/new/.*Read-only"), locked(tmp_path / "new" / "f", ""):
+        pass
+
+
+def test_what_file_managers_leave_is_not_seen(tmp_path):
+    left = ["._0.npy", ".DS_Store", "Thumbs.db", "desktop.ini", "Desktop.ini", "__MACOSX", ".hidden"]
+    ours = ["0.npy", "a.b", "thumbs", "x._y"]
+    assert list(filter(is_hidden, [*left, *ours, ".."])) == left  # ".." leads outside, which is worse than hidden
+    for name in (*left, *ours):
+        (tmp_path / name).touch()
+    assert [path.name for path in visible(tmp_path.iterdir())] == ours
 
 
 # --- hashes ----------------------------------------------------------------------------------------------------

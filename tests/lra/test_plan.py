@@ -212,7 +212,7 @@ def test_the_configuration_has_every_value_sorted(protocol, variant):
     plan = resolved("pathfinder", variant, protocol)
     lines = plan.config.splitlines()
     assert lines == sorted(lines)
-    names = [line.split(" = ")[0] for line in lines]
+    names = [line.split(" = ")[0] for line in lines if not line.startswith("environment.")]
     assert len(set(names)) == len(names)
     parts = [
         plan.source,
@@ -223,6 +223,12 @@ def test_the_configuration_has_every_value_sorted(protocol, variant):
         plan.train.optimizer.learning_rate,
     ]
     assert len(names) == sum(len(dataclasses.fields(part)) for part in parts)
+
+
+def test_the_order_and_type_of_the_seeds_make_no_other_run():
+    listed = [RunSpec("listops", "lru", "demo", seeds) for seeds in ((2, 0, 1), [0, 1, 2], np.arange(3), range(3))]
+    assert len(set(listed)) == 1
+    assert all(type(seed) is int for seed in listed[2].seeds)
 
 
 def test_every_value_is_part_of_the_runs_name():

@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+import shutil
 
 import jax
 import jax.numpy as jnp
 import pytest
 from conftest import resolved
 
+from lra import recipe
 from lra.errors import UsageError
 from lra.models.attention import VARIANTS
 from lra.parameter_budget import excess, parameter_counts
@@ -151,3 +153,14 @@ def test_demo_runs_on_stand_ins_by_their_own_names():
     assert not (GIN / "protocols" / "demo" / "text.gin").exists()
     with pytest.raises(UsageError, match="did you mean 'text'"):
         task_named("txet", "demo")
+
+
+def test_what_file_managers_leave_is_no_protocol(tmp_path, monkeypatch):
+    known, values = recipe.protocols(), recipe.set_by_protocols("local")
+    assert known
+    assert values
+    monkeypatch.setattr(recipe, "GIN", shutil.copytree(GIN, tmp_path / "gin"))
+    for path in [*(tmp_path / "gin").rglob("*.gin")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert recipe.protocols() == known
+    assert recipe.set_by_protocols("local") == values

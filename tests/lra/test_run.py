@@ -8,12 +8,19 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL, bindings, lra
+from conftest import SMALL, bindings, lra, resolved
+
+from lra.errors import UserError
+from lra.files import locked
+from lra.interrupt import Interrupted
+from lra.tasks.prepared import load
+from lra.trainer import execute
 
 RUN = ["run", "--task", "listops", "--protocol", "demo", "--seeds", "0,1"]
 
@@ -182,33 +189,23 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(home, tmp_path):
     assert lra(*words).returncode == 0
 
 
-def test_a_record_is_lost_neither_to_a_failure_nor_to_a_second_process(home, tmp_path):
-    words = command(tmp_path, "linear", "--checkpoint-every", "0")
-    process = start(words)
-    while process.poll() is None and not steps_saved(tmp_path):
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGSTOP)
-    second = lra(*words)
+def test_a_second_process_does_not_train_the_same_run(home, tmp_path):
+    plan = resolved("listops", "linear", "demo", (0,), SMALL)
+    data = load(plan.task, plan.source)
+    with locked(tmp_path / "runs" / plan.run_id(data.data_sha256), "it is being trained"):
+        second = lra(*command(tmp_path, "linear"), "--seeds", "0", XLA_FLAGS=os.environ.get("XLA_FLAGS", ""))
     assert second.returncode == 1
-    assert f"process {process.pid}" in second.stderr
-    os.kill(process.pid, signal.SIGCONT)
-    process.communicate()
-    assert process.returncode == 0
-    assert outcome(tmp_path)["status"] == "ok"
+    assert f"process {os.getpid()}" in second.stderr
+    assert not list(tmp_path.glob("records/*"))
 
 
 def test_a_damaged_checkpoint_names_the_way_out(home, tmp_path):
-    words = command(tmp_path, "linear", "--checkpoint-every", "0")
-    process = start(words)
-    while process.poll() is None and not steps_saved(tmp_path):
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    if (tmp_path / "records").exists():
-        pytest.skip("the run was over before it could be killed")
-    for path in tmp_path.glob("runs/*/checkpoint/*/state/manifest.ocdbt"):
-        path.write_bytes(b"nonsense")
-    done = lra(*words)
-    assert done.returncode == 1
-    assert "begin the run anew" in done.stderr
-    assert "Traceback" not in done.stderr
+    plan, stop = resolved("listops", "linear", "demo", (0,), SMALL), threading.Event()
+    data = load(plan.task, plan.source)
+    stop.set()
+    with pytest.raises(Interrupted):
+        execute(plan, data, tmp_path, stop=stop)
+    (damaged,) = tmp_path.glob("runs/*/checkpoint/*/state/manifest.ocdbt")
+    damaged.write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="begin the run anew"):
+        execute(plan, data, tmp_path)

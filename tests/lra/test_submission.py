@@ -25,7 +25,7 @@ from lra.leaderboard.predictions import labels_file_sha256
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import LABELS, Record, file_name, write
 from lra.submission import Review, registers, reviews
-from lra.tasks.task import fields_of
+from lra.tasks.task import fields_of, folder_name
 
 OUTSIDE = '@register_attention("mine")\ndef mine(q, k, v, mask, radius=3):\n    return q\n'
 FLOOR = Counter(LABELS_OF_TEST.tolist())[0] / len(LABELS_OF_TEST)
@@ -132,7 +132,10 @@ TAMPERED = {
     "own line": (lambda: edited("radius = 8", "radius = 48"), "local.radius is 48, protocol demo has 8"),
     "other notation": (lambda: edited("0.003", "3e-3"), "is not written as lra writes it"),
     "protocol": (lambda: fair(protocol__name="mine"), "no protocol is called 'mine'"),
-    "changed protocol": (lambda: fair(protocol__overrides=["train.steps = 9"]), "changes the protocol (train.steps"),
+    "changed protocol": (
+        lambda: fair(protocol__overrides=["train.steps = 9"]),
+        "say train.steps = 9, its configuration 240",
+    ),
     "old variant": (lambda: fair(variant__version=9), "it ran local in version 9, which is 1 now"),
     "no such variant": (lambda: fair(variant__name="lokal"), "no variant 'lokal', and it comes without its source"),
     "taken name": (lambda: fair(**source(OUTSIDE)), "'local' is the name of one of the project's own"),
@@ -188,6 +191,19 @@ def test_data_is_known_by_a_published_record_by_what_is_prepared_or_by_the_task_
     small = resolved("listops", "local", "demo", overrides=SMALL_DATA)
     (manifest,) = (home / "tasks").glob("*/manifest.json")
     assert known_data(small, {}) == {json.loads(manifest.read_text())["data_sha256"]}
+
+
+def test_what_is_wrong_with_the_home_of_the_reviewer_is_no_reason_against_a_record(published, tmp_path, monkeypatch):
+    assert not reviewed(published, fair())[0].reasons
+    plan = resolved("listops", "local", "demo")
+    folder = tmp_path / "home" / "tasks" / folder_name(plan.task, plan.source)
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{")
+    assert not reviewed(published, fair())[0].reasons
+    monkeypatch.delenv("LRA_HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert not reviewed(published, fair())[0].reasons
 
 
 # --- Doubles ---------------------------------------------------------------------------------------------------

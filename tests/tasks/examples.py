@@ -2,7 +2,9 @@
 
 import collections
 import dataclasses
+import io
 import itertools
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 
 from lra.tasks import Split
 from lra.tasks.listops import VOCABULARY
+from lra.tasks.publisher import opened
 
 
 def decode(ids: np.ndarray) -> str:
@@ -40,3 +43,30 @@ def assert_same(left: dict[str, Split], right: dict[str, Split]) -> None:
         a, b = getattr(left[split], field.name), getattr(right[split], field.name)
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
+
+
+def litter(folder: Path) -> None:
+    """Leaves in a folder and all folders inside what file managers of macOS and Windows leave."""
+    for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        for name in [f"._{path.name}" for path in place.iterdir()] + [".DS_Store", "Thumbs.db", "desktop.ini"]:
+            (place / name).write_bytes(b"\0\5\x16\7")
+
+
+def read_archive(source: Any, folder: Path, top: str, scratch: Path) -> dict[str, Split]:
+    """The examples that a source reads from an archive with the files of a folder.
+
+    Args:
+      top: stands before the path of each member, "" or "./" or "aclImdb/".
+      scratch: a folder for the archive.
+    """
+    scratch.mkdir()
+    with tarfile.open(scratch / "a.tar", "w") as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = f"{top}{path.relative_to(folder)}"
+            for place in ("__MACOSX/", ""):  # as macOS packs it, each file with a shadow
+                info = tarfile.TarInfo(place + name)
+                info.size = path.stat().st_size
+                archive.addfile(info, io.BytesIO(path.read_bytes()))
+    with opened(scratch / "a.tar", source.files, scratch / "unpacked") as files:
+        assert not (files / "__MACOSX").exists()
+        return read(source, files)[0]

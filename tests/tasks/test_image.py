@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from examples import assert_same, collect, read
+from examples import assert_same, collect, litter, read, read_archive
 
 from lra.errors import UserError
 from lra.tasks import TASKS
@@ -196,3 +196,12 @@ def test_wrong_count_from_tfds(monkeypatch):
 def test_sizes_are_numbers():
     with pytest.raises(ValueError, match="test = 0"):
         dataclasses.replace(SOURCE, test=0)
+
+
+def test_a_folder_or_archive_with_what_file_managers_leave_and_without_its_top_is_the_same(folder, tmp_path):
+    expected, _ = read(SOURCE, folder)
+    litter(folder)
+    assert_same(read(SOURCE, folder)[0], expected)
+    assert_same(read(SOURCE, folder.parent)[0], expected)
+    for number, top in enumerate(("", "./", "cifar-10-batches-bin/", "./cifar-10-batches-bin/")):
+        assert_same(read_archive(SOURCE, folder, top, tmp_path / f"{number}"), expected)

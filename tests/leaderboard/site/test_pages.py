@@ -226,7 +226,7 @@ def made_odd(texts: list[str]) -> Json:
     return make(
         "local", {0: 0.5}, variant__sources={"a.py": f"x{a}", f"x{b}": f"x{c}"}, variant__source_sha256=b,
         error=f"x{c}", variant__paper=e,
-        config=f"train.select = 'best'\ntrain.steps = 600\n# {d}", measured__finished_at=f, task__version=g,
+        config=f"train.select = 'best'\ntrain.steps = 240\n# {d}", measured__finished_at=f, task__version=g,
         protocol__overrides=[f"local.note = {h}"], measured__hardware={"device": f"x{a}"},
         measured__versions={"jax": b}, measured__git={"commit": f"x{c}", "dirty": d},
         task__parameters={"max_length": e},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from examples import assert_same, collect, read
+from examples import assert_same, collect, litter, read, read_archive
 from PIL import Image
 
 from lra.errors import UserError
@@ -102,6 +102,17 @@ def test_reads_back_as_generated(root, drawn, monkeypatch):
         assert warnings == []
     monkeypatch.setattr("lra.tasks.pathfinder.files.BLOCK", 3)
     assert_same(read(SOURCE, root)[0], drawn)
+
+
+def test_a_folder_or_archive_with_what_file_managers_leave_and_without_its_top_is_the_same(root, tmp_path, drawn):
+    litter(root.parents[1])
+    for place in (root, root.parent, root.parents[1]):
+        assert_same(read(SOURCE, place)[0], drawn)
+    tops = ("", "./", "curv_contour_length_14/", f"{LEVEL}/", f"./{LEVEL}/", f"lra_release/lra_release/{LEVEL}/")
+    for number, top in enumerate(tops):
+        assert_same(read_archive(SOURCE, root, top, tmp_path / f"{number}"), drawn)
+    with pytest.raises(UserError, match="no member that this task reads"):  # those of another level or size stay packed
+        read_archive(SOURCE, root, "pathfinder32/curv_baseline/", tmp_path / "other")
 
 
 def test_two_workers_do_the_same(root, tmp_path, drawn):

@@ -50,7 +50,7 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("length", [2**10, 2**12, 2**14, 2**17, 2**20])
+@pytest.mark.parametrize("length", [2**10, 2**14, 2**20])
 @pytest.mark.parametrize("target", TARGETS)
 def test_memory_is_linear_in_the_length(target, length):
     case, arrays = MODES[target]

@@ -1,0 +1,237 @@
+"""A row of the leaderboard: a variant in one table, with accuracy, cost, and the difference from the reference row."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from lra.leaderboard import statistics
+from lra.leaderboard.predictions import unpack
+from lra.leaderboard.record import Measurements, Record, TaskInfo
+from lra.leaderboard.statistics import Interval
+
+RightAnswers = dict[int, Bool[np.ndarray, " examples"]]  # by seed: whether each test example was answered right
+
+
+class VersusReference(NamedTuple):
+    """How a row differs from the reference row, on the test examples and seeds that both have.
+
+    Attributes:
+      difference: the accuracy of the row minus that of the reference, as a share.
+      p: the p-value of `statistics.paired`, corrected for the number of rows of the table (Holm).
+      seeds: the number of seeds that both rows have.
+    """
+
+    difference: float
+    p: float
+    seeds: int
+
+
+class Cost(NamedTuple):
+    """What training costs on one kind of hardware; None where it was not measured.
+
+    Attributes:
+      hardware: the name of the device; for a CPU followed by its number of cores.
+      steps_per_second: train steps, summed over the seeds of a run, which train together.
+      memory: the most bytes that a train step of all seeds took.
+    """
+
+    hardware: str
+    steps_per_second: float | None
+    memory: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A variant in one table. All its records are merged.
+
+    Attributes:
+      key: identifies the variant across tasks: label, version, hash of its source, and the machine if there is a row
+        for each.
+      label: the name of the variant, with what is not its protocol's.
+      counted: those of the records whose answers count. For a seed that several have, the first one counts.
+      runs: the names of the records.
+      accuracy: the accuracy on the full test split as a share, by seed.
+      diverged: the number of seeds that diverged.
+      learnt: the number of seeds that are above the floor by more than luck.
+      above_floor: whether the mean accuracy is above the floor by more than luck.
+      parameters: the parameter count of one seed.
+      costs: one for each hardware, sorted by name. Measurements on different hardware are never averaged.
+      breaches: the rules of the track that the row breaks. A row with breaches is not ranked.
+      note: the failures among its runs, in words.
+      versus: the difference from the reference row; None for the reference itself, or without common predictions.
+    """
+
+    key: tuple[str, ...]
+    label: str
+    records: tuple[Record, ...]
+    counted: tuple[Record, ...]
+    accuracy: Mapping[int, float]
+    diverged: int
+    learnt: int
+    above_floor: bool
+    parameters: int
+    costs: tuple[Cost, ...]
+    breaches: tuple[str, ...]
+    note: str
+    runs: tuple[str, ...]
+    versus: VersusReference | None = None
+
+    @property
+    def task(self) -> TaskInfo:
+        return self.records[0].task
+
+    @property
+    def hardware(self) -> tuple[str, ...]:
+        return tuple(cost.hardware for cost in self.costs)
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        return statistics.interval([*self.accuracy.values()]) if self.accuracy else None
+
+    @property
+    def mean(self) -> float | None:
+        return self.interval.mean if self.interval else None
+
+    @property
+    def seeds(self) -> int:
+        return len(self.accuracy) + self.diverged
+
+    @property
+    def few(self) -> bool:
+        return self.seeds < statistics.FEW
+
+
+def row_of(
+    key: tuple[str, ...],
+    records: Sequence[Record],
+    breaches: Iterable[str] = (),
+    left_out: Sequence[Record] = (),
+) -> Row:
+    """One row from the records of one configuration. Each seed counts once, from the run with the most seeds.
+
+    Args:
+      breaches: the rules of the track that the runs break.
+      left_out: those of the records whose answers do not count.
+    """
+    task = records[0].task
+    accuracy: dict[int, float] = {}
+    diverged: set[int] = set()
+    # a seed has other bits beside other seeds, so that one run must be chosen
+    ids = set(map(id, left_out))
+    counted = sorted((one for one in records if id(one) not in ids), key=lambda one: (-len(one.seeds), one.run))
+    for record in counted:
+        for seed in record.seeds:
+            if seed.test is not None:
+                accuracy.setdefault(seed.seed, seed.test.accuracy)
+            else:
+                diverged.add(seed.seed)
+    above = lambda share: statistics.above_floor(share, task.examples.test, task.floor.test)
+    notes = [status for status in ("failed", "out of memory") if any(record.status == status for record in records)]
+    return Row(
+        key=key,
+        label=key[0],
+        records=tuple(records),
+        counted=tuple(counted),
+        accuracy=dict(sorted(accuracy.items())),
+        diverged=len(diverged - accuracy.keys()),
+        learnt=sum(map(above, accuracy.values())),
+        above_floor=bool(accuracy) and above(float(np.mean([*accuracy.values()]))),
+        parameters=records[0].parameters,
+        costs=costs_of(records),
+        breaches=tuple(dict.fromkeys(breaches)),
+        note="; ".join(notes),
+        runs=tuple(record.run for record in records),
+    )
+
+
+def costs_of(records: Iterable[Record]) -> tuple[Cost, ...]:
+    """The mean speed and the most memory of some records, for each hardware."""
+    by_hardware: dict[str, list[Measurements]] = defaultdict(list)
+    rates: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        hardware = hardware_of(record)
+        by_hardware[hardware].append(record.measured)
+        if record.measured.steps_per_second:
+            rates[hardware].append(record.measured.steps_per_second * len(record.seeds))
+    return tuple(
+        Cost(
+            hardware,
+            float(np.mean(rates[hardware])) if rates[hardware] else None,
+            max((size for one in measured for size in one.memory_bytes.values()), default=0) or None,
+        )
+        for hardware, measured in sorted(by_hardware.items())
+    )
+
+
+def hardware_of(record: Record) -> str:
+    """The name of a record's device; for a CPU followed by its number of cores."""
+    facts = record.measured.hardware
+    name = f"{facts.get('cpu')}, {facts.get('cores')} cores" if facts.get("platform") == "cpu" else facts.get("device")
+    return str(name)[:80]
+
+
+def right_answers(row: Row) -> RightAnswers:
+    """Which test examples each seed answered right. Seeds without stored predictions are left out."""
+    right: dict[int, np.ndarray] = {}
+    for record in row.counted:
+        labels = record.task.test_labels
+        for seed in record.seeds:
+            if labels and seed.predictions:
+                right.setdefault(seed.seed, unpack(seed.predictions, "predictions") == unpack(labels, "labels"))
+    return right
+
+
+class Paired(NamedTuple):
+    """Two rows on the seeds that both have.
+
+    Attributes:
+      by_seed: the differences of accuracy, ours minus theirs, as shares.
+      p: the p-value of `statistics.paired`.
+    """
+
+    by_seed: list[float]
+    p: float
+
+
+def paired(ours: RightAnswers, theirs: RightAnswers) -> Paired | None:
+    """The paired comparison of two rows on their test examples; None if they have no seed in common."""
+    both = sorted(ours.keys() & theirs.keys())
+    if not both:
+        return None
+    a, b = (np.stack([right[seed] for seed in both]) for right in (ours, theirs))
+    return Paired((a.mean(1) - b.mean(1)).tolist(), statistics.paired(a, b))
+
+
+def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
+    """The rows, each with its difference from the base. The p-values are corrected for the number of rows."""
+    if base is None:
+        return [*rows]
+    theirs = right_answers(base)
+    differences: dict[int, VersusReference] = {}
+    for number, row in enumerate(rows):
+        ours = {} if row is base else right_answers(row)
+        if pair := paired(ours, theirs):
+            differences[number] = VersusReference(float(np.mean(pair.by_seed)), pair.p, len(pair.by_seed))
+    corrected = statistics.holm([difference.p for difference in differences.values()])
+    for number, p in zip(differences, corrected):
+        differences[number] = differences[number]._replace(p=round(p, 6))  # the last bits depend on the hardware
+    return [dataclasses.replace(row, versus=differences.get(number)) for number, row in enumerate(rows)]
+
+
+def score(row: Row) -> float:
+    """The mean accuracy of a row as it counts in averages and ranks, as a share.
+
+    A seed that diverged counts the floor. If the task defines what an unlearnt seed counts, each seed that diverged or
+    learnt nothing counts that instead.
+    """
+    floor, unlearnt = row.task.floor.test, row.task.unlearnt
+    if unlearnt is not None:
+        examples = row.task.examples.test
+        learnt = [share for share in row.accuracy.values() if statistics.above_floor(share, examples, floor)]
+        return (sum(learnt) + unlearnt * (row.seeds - len(learnt))) / row.seeds if row.seeds else unlearnt
+    return (sum(row.accuracy.values()) + floor * row.diverged) / row.seeds if row.seeds else floor
