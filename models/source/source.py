@@ -59,7 +59,7 @@ class Source:
             raise UserError(f"{who} has no text that a record could keep; put it into a file and import that")
         if self.cell:
             text = with_imports(first.text, self.cell.scope, self.cell.flags, who)
-            modules, _, fault = closure([first._replace(text=text), *self.roots[1:]])
+            modules, _, fault = closure([Module(first.name, first.key, first.file, text), *self.roots[1:]])
         if fault:
             raise UserError(f"{who} has no source that a record could keep: {fault}")
         if first.texts and (late := {*first.texts.read} - first.texts.known):

@@ -48,7 +48,7 @@ def tree(tmp_path) -> Callable[..., Path]:
         paths = [tmp_path / folder / f"{name}.py" for name in texts]
         for path, text in zip(paths, texts.values()):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, "utf-8")
             os.utime(path, (1e9, 1e9))  # so that time and size do not tell an edited file of as many characters
         return paths[0]
 

@@ -206,7 +206,7 @@ def test_a_variant_from_outside_is_reproduced_from_its_record_and_shows_its_sour
     page = Page(pages[f"runs/{record.run}.html"])
     assert SOURCE in page.text
     texts = {"pkg/own.py": SOURCE, "pkg/helper.py": "SCALE = 2 < 3\n"}
-    shown = Page(run_page(changed(record, "variant.sources", texts), "", "", ())).text
+    shown = Page(run_page(changed(record, "variant.sources", texts), record.run, "", "", ())).text
     assert all(part in shown for item in texts.items() for part in item)
 
 
