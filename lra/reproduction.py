@@ -63,13 +63,21 @@ def provide_variant(record: Record, folder: Path, trust: bool) -> None:
         variant_named(name)
     else:
         extension.load_installed()
-        if name not in VARIANTS or VARIANTS[name].source_sha256 != variant.source_sha256:
+        if not is_here(name, variant.source_sha256):
             provide_source(record, folder, trust)
     if VARIANTS[name].version != version:
         raise UserError(
             f"the record is of {name} in version {version}, here it is version {VARIANTS[name].version}: its outputs "
             f"have changed since; take the lra of that time{commit_of(record)}"
         )
+
+
+def is_here(name: str, source_sha256: str) -> bool:
+    """Whether a variant of that name and source is registered."""
+    try:
+        return name in VARIANTS and VARIANTS[name].source_sha256 == source_sha256
+    except UserError:  # no record could keep the source of this one
+        return False
 
 
 def provide_source(record: Record, folder: Path, trust: bool) -> None:
@@ -87,6 +95,8 @@ def provide_source(record: Record, folder: Path, trust: bool) -> None:
     shutil.rmtree(tree, ignore_errors=True)  # what else lies there might be imported
     for name, text in variant.sources.items():
         write_atomically(tree / name, text.encode())
+    for other in [other for other in VARIANTS.values() if not other.is_own]:  # the record's have the same names
+        del VARIANTS[other.name]
     path = tree / next(iter(variant.sources))
     if variant.name not in extension.load(path):
         raise UserError(f"the source in the record ({path}) registers no variant '{variant.name}'")

@@ -17,6 +17,7 @@ from lra.errors import UserError
 from lra.leaderboard.predictions import pack, unpack
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record, run_of, write
+from lra.models.attention import VARIANTS, register_attention
 from lra.reproduction import compare_with, plan_of_record, provide_variant
 from lra.tasks.task import fields_of
 
@@ -176,6 +177,21 @@ def own(record) -> Any:
     config = "".join(line for line in record.config.splitlines(True) if not line.startswith("mine_again."))
     variant = {"name": "transformer", "version": 1, "paper": "", "sources": None, "source_sha256": None}
     return changed(changed(changed(record, "variant", variant), "config", config), "config_sha256", sha256(config))
+
+
+def test_an_installed_variant_of_another_source_gives_way_to_the_records(record, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reproduction.extension, "load_installed", lambda: None)
+    before = dict(VARIANTS)
+    register_attention("mine_again")(lambda q, k, v, mask: v)
+    with pytest.raises(UserError, match="--trust"):
+        provide_variant(record, tmp_path, False)
+    (tmp_path / f"source-{record.variant.source_sha256[:12]}").mkdir()
+    (tmp_path / f"source-{record.variant.source_sha256[:12]}" / "weights.py").write_text("left by another")
+    provide_variant(record, tmp_path, True)
+    assert VARIANTS["mine_again"].sources == FILES
+    VARIANTS.clear()
+    VARIANTS.update(before)
 
 
 @pytest.mark.parametrize(
