@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from lra import comparison, extension
 from lra.configuration import layered, parse
 from lra.errors import UsageError, UserError, unknown
@@ -197,7 +199,7 @@ def compare_with(record: Record, again: Record) -> Reproduction:
     overlap, and the paired test of the predictions finds no difference (p >= 0.05). Without predictions the test is
     Welch's.
     """
-    reasons = [*differences(record, again)]
+    reasons = [*differences(sorted_by_seed(record), again)]
     if not reasons:
         return Reproduction("to the bit", ())
     compared = comparison.compare(comparison.row([record]), comparison.row([again]))
@@ -209,6 +211,14 @@ def compare_with(record: Record, again: Record) -> Reproduction:
     )
     reasons.append(comparison.sentence(compared))
     return Reproduction("within noise" if noise else "not", tuple(reasons))
+
+
+def sorted_by_seed(record: Record) -> Record:
+    """The record with its seeds in ascending order, which is the order of a new run."""
+    places = sorted(range(len(record.seeds)), key=lambda place: record.seeds[place].seed)
+    sort = lambda values: tuple(values[place] for place in places)
+    curve = (replace(line, loss=sort(line.loss), accuracy=sort(line.accuracy)) for line in record.curve)
+    return replace(record, seeds=sort(record.seeds), curve=tuple(curve))
 
 
 def differences(record: Record, again: Record) -> list[str]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
+from lra import settings
 from lra.model_tree import model_tree
 from lra.recording import PeakMemory
 
@@ -55,6 +56,6 @@ def test_peak_memory_is_that_of_the_run_or_not_known(monkeypatch, before, after,
         reading = next(readings)
         return None if reading is None else {"peak_bytes_in_use": reading}
 
-    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(memory_stats=memory_stats)])
+    monkeypatch.setattr(settings, "device", lambda: SimpleNamespace(memory_stats=memory_stats))
     peak = PeakMemory()
     assert peak.of_this_run() == own
