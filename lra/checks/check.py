@@ -14,6 +14,10 @@ class InNoLayer(str):
     """A finding that counts only if all checked layers have it: one layer is enough to keep the promise."""
 
 
+class Unchecked(str):
+    """Why a part of a check was not run: what it presupposes does not hold. It is no finding."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Check:
     """A promise about variants.

@@ -161,9 +161,23 @@ def print_results(name: str, results: "Sequence[Result]") -> None:
     from lra.models.attention import VARIANTS
 
     print(f"{name} ({VARIANTS[name].where})")
-    rows = [[result.check, result.status, in_words(result) or CHECKS[result.check].promise] for result in results]
+    run = [result for result in results if result.status != "not run"]
+    rows = [[result.check, result.status, in_words(result) or CHECKS[result.check].promise] for result in run]
+    rows += not_run(results)
     print_table(("check", "result", "what"), rows)
     print(f"{name}: {status.in_words([result.status for result in results])}")
+
+
+def not_run(results: "Sequence[Result]") -> list[list[str]]:
+    """One row for all checks that were not run for the same reason."""
+    checks: dict[str, list[str]] = {}
+    for result in results:
+        if result.status == "not run":
+            checks.setdefault("; ".join(result.details), []).append(result.check)
+    return [
+        [f"{len(names)} checks" if len(names) > 1 else names[0], "not run", f"{reason} ({', '.join(names)})"]
+        for reason, names in checks.items()
+    ]
 
 
 def print_findings(by_variant: "dict[str, list[Result]]") -> None:

@@ -118,14 +118,14 @@ class Variant:
         raise UserError(f"variant '{self.name}' ({self.where}) returned {got}; it must return {describe(x)}")
 
     def blame(self, error: Exception) -> UserError:
-        """What it raised, with the line of its own file that did."""
+        """What was raised, with the line of the variant's file that led to it, if one did."""
         if isinstance(error, UserError):
             return error
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.file]
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return UserError(
-            f"variant '{self.name}' failed at {self.file}, line {lines[-1] if lines else self.line}: {reason}"
-        )
+        if not lines:  # the disk is full, or a gradient fails, which is computed after the variant has returned
+            return UserError(f"while variant '{self.name}' ({self.where}) was used, outside its file: {reason}")
+        return UserError(f"variant '{self.name}' failed at {self.file}, line {lines[-1]}: {reason}")
 
 
 VARIANTS: dict[str, Variant] = {}

@@ -6,7 +6,7 @@ from lra.checks import CHECKS, run_check
 from lra.checks.runner import Subjects
 from lra.models.attention import VARIANTS
 
-from . import mistakes  # noqa: F401, which files its own
+from . import lengths, mistakes  # noqa: F401, which file their own
 from .defects import DEFECTS, register
 
 
