@@ -18,6 +18,11 @@ class Unchecked(str):
     """Why a part of a check was not run: what it presupposes does not hold. It is no finding."""
 
 
+def of_the_machine(error: Exception) -> bool:
+    """Whether an error says that memory or disk ran out, or could not be used, which is no property of a variant."""
+    return isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 @dataclasses.dataclass(frozen=True)
 class Check:
     """A promise about variants.

@@ -59,9 +59,9 @@ def causality(s: Subject) -> Iterator[str]:
 def across_a_border(long: Long, seed: int) -> Iterator[str]:
     """Replaces all tokens from a border on, and all before it, and looks at the outputs on the other side."""
     length, causal, x = long.length, long.subject.variant.causal, long.tokens(seed)
-    # between blocks of a power of two and of a round number of tokens, inside of both, and before the last token
-    borders = (length // 2, 1000 * round(0.73 * length / 1000) or 200, 5 * length // 8 - 3, length - 1)
-    for border in borders if causal else borders[:1]:
+    inside = 5 * length // 8 - 3  # of a block, whose tokens are a power of two or a round number
+    between = (length // 2, 1000 * round(0.73 * length / 1000) or 200, length - 1)
+    for border in (inside, *between) if causal else (inside,):
         before = long.mask(border)
         sides = ((before, "after"), (~before, "before"))
         for at, name in sides[:1] if causal else sides:

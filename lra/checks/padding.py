@@ -67,11 +67,11 @@ def neighbours(s: Subject) -> Iterator[str]:
         yield f"among others, outputs change by {wrong}"
     if wrong := far(s(X[2:3], MASK[2:3])[0], out[2], MASK[2], 1e-5):
         yield f"alone in a batch, outputs change by {wrong}"
-    yield from at_length(s, neighbours_of_a_long_row)
+    yield from at_length(s, neighbours_of_a_longer_row)
 
 
-def neighbours_of_a_long_row(long: Long, seed: int) -> Iterator[str]:
-    s, length = long.subject, long.middle
+def neighbours_of_a_longer_row(long: Long, seed: int) -> Iterator[str]:
+    s, length = long.subject, long.shorter[0]
     x, mask = long.tokens(seed)[:, :length], long.mask(length // 2)[:, :length]
     other = 10 * long.tokens(seed + 10)[:, :length]
     both = s(np.concatenate([x, other]), np.concatenate([mask, np.ones_like(mask)]))

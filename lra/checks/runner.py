@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from lra.checks.check import CHECKS, Check, DoesNotApply, InNoLayer, Unchecked
+from lra.checks.check import CHECKS, Check, DoesNotApply, InNoLayer, Unchecked, of_the_machine
 from lra.checks.subject import SHAPE, Subject, options_of
 from lra.errors import UserError, unknown
 from lra.models.attention import VARIANTS, Variant
@@ -82,11 +82,6 @@ def run_check(check: Check, subjects: Subjects) -> Result:
         return Result(check.name, "holds")
     reason = subjects.variant.exceptions.get(check.name, "")
     return Result(check.name, "excepted" if reason else "fails", details, reason)
-
-
-def of_the_machine(error: Exception) -> bool:
-    """Whether an error says that memory or disk ran out, or could not be used, which is no property of a variant."""
-    return isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def check_variant(

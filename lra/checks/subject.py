@@ -40,6 +40,7 @@ def masks(length: int) -> Bool[np.ndarray, "6 length"]:
 
 
 MASK = masks(LENGTH)
+SOME = MASK.any(1)  # the rows with a token; the one without is for 'all masked' alone where a NaN would spread
 X = normal(*MASK.shape, SHAPE.dim)
 
 

@@ -216,7 +216,8 @@ class a_mean_by_a_difference_of_sums(Whole):
     def __call__(self, x, mask):
         h = jnp.where(mask[..., None], self.into(x) + 1000, 0)
         total = jnp.pad(jnp.cumsum(h, 1), [(0, 0), (8, 0), (0, 0)])
-        return self.out((total[:, 8:] - total[:, :-8]) / 8 - 1000)
+        count = jnp.minimum(jnp.arange(1, x.shape[1] + 1), 8).astype(x.dtype)[:, None]
+        return self.out((total[:, 8:] - total[:, :-8]) / count - 1000)
 
 
 @defect("bfloat16", **LINEAR, causal=True, reads_positions=True)
@@ -236,13 +237,12 @@ def sharper_for_a_longer_batch(q, k, v, mask):
 
 @defect("all masked", **LINEAR, reads_positions=True)
 def an_empty_block_is_masked_with_infinity(q, k, v, mask):
-    """Its outputs are replaced, its gradients are NaN."""
     length = q.shape[1]
     size = 64 if length > 64 else length
     logits = jnp.einsum("bcihd,bcjhd->bchij", blocks(q, size), blocks(k, size))
     real = blocks(mask, size)[:, :, None, None]
     weights = jax.nn.softmax(jnp.where(real, logits, -jnp.inf if length > 64 else -1e30))
-    out = jnp.einsum("bchij,bcjhd->bcihd", jnp.where(real.any(-1, keepdims=True), weights, 0), blocks(v, size))
+    out = jnp.einsum("bchij,bcjhd->bcihd", weights, blocks(v, size))
     return kernelised(q, k, v, mask) + out.reshape(v.shape[0], -1, *v.shape[2:])[:, :length]
 
 
@@ -301,3 +301,10 @@ class zeros_taken_for_padding_by_default(Whole):
     def __call__(self, x, mask):
         h = self.into(x)[:, :, None]
         return self.out(kernelised(h, h, h, mask if self.exact else (x != 0).any(-1) & mask)[:, :, 0])
+
+
+@defect("lengths", **LINEAR)
+def raises_where_it_is_long(q, k, v, mask):
+    if q.shape[1] > 64:
+        k = k[:, :-1]
+    return kernelised(q, k, v, mask)
