@@ -120,18 +120,16 @@ def read_positions(long: Long, seed: int) -> Iterator[str]:
 
 
 def lost_positions(long: Long, seed: int) -> Iterator[str]:
-    """Finds positions that are cut off, start anew, or are rounded, by swapping tokens that would have the same one."""
-    half, some = long.length // 2, 64  # tokens
-    swaps = lambda first, by: swapped(long.length, first, by)
-    if change_by(long, seed, swaps(np.arange(0, 3 * some, some), 1)) and not change_by(
-        long, seed, swaps(np.arange(half, long.length - 1, some), 1)
-    ):
-        yield f"from token {half:,} on, swapping neighbours only swaps their outputs"
+    """Finds positions that are rounded, are cut off, or start anew, by swapping tokens that would have the same one."""
     if has_reach(long.subject):
-        return  # what sees its own block only may well do the same in any block
-    in_thousands = 1000 * (half // 2000) or 100
-    for first, by in ((half, half // 2), (half, in_thousands), (0, half)):
-        if not change_by(long, seed, swaps(np.arange(first, first + by), by)):
+        return  # what sees its own block only may well do the same in any block, whatever the order inside
+    length, half = long.length, long.length // 2
+    some = half // 128  # a power of two, as the distance of large numbers in a short type
+    changes = lambda first, by: change_by(long, seed, swapped(length, first, by))
+    if changes(np.arange(0, 3 * some, some), 1) and not changes(np.arange(half, length - 1, some), 1):
+        yield f"from token {half:,} on, swapping neighbours only swaps their outputs"
+    for first, by in ((half, half // 2), (half, 1000 * (half // 2000) or 100), (0, half)):
+        if not changes(np.arange(first, first + by), by):
             yield f"swapping tokens {first:,} to {first + by - 1:,} with those {by:,} later only swaps their outputs"
 
 

