@@ -110,8 +110,9 @@ def randomness(s: Subject) -> Iterator[str]:
 )
 def dropout(s: Subject) -> Iterator[str]:
     shape = dataclasses.replace(s.shape, dropout=0.5)
-    if not equal(Subject(s.variant, shape, s.options)(X, MASK), s(X, MASK)):
-        yield "in evaluation, outputs depend on the rate of dropout"
+    # not to the bit: a kernel without dropout may be another one
+    if wrong := far(Subject(s.variant, shape, s.options)(X, MASK), s(X, MASK), MASK, 1e-5):
+        yield f"in evaluation, with another rate of dropout, outputs change by {wrong}"
     training = Subject(s.variant, shape, s.options, train=True)
 
     @quick_jit

@@ -197,7 +197,8 @@ def register_attention(
       reads_positions: whether the output depends on where a token stands, beyond what the tokens say of it.
       by_layer: whether its layers differ, or hand something on: whether `shape.layer` says which layer it is.
       version: to be raised whenever the same parameters give other outputs.
-      small: parameters under which two dozen tokens show what the variant is; `lra check` uses them.
+      small: parameters under which two dozen tokens show what the variant is; `lra check` uses them there, and the
+        defaults for thousands of tokens.
       oracle: what the paper's formulas say, in float64 NumPy; see `lra.models.oracles`.
       exceptions: names of checks that need not hold, and why.
 

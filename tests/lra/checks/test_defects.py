@@ -10,14 +10,6 @@ from . import lengths, mistakes  # noqa: F401, which file their own
 from .defects import DEFECTS, register
 
 
-@pytest.fixture
-def registry():
-    before = set(VARIANTS)
-    yield
-    for name in set(VARIANTS) - before:
-        del VARIANTS[name]
-
-
 @pytest.mark.usefixtures("registry")
 @pytest.mark.parametrize("name", DEFECTS)
 def test_defect_is_found(name):

@@ -1,6 +1,5 @@
 """What the checks say is so: one defect gives its own finding and no false one, and an honest variant none."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -14,7 +13,7 @@ from lra.models.attention import VARIANTS, register_attention
 
 from . import lengths
 from .defects import Whole, register, softmax
-from .test_defects import registry  # noqa: F401, a fixture
+from .honest import HONEST
 
 pytestmark = pytest.mark.usefixtures("registry")
 
@@ -55,21 +54,17 @@ def test_a_mixer_whose_heads_divide_the_width_is_honest():
     assert findings("flax").keys() <= {"parameters"}  # where it is wider than protocol paper has it
 
 
-def test_a_rotation_by_large_angles_in_float32_is_honest():
-    """The angle of a token is rounded: to a thousandth at 16,000 tokens."""
+AT_LENGTH = ("lengths", "bfloat16", "padding content", "padding amount", "causality", "reach", "order", "gradients")
 
-    class Rotated(Whole):
-        def __call__(self, x, mask):
-            h = self.into(x)
-            first, second = np.split(np.arange(h.shape[-1]), 2)
-            angle = jnp.arange(x.shape[1], dtype=x.dtype)[:, None] * 10_000.0 ** -(first / len(first))
-            cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
-            a, b = h[..., first], h[..., second]
-            turned = jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)[:, :, None]
-            return self.out(lengths.kernelised(turned, turned, h[:, :, None], mask)[:, :, 0])
 
-    register_attention("rotated", cost="L d", reads_positions=True)(Rotated)
-    assert run_check(CHECKS["lengths"], Subjects(VARIANTS["rotated"])).status == "holds"
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_variant_has_no_finding_at_length(name):
+    register_attention(name, cost="L d", reads_positions=True)(HONEST[name])
+    subjects = Subjects(VARIANTS[name])
+    found = {check: run_check(CHECKS[check], subjects) for check in AT_LENGTH}
+    details = {check: result.details for check, result in found.items() if result.status != "holds"}
+    assert not details
+    assert long_layer(subjects.subject(0)).length == LENGTHS[0]
 
 
 def test_one_that_costs_more_than_it_says_is_checked_at_a_length_that_fits():
