@@ -88,7 +88,7 @@ def execute(
             reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
             tree = trainer.tree() if trainer else plan.tree  # without a trainer no model was built
             assert tree
-            if status == "failed" and not plan.variant.raised(error):
+            if status == "failed" and not plan.variant.line_of(error):
                 where = "not recorded, since no line of the variant raised it; --debug shows where it comes from"
             elif recorded(plan, data, results):
                 where = "not recorded, since the record of an earlier run would be lost"

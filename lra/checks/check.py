@@ -14,6 +14,15 @@ class InNoLayer(str):
     """A finding that counts only if all checked layers have it: one layer is enough to keep the promise."""
 
 
+class Unchecked(str):
+    """Why a part of a check was not run: what it presupposes does not hold. It is no finding."""
+
+
+def of_the_machine(error: Exception) -> bool:
+    """Whether an error says that memory or disk ran out, or could not be used, which is no property of a variant."""
+    return isinstance(error, OSError | MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
 @dataclasses.dataclass(frozen=True)
 class Check:
     """A promise about variants.

@@ -11,7 +11,7 @@ import numpy as np
 
 from lra.checks.check import DoesNotApply, check
 from lra.checks.subject import Subject, quick_jit
-from lra.models.attention import Shape
+from lra.models.attention import Shape, Variant
 from lra.parameter_budget import REFERENCE, allowed_excess, excess, parameter_counts
 
 OPERATIONS_AT = (8192, 16384)  # tokens; long enough that the highest power of the length dominates
@@ -62,24 +62,39 @@ def operations(jaxpr: Any) -> float:
     return total
 
 
+def largest(jaxpr: Any) -> int:
+    """The numbers in the largest array of a traced program."""
+    numbers = [0]
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        numbers += [math.prod(getattr(variable.aval, "shape", ())) for variable in equation.outvars]
+        parts = jax.tree.leaves(list(equation.params.values()), is_leaf=is_jaxpr)
+        numbers += [largest(part) for part in parts if is_jaxpr(part)]
+    return max(numbers)
+
+
 def is_jaxpr(x: object) -> bool:
     return hasattr(x, "eqns") or hasattr(x, "jaxpr")
 
 
-def program(s: Subject, length: int) -> tuple[Any, Any]:
-    """The layer as a function of (params, rest, x) for one row of a length, and abstract arguments for it."""
-    shape = Shape(16, 16, 2, length, layer=s.shape.layer, layers=s.shape.layers)
+def program(variant: Variant, shape: Shape, options: Any) -> tuple[Any, Any]:
+    """A layer as a function of (params, rest, x) for one row of its maximal length, and abstract arguments for it."""
     graph: list[Any] = []
 
     def build() -> tuple[Any, Any]:
-        subject = Subject(s.variant, shape, s.options, scatter=0.0)
+        subject = Subject(variant, shape, options, scatter=0.0)
         graph.append(subject)
         return subject.params, subject.rest
 
     params, rest = jax.eval_shape(build)
-    mask = np.ones((1, length), bool)
+    mask = np.ones((1, shape.max_length), bool)
     f = lambda params, rest, x: graph[0].outputs(graph[0].layers(params, rest), x, mask)[-1]
-    return f, (params, rest, jax.ShapeDtypeStruct((1, length, shape.dim), jnp.float32))
+    return f, (params, rest, jax.ShapeDtypeStruct((1, shape.max_length, shape.dim), jnp.float32))
+
+
+def resized(s: Subject, length: int) -> tuple[Any, Any]:
+    """The program of the layer of a subject at another length."""
+    shape = Shape(16, 16, 2, length, layer=s.shape.layer, layers=s.shape.layers)
+    return program(s.variant, shape, s.options)
 
 
 def grows(declared: float, at_both: Sequence[float], what: str, exact: bool) -> Iterator[str]:
@@ -106,7 +121,7 @@ def operations_grow(s: Subject) -> Iterator[str]:
     power = exponent(s.variant.cost)
     counts = []
     for length in OPERATIONS_AT:
-        f, arguments = program(s, length)
+        f, arguments = resized(s, length)
         counts.append(operations(jax.make_jaxpr(f)(*arguments)))
     yield from grows(power, counts, "operations", exact=True)
 
@@ -120,7 +135,7 @@ def memory_grows(s: Subject) -> Iterator[str]:
     power = exponent(s.variant.memory)
     sizes = []
     for length in MEMORY_AT:
-        f, (params, rest, x) = program(s, length)
+        f, (params, rest, x) = resized(s, length)
         loss = lambda params, rest, x, f=f: jnp.square(f(params, rest, x)).sum()
         compiled = quick_jit(jax.grad(loss, (0, 2))).lower(params, rest, x).compile()
         memory = compiled.memory_analysis()

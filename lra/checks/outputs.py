@@ -12,29 +12,13 @@ import numpy as np
 from flax import nnx
 
 from lra.checks.check import DoesNotApply, check
-from lra.checks.subject import LENGTH, MASK, Subject, X, masks, normal, quick_jit, same_bits
+from lra.checks.compare import equal, far, not_finite, same_bits
+from lra.checks.growth import program
+from lra.checks.long import Long, at_length, long_layer
+from lra.checks.subject import LENGTH, MASK, SOME, Subject, Tree, X, masks, normal
 from lra.errors import UserError
 
-
-def far(a: np.ndarray, b: np.ndarray, at: np.ndarray, tolerance: float) -> str | None:
-    """The largest difference of two outputs at the tokens `at`, in words; None if it is within the tolerance.
-
-    Args:
-      tolerance: a share of the largest output of `b`.
-    """
-    a, b = (np.asarray(y, float)[at] for y in (a, b))
-    largest = max(np.abs(b).max(initial=0), 1e-30)
-    error = np.abs(a - b).max(initial=0) / largest
-    return None if error <= tolerance else f"{error:.1g} times the largest output"
-
-
-def not_finite(y: np.ndarray, at: np.ndarray) -> str | None:
-    """Where outputs at the tokens `at` are not finite, in words; None if all are finite."""
-    wrong = np.argwhere(~np.isfinite(np.asarray(y, float)).all(-1) & at)
-    if not len(wrong):
-        return None
-    row, token = wrong[0]
-    return f"{len(wrong)} outputs are NaN or infinite, the first that of token {token} in a row of {at[row].sum()}"
+ACCURACY = 0.01  # of outputs in float32; angles of thousands of radians cost honest variants a thousandth
 
 
 @check(
@@ -49,6 +33,10 @@ def shape(s: Subject) -> Iterator[str]:
         alone = Subject(s.variant, dataclasses.replace(s.shape, layer=0, layers=1), s.options)
         if wrong := not_finite(alone(X, MASK), MASK):
             yield f"as the only layer: {wrong}"
+    if s.variant.form == "heads":  # what works on heads works on any; it may refuse, but not raise something else
+        with contextlib.suppress(UserError):
+            f, arguments = program(s.variant, dataclasses.replace(s.shape, dim=10, qkv_dim=12, heads=3), s.options)
+            jax.eval_shape(f, *arguments)
 
 
 @check(
@@ -57,38 +45,101 @@ def shape(s: Subject) -> Iterator[str]:
     "it will raise, or train worse, in mixed precision",
 )
 def bfloat16(s: Subject) -> Iterator[str]:
-    halve = lambda tree: jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, tree)
-    y = np.asarray(quick_jit(s.f)(halve(s.params), jnp.bfloat16(X), MASK).astype(jnp.float32))
+    y = np.asarray(s.compiled(halved(s.params), jnp.bfloat16(X), MASK).astype(jnp.float32))
     exact = s(X, MASK)
     if wrong := not_finite(y, MASK):
         yield wrong
         return
-    error = np.sqrt(np.square(y - exact)[MASK].mean() / np.square(exact)[MASK].mean())
-    if error > 0.1:
+    if (error := relative_error(y, exact, MASK)) > 0.1:
         yield f"the outputs are {error:.0%} away from those in float32"
+    yield from at_length(s, bfloat16_of_a_long_row)
+
+
+def bfloat16_of_a_long_row(long: Long, seed: int) -> Iterator[str]:
+    s, x, mask = long.subject, long.tokens(seed)[:, : long.middle], long.mask()[:, : long.middle]
+    y = np.asarray(s.compiled(halved(s.params), jnp.bfloat16(x), mask).astype(jnp.float32))
+    if wrong := not_finite(y, mask):
+        yield wrong
+    elif (error := relative_error(y, s(x, mask), mask)) > 0.1:
+        yield f"the outputs are {error:.0%} away from those in float32"
+
+
+def halved(tree: Tree) -> Tree:
+    """A tree with numbers of bfloat16 for those of float32."""
+    return jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, tree)
+
+
+def relative_error(y: np.ndarray, exact: np.ndarray, at: np.ndarray) -> float:
+    """The root of the mean squared error at some tokens, as a share of that of the exact outputs."""
+    return np.sqrt(np.square(y - exact)[at].mean() / np.square(exact)[at].mean())
 
 
 @check(
     "all masked",
-    "rows without a real token give finite numbers",
+    "rows without a real token give finite numbers and gradients",
     "one empty example makes the loss NaN",
 )
 def all_masked(s: Subject) -> Iterator[str]:
-    if wrong := not_finite(s(X, np.zeros_like(MASK)), np.ones_like(MASK)):
+    nothing = np.zeros_like(MASK)
+    if wrong := not_finite(s(X, nothing), ~nothing):
         yield wrong
-    if wrong := not_finite(s(X, MASK), np.ones_like(MASK)):
+    elif wrong := not_finite(s(X, MASK), ~nothing):
         yield f"at padded tokens: {wrong}"
+    elif not finite_gradients(s, X[SOME], nothing[SOME]):
+        yield "a gradient is NaN or infinite"
+    yield from at_length(s, long_rows_of_padding)
+
+
+def finite_gradients(s: Subject, x: np.ndarray, mask: np.ndarray) -> bool:
+    params, tokens = s.pull(x, mask, normal(*x.shape, seed=6), all_layers=True)
+    return all(np.isfinite(leaf).all() for leaf in (*params.values(), tokens))
+
+
+def long_rows_of_padding(long: Long, seed: int) -> Iterator[str]:
+    x, every = long.tokens(seed), long.mask()
+    for words, mask in (("", long.mask(0)), ("at padded tokens: ", long.holes())):
+        if wrong := not_finite(long.subject(x, mask), every):
+            yield f"{words}{wrong}"
+            return
+        if not finite_gradients(long.subject, x, mask):
+            yield f"{words}a gradient is NaN or infinite"
+            return
 
 
 @check(
     "lengths",
-    "takes one token, odd lengths, and its configured maximum; beyond it, works or says what the maximum is",
+    "takes one token, odd lengths, thousands, and its configured maximum; beyond it, works or names the maximum",
     "it fails on some batches only, or reads past its tables in silence",
 )
 def lengths(s: Subject) -> Iterator[str]:
     for length in (1, 7, 13):
         if wrong := not_finite(s(X[:, :length], masks(length)), masks(length)):
             yield f"at {length} tokens: {wrong}"
+    yield from beyond_the_maximum(s)
+    long = long_layer(s)
+    if long is None:
+        return
+    if long.broken:
+        yield f"at {long.length:,} tokens: {long.broken}"
+    else:
+        yield from at_length(s, accuracy_at_length)
+
+
+def accuracy_at_length(long: Long, seed: int) -> Iterator[str]:
+    """Finds what float32 loses over thousands of tokens, by the same program in float64."""
+    double = lambda tree: jax.tree.map(lambda x: np.asarray(x, float) if x.dtype == jnp.float32 else x, tree)
+    s, x, mask = long.subject, long.tokens(seed), long.mask()
+    with jax.enable_x64(True):
+        try:
+            exact = np.asarray(s.compiled(double(s.params), double(x), mask))
+        except Exception:  # it promises nothing for float64
+            return
+    if (error := relative_error(long.outputs(seed), exact, mask)) > ACCURACY:
+        yield f"the outputs are {error:.1%} away from those in float64"
+
+
+def beyond_the_maximum(s: Subject) -> Iterator[str]:
+    """The findings on one token more than the layer was built for."""
     mask = masks(LENGTH + 1)
     try:
         y = s(normal(*mask.shape, s.shape.dim), mask)
@@ -139,7 +190,7 @@ def restore(s: Subject) -> Iterator[str]:
         restored = checkpoints.restore(jax.tree.map(jnp.zeros_like, kept))
     assert restored
     _, params, rest = nnx.split(nnx.merge(graph, streams, restored[0]), nnx.Param, ...)  # type: ignore[misc]
-    if not same_bits((params, rest), (s.params, s.rest)) or not np.array_equal(
+    if not same_bits((params, rest), (s.params, s.rest)) or not equal(
         np.asarray(s.compiled(params, X, MASK)), s(X, MASK)
     ):
         yield "its variables or outputs are others after the checkpoint"

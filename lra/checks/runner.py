@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from lra import settings
-from lra.checks.check import CHECKS, Check, DoesNotApply, InNoLayer
-from lra.checks.subject import SHAPE, Subject
-from lra.configuration import build, layered, parse_override
+from lra.checks.check import CHECKS, Check, DoesNotApply, InNoLayer, Unchecked, of_the_machine
+from lra.checks.subject import SHAPE, Subject, options_of
 from lra.errors import UserError, unknown
 from lra.models.attention import VARIANTS, Variant
-from lra.recipe import parsed, variant_named
+from lra.recipe import variant_named
 
 Status = Literal["holds", "fails", "excepted", "does not apply", "not run"]
 
@@ -22,7 +21,7 @@ class Result:
 
     Attributes:
       check: the name of the check.
-      details: the findings in words, or why the check does not apply or was not run.
+      details: the findings in words, or why the check does not apply or was not run: what it presupposes does not hold.
       reason: why the variant is excepted from the check, as it declares.
     """
 
@@ -30,16 +29,6 @@ class Result:
     status: Status
     details: tuple[str, ...] = ()
     reason: str = ""
-
-
-def options_of(variant: Variant, overrides: Sequence[str] = ()) -> Any:
-    """The options with which a variant is checked: its small options, and over them those given by hand.
-
-    Raises:
-      UsageError: an override is not valid.
-    """
-    small = [parse_override(f"{variant.name}.{name} = {value!r}") for name, value in variant.small.items()]
-    return build(variant.name, layered(small, parsed(overrides)))
 
 
 class Subjects:
@@ -69,17 +58,27 @@ class Subjects:
         lacking = all(any(isinstance(finding, InNoLayer) for finding in findings) for findings in by_layer)
         for layer, findings in zip(layers, by_layer):
             where = f"layer {layer}: " if len(layers) > 1 else ""
-            yield from (f"{where}{finding}" for finding in findings if lacking or not isinstance(finding, InNoLayer))
+            for finding in findings:
+                if isinstance(finding, Unchecked):
+                    yield finding
+                elif lacking or not isinstance(finding, InNoLayer):
+                    yield f"{where}{finding}"
 
 
 @settings.fixed()
 def run_check(check: Check, subjects: Subjects) -> Result:
     """The result of a check on a variant. An exception of the variant is a finding."""
+    details: tuple[str, ...]
     try:
-        details = tuple(dict.fromkeys(subjects(check)))
+        found = tuple(dict.fromkeys(subjects(check)))
+        details = tuple(finding for finding in found if not isinstance(finding, Unchecked))
+        if found and not details:
+            return Result(check.name, "not run", found)
     except DoesNotApply as why:
         return Result(check.name, "does not apply", (str(why),))
     except Exception as error:
+        if of_the_machine(error) and not subjects.variant.line_of(error):
+            return Result(check.name, "not run", (f"{type(error).__name__}: {error}".splitlines()[0],))
         details = (str(subjects.variant.blame(error)),)
     if not details:
         return Result(check.name, "holds")
@@ -114,7 +113,7 @@ def check_variant(
     results: list[Result] = []
     for check in CHECKS.values():
         if results and results[0].status == "fails":
-            results.append(Result(check.name, "not run", (f"{results[0].check} fails",)))
+            results.append(Result(check.name, "not run", (f"'{results[0].check}' fails",)))
         else:
             results.append(run_check(check, subjects))
         advance(1)

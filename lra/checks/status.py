@@ -67,7 +67,7 @@ def summary(variant: Variant) -> str:
 
 def in_words(statuses: Sequence[str]) -> str:
     """The number of checks with each status, e.g. "20 hold, 1 excepted"."""
-    if "not run" in statuses:
+    if set(statuses[1:]) == {"not run"}:
         return f"{statuses[0]}: cannot be called"
-    words = {"fails": "fail", "holds": "hold", "excepted": "excepted"}
+    words = {"fails": "fail", "holds": "hold", "excepted": "excepted", "not run": "not run"}
     return ", ".join(f"{statuses.count(status)} {word}" for status, word in words.items() if status in statuses)

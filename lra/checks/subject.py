@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from lra.configuration import build, layered, parse_override
 from lra.models.attention import Shape, Variant
 from lra.models.attention.options import options_dict
 from lra.models.oracles import Given
+from lra.recipe import parsed
 
 # without optimisation XLA compiles in half the time
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 LENGTH = 24
-SHAPE = Shape(dim=10, qkv_dim=12, heads=3, max_length=LENGTH)
+# As in a protocol, the heads divide the width, and that of queries is another; no two sizes of an array are the same.
+SHAPE = Shape(dim=40, qkv_dim=32, heads=4, max_length=LENGTH)
 Tree = Any
 Tokens = Float[jax.Array | np.ndarray, "batch length dim"]
 Mask = Bool[jax.Array | np.ndarray, "batch length"]
@@ -38,13 +40,23 @@ def masks(length: int) -> Bool[np.ndarray, "6 length"]:
 
 
 MASK = masks(LENGTH)
+SOME = MASK.any(1)  # the rows with a token; the one without is for 'all masked' alone where a NaN would spread
 X = normal(*MASK.shape, SHAPE.dim)
 
 
-def same_bits(a: Tree, b: Tree) -> bool:
-    """Whether two trees of one structure have the same bits."""
-    bits = lambda x: np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
-    return bool(jax.tree.all(jax.tree.map(lambda x, y: np.array_equal(bits(x), bits(y)), a, b)))
+def options_of(variant: Variant, overrides: Sequence[str] = (), *, small: bool = True) -> Any:
+    """The options with which a variant is checked: its defaults, or its small options, and over them those by hand.
+
+    Args:
+      small: whether its small options replace its defaults. They do wherever there is no default.
+
+    Raises:
+      UsageError: an override is not valid.
+    """
+    required = {field.name for field in dataclasses.fields(variant.options) if field.default is dataclasses.MISSING}
+    chosen = {name: value for name, value in variant.small.items() if small or name in required}
+    bindings = [parse_override(f"{variant.name}.{name} = {value!r}") for name, value in chosen.items()]
+    return build(variant.name, layered(bindings, parsed(overrides)))
 
 
 class Subject:
@@ -94,7 +106,7 @@ class Subject:
         self.params: Tree = (
             jax.tree.map(scattered, params) if scatter else params
         )  # without scatter, parameters may be abstract
-        self.compiled = quick_jit(self.f)
+        self.compiled, self.compiled_gradient = quick_jit(self.f), quick_jit(self.gradient)
 
     def layers(self, params: Tree, rest: Tree) -> Any:
         """This layer, and before it the layers below if they carry values, with given variables."""
@@ -120,6 +132,29 @@ class Subject:
 
     def __call__(self, x: Tokens, mask: Mask) -> np.ndarray:
         return np.asarray(self.compiled(self.params, x, mask))
+
+    def gradient(
+        self, params: Tree, x: Tokens, mask: Mask, cotangent: Tokens, below: float
+    ) -> tuple[Tree, Float[jax.Array, "batch length dim"]]:
+        """The gradients of parameters and tokens, given that of the outputs, and its share for the layers below."""
+        outputs, pull_back = jax.vjp(lambda params, x: self.outputs(self.layers(params, self.rest), x, mask), params, x)
+        return pull_back([below * cotangent] * (len(outputs) - 1) + [cotangent])
+
+    def pull(
+        self, x: Tokens, mask: Mask, cotangent: Tokens, params: Tree = None, *, all_layers: bool = False
+    ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "batch length dim"]]:
+        """The gradients of the parameters by name, and of the tokens, given that of the outputs at the real tokens.
+
+        Args:
+          params: the parameters of the layer; None for its own.
+          all_layers: whether the outputs of the layers below count too, if there are any.
+        """
+        params = self.params if params is None else params
+        cotangent = np.where(mask[..., None], cotangent, 0)
+        of_params, of_tokens = self.compiled_gradient(params, x, mask, cotangent, np.float32(all_layers))
+        leaves = jax.tree_util.tree_leaves_with_path(of_params)
+        by_name = {jax.tree_util.keystr(path).removesuffix(".value"): np.asarray(leaf) for path, leaf in leaves}
+        return by_name, np.asarray(of_tokens)
 
     # --- for the comparison with an oracle, which has no projections
 

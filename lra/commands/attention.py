@@ -111,7 +111,9 @@ def check(options: Namespace) -> int:
                 display.say(f"{name}: {status.in_words([result.status for result in results])}")
     for problem in sorted(not_kept):
         warn(f"'lra variants' will not show these results: {problem}")
-    failing = [name for name in names if any(result.status in ("fails", "not run") for result in by_variant[name])]
+    statuses = {name: {result.status for result in by_variant[name]} for name in names}
+    failing = [name for name in names if "fails" in statuses[name]]
+    unchecked = [name for name in names if "not run" in statuses[name] and name not in failing]
     if options.json:
         print_json([as_json(name, by_variant[name]) for name in names])
     elif len(names) == 1:
@@ -120,6 +122,8 @@ def check(options: Namespace) -> int:
         print_findings({name: by_variant[name] for name in names})
     if failing:
         raise UserError(f"not what they say: {', '.join(failing)} ({len(failing)} of {len(names)})")
+    if unchecked:
+        raise UserError(f"not all checks could be run: {', '.join(unchecked)} ({len(unchecked)} of {len(names)})")
     return 0
 
 
@@ -169,9 +173,23 @@ def print_results(name: str, results: "Sequence[Result]") -> None:
     from lra.models.attention import VARIANTS
 
     print(f"{name} ({VARIANTS[name].where})")
-    rows = [[result.check, result.status, in_words(result) or CHECKS[result.check].promise] for result in results]
+    run = [result for result in results if result.status != "not run"]
+    rows = [[result.check, result.status, in_words(result) or CHECKS[result.check].promise] for result in run]
+    rows += not_run(results)
     print_table(("check", "result", "what"), rows)
     print(f"{name}: {status.in_words([result.status for result in results])}")
+
+
+def not_run(results: "Sequence[Result]") -> list[list[str]]:
+    """One row for all checks that were not run for the same reason."""
+    checks: dict[str, list[str]] = {}
+    for result in results:
+        if result.status == "not run":
+            checks.setdefault("; ".join(result.details), []).append(result.check)
+    return [
+        [f"{len(names)} checks" if len(names) > 1 else names[0], "not run", f"{reason} ({', '.join(names)})"]
+        for reason, names in checks.items()
+    ]
 
 
 def print_findings(by_variant: "dict[str, list[Result]]") -> None:

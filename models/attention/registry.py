@@ -126,20 +126,22 @@ class Variant:
         got = describe(y) if isinstance(y, jax.Array) else f"a {type(y).__name__}"
         raise UserError(f"variant '{self.name}' ({self.where}) returned {got}; it must return {describe(x)}")
 
-    def raised(self, error: Exception) -> bool:
-        """Whether a line of its own file raised an error, or one that JAX called back and quotes."""
-        frames = traceback.extract_tb(error.__traceback__)
-        return self.file in str(error) or any(frame.filename == self.file for frame in frames)
+    def line_of(self, error: Exception) -> str | None:
+        """The last line of the variant's files that led to an error; None if none did."""
+        files = {self.file} | ({module.file for module in self.source.modules} if self.source else set())
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+        if frames:
+            return f"{frames[-1].filename}, line {frames[-1].lineno}"
+        return self.where if self.file in str(error) else None  # JAX quotes the traceback of what it calls back
 
     def blame(self, error: Exception) -> UserError:
-        """What it raised, with the line of its own file that did."""
+        """What was raised, with the line of the variant's files that led to it, if one did."""
         if isinstance(error, UserError):
             return error
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.file]
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return UserError(
-            f"variant '{self.name}' failed at {self.file}, line {lines[-1] if lines else self.line}: {reason}"
-        )
+        line, reason = self.line_of(error), f"{type(error).__name__}: {error}".splitlines()[0]
+        if not line:  # the disk is full, or a gradient fails, which is computed after the variant has returned
+            return UserError(f"while variant '{self.name}' ({self.where}) was used, outside its file: {reason}")
+        return UserError(f"variant '{self.name}' failed at {line}: {reason}")
 
 
 VARIANTS: dict[str, Variant] = {}
@@ -205,7 +207,8 @@ def register_attention(
       reads_positions: whether the output depends on where a token stands, beyond what the tokens say of it.
       by_layer: whether its layers differ, or hand something on: whether `shape.layer` says which layer it is.
       version: to be raised whenever the same parameters give other outputs.
-      small: parameters under which two dozen tokens show what the variant is; `lra check` uses them.
+      small: parameters under which two dozen tokens show what the variant is; `lra check` uses them there, and the
+        defaults for thousands of tokens.
       oracle: what the paper's formulas say, in float64 NumPy; see `lra.models.oracles`.
       exceptions: names of checks that need not hold, and why.
 

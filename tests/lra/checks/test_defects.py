@@ -6,16 +6,8 @@ from lra.checks import CHECKS, run_check
 from lra.checks.runner import Subjects
 from lra.models.attention import VARIANTS
 
-from . import mistakes  # noqa: F401, which files its own
+from . import lengths, mistakes  # noqa: F401, which file their own
 from .defects import DEFECTS, register
-
-
-@pytest.fixture
-def registry():
-    before = set(VARIANTS)
-    yield
-    for name in set(VARIANTS) - before:
-        del VARIANTS[name]
 
 
 @pytest.mark.usefixtures("registry")

@@ -1,0 +1,77 @@
+"""Small variants without a defect that look, from afar, as if they had one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from .defects import Whole, blocks
+from .lengths import kernelised
+
+HONEST = {}
+
+
+def honest(target):
+    HONEST[target.__name__] = target
+    return target
+
+
+@honest
+class a_decay_that_fades_out(Whole):
+    """From 200 tokens away, float32 sees nothing."""
+
+    def __call__(self, x, mask):
+        h = jnp.where(mask[..., None], self.into(x), 0).astype(jnp.float32)
+        combine = lambda a, b: (a[0] * b[0], a[1] * b[0] + b[1])
+        decay = jnp.full_like(h, 0.9)
+        both = [jax.lax.associative_scan(combine, (decay, h), axis=1, reverse=way)[1] for way in (False, True)]
+        return self.out(sum(both).astype(x.dtype))
+
+
+@honest
+def a_block_chosen_by_its_content(q, k, v, mask):
+    """A query sees one block of 16 keys, that with the best mean key for it."""
+    real = mask[..., None, None]
+    k, v = (jnp.where(real, x, 0) for x in (k, v))
+    keys, values, seen = (blocks(x, 16) for x in (k, v, mask))
+    best = jnp.einsum("bqhd,bnhd->bhqn", q, keys.sum(2)).argmax(-1)
+    row, head = jnp.arange(len(q))[:, None, None], jnp.arange(q.shape[2])[None, :, None]
+    picked = lambda x: x[row, best, :, head]
+    logits = jnp.einsum("bqhd,bhqkd->bhqk", q, picked(keys))
+    weights = jax.nn.softmax(jnp.where(seen[row, best], logits, -1e30)) * seen[row, best]
+    return jnp.einsum("bhqk,bhqkd->bqhd", weights.astype(v.dtype), picked(values))
+
+
+@honest
+def blocks_that_are_bags(q, k, v, mask):
+    """A token sees the mean of its block of 50 tokens, and all tokens: in a block, order counts for nothing."""
+    values, real = blocks(jnp.where(mask[..., None, None], v, 0), 50), blocks(mask, 50)[..., None, None]
+    mean = values.sum(2, keepdims=True) / jnp.maximum(real.sum(2, keepdims=True), 1).astype(v.dtype)
+    spread = jnp.broadcast_to(mean, values.shape).reshape(len(v), -1, *v.shape[2:])[:, : v.shape[1]]
+    return kernelised(q, k, v, mask) + spread
+
+
+@honest
+class a_rotation_by_large_angles(Whole):
+    """The angle of a token is rounded in float32, to a thousandth at 16,000 tokens."""
+
+    def __call__(self, x, mask):
+        h = self.into(x)
+        first, second = np.split(np.arange(h.shape[-1]), 2)
+        angle = jnp.arange(x.shape[1], dtype=jnp.result_type(float))[:, None] * 10_000.0 ** -(first / len(first))
+        cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
+        a, b = h[..., first], h[..., second]
+        turned = jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1)[:, :, None]
+        return self.out(kernelised(turned, turned, h[:, :, None], mask)[:, :, 0])
+
+
+@honest
+class a_table_with_a_row_too_many(Whole):
+    def __init__(self, shape, *, rngs):
+        super().__init__(shape, rngs=rngs)
+        self.table = nnx.Param(jnp.zeros((shape.max_length + 1, shape.qkv_dim)))
+
+    def __call__(self, x, mask):
+        self.shape.admit(x.shape[1], "a_table_with_a_row_too_many")
+        h = (self.into(x) + self.table.get_value()[: x.shape[1]].astype(x.dtype))[:, :, None]
+        return self.out(kernelised(h, h, h, mask)[:, :, 0])
