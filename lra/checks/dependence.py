@@ -128,8 +128,10 @@ def lost_positions(long: Long, seed: int) -> Iterator[str]:
     changes = lambda first, by: change_by(long, seed, swapped(length, first, by))
     if changes(np.arange(0, 3 * some, some), 1) and not changes(np.arange(half, length - 1, some), 1):
         yield f"from token {half:,} on, swapping neighbours only swaps their outputs"
-    for first, by in ((half, half // 2), (half, 1000 * (half // 2000) or 100), (0, half)):
-        if not changes(np.arange(first, first + by), by):
+    for first, by, block in ((half, half // 2, 128), (half, 1000 * (half // 2000) or 100, 200), (0, half, 128)):
+        small = np.arange(half, half + (length - half) // (2 * block) * 2 * block).reshape(-1, 2, block)[:, 0].ravel()
+        # permuted blocks permute the outputs of what has no positions but those in blocks, and only content beyond
+        if not changes(np.arange(first, first + by), by) and changes(small, block):
             yield f"swapping tokens {first:,} to {first + by - 1:,} with those {by:,} later only swaps their outputs"
 
 

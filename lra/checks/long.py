@@ -24,7 +24,7 @@ from lra.models.attention import Shape, Variant
 LENGTHS = (16385, 4097, 2049, 1025, 257)
 OPERATIONS = 1.35e9
 NUMBERS = 2**26  # in the largest array
-SHORTER = (129, 1021)  # tokens: one more than a power of two, and a prime
+SHORTER = (129, 1021)  # tokens: one more than a power of two, and a prime; the first is less than all LENGTHS
 
 
 class Long:

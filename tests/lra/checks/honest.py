@@ -29,23 +29,23 @@ class a_decay_that_fades_out(Whole):
 
 
 @honest
-def a_block_chosen_by_its_content(q, k, v, mask):
-    """A query sees one block of 16 keys, that with the best mean key for it."""
+def a_block_chosen_by_its_content(q, k, v, mask, block: int = 64):
+    """A query sees one block of keys, that with the best mean key for it. Permuted blocks give permuted outputs."""
     real = mask[..., None, None]
-    k, v = (jnp.where(real, x, 0) for x in (k, v))
-    keys, values, seen = (blocks(x, 16) for x in (k, v, mask))
-    best = jnp.einsum("bqhd,bnhd->bhqn", q, keys.sum(2)).argmax(-1)
+    keys, values, seen = (blocks(x, block) for x in (jnp.where(real, k, 0), jnp.where(real, v, 0), mask))
+    score = jnp.einsum("bqhd,bnhd->bhqn", q, keys.sum(2))
+    best = jnp.where(seen.any(2)[:, None, None], score, -1e30).argmax(-1)
     row, head = jnp.arange(len(q))[:, None, None], jnp.arange(q.shape[2])[None, :, None]
     picked = lambda x: x[row, best, :, head]
     logits = jnp.einsum("bqhd,bhqkd->bhqk", q, picked(keys))
-    weights = jax.nn.softmax(jnp.where(seen[row, best], logits, -1e30)) * seen[row, best]
+    weights = jax.nn.softmax(jnp.where(seen[row, best], logits, -1e30))
     return jnp.einsum("bhqk,bhqkd->bqhd", weights.astype(v.dtype), picked(values))
 
 
 @honest
-def blocks_that_are_bags(q, k, v, mask):
-    """A token sees the mean of its block of 50 tokens, and all tokens: in a block, order counts for nothing."""
-    values, real = blocks(jnp.where(mask[..., None, None], v, 0), 50), blocks(mask, 50)[..., None, None]
+def blocks_that_are_bags(q, k, v, mask, block: int = 50):
+    """A token sees the mean of its block, and all tokens: in a block, order counts for nothing."""
+    values, real = blocks(jnp.where(mask[..., None, None], v, 0), block), blocks(mask, block)[..., None, None]
     mean = values.sum(2, keepdims=True) / jnp.maximum(real.sum(2, keepdims=True), 1).astype(v.dtype)
     spread = jnp.broadcast_to(mean, values.shape).reshape(len(v), -1, *v.shape[2:])[:, : v.shape[1]]
     return kernelised(q, k, v, mask) + spread

@@ -41,7 +41,7 @@ def causal(q, k, v, mask, chunk=128, ahead=0):
 # --- keys
 
 
-@defect("reach", **LINEAR, reads_positions=True)
+@defect("reach", **LINEAR)
 def the_first_keys_only(q, k, v, mask):
     return kernelised(q, k[:, :64], v[:, :64], mask[:, :64])
 
@@ -70,7 +70,7 @@ def the_last_of_thousands_is_never_a_key(q, k, v, mask):
     return kernelised(q, k, v, mask & (jnp.arange(q.shape[1]) < 4096))
 
 
-@defect("reach", reads_positions=True)
+@defect("reach")
 class a_window_wider_than_its_reach(nnx.Module):
     def __init__(self, shape, *, rngs):
         pass
@@ -83,13 +83,13 @@ class a_window_wider_than_its_reach(nnx.Module):
         return np.abs(i[:, None] - i) <= 40
 
 
-@defect("reach", reads_positions=True)
+@defect("reach")
 class a_window_narrower_than_its_reach(a_window_wider_than_its_reach):
     def __call__(self, q, k, v, mask):
         return softmax(q, k, v, mask, window(q.shape[1], 39))
 
 
-@defect("reach", reads_positions=True)
+@defect("reach")
 def a_window_without_a_reach(q, k, v, mask):
     return softmax(q, k, v, mask, window(q.shape[1], 100))
 
@@ -122,7 +122,7 @@ def the_last_token_of_a_chunk_sees_the_next(q, k, v, mask):
     return causal(q, k, v, mask) + jnp.where(leak, jnp.roll(jnp.where(mask[..., None, None], v, 0), -1, 1), 0)
 
 
-@defect("padding content", **LINEAR, reads_positions=True)
+@defect("padding content", **LINEAR)
 class a_chunk_that_is_real_if_a_token_is(nnx.Module):
     def __init__(self, shape, *, chunk: int = 128, rngs):
         self.chunk = chunk
@@ -134,7 +134,7 @@ class a_chunk_that_is_real_if_a_token_is(nnx.Module):
         return kernelised(q, k, v, mask)
 
 
-@defect("causality", **LINEAR, reads_positions=True)
+@defect("causality", **LINEAR)
 def causal_where_it_is_long(q, k, v, mask):
     return causal(q, k, v, mask) if q.shape[1] > 64 else kernelised(q, k, v, mask)
 
@@ -144,7 +144,7 @@ def causal_where_it_is_long(q, k, v, mask):
 
 def table(positions, x):
     """A random table of positions, as wide as x."""
-    return jax.random.normal(jax.random.key(0), (20_000, x.shape[-1]), x.dtype)[positions]
+    return jax.random.normal(jax.random.key(0), (20_000, x.shape[-1])).astype(x.dtype)[positions]
 
 
 class Positions(Whole):
@@ -209,7 +209,7 @@ class a_decay_that_overflows(Whole):
         return self.out((jnp.exp(-decay) * jnp.cumsum(jnp.exp(decay) * h, 1)).astype(x.dtype))
 
 
-@defect("lengths", **LINEAR, reads_positions=True)
+@defect("lengths", **LINEAR, causal=True, reads_positions=True)
 class a_mean_by_a_difference_of_sums(Whole):
     """The mean of the last eight tokens, of numbers that are not around 0."""
 
@@ -219,14 +219,21 @@ class a_mean_by_a_difference_of_sums(Whole):
         count = jnp.minimum(jnp.arange(1, x.shape[1] + 1), 8).astype(x.dtype)[:, None]
         return self.out((total[:, 8:] - total[:, :-8]) / count - 1000)
 
+    def reach(self, length):
+        distance = np.arange(length)[:, None] - np.arange(length)
+        return (distance >= 0) & (distance < 8)
+
 
 @defect("bfloat16", **LINEAR, causal=True, reads_positions=True)
-def tokens_counted_in_the_type_of_the_input(q, k, v, mask):
-    real = mask[..., None, None]
-    total = jnp.cumsum(jnp.where(real, v, 0).astype(jnp.float32), 1)
-    count = jax.lax.scan(lambda n, m: (n + m, n + m), jnp.zeros_like(real[:, 0], v.dtype),
-                         jnp.swapaxes(real, 0, 1).astype(v.dtype))[1]  # fmt: skip
-    return (total / jnp.maximum(jnp.swapaxes(count, 0, 1), 1)).astype(v.dtype)
+class tokens_counted_in_the_type_of_the_input(Whole):
+    """The mean of the tokens so far."""
+
+    def __call__(self, x, mask):
+        real = jnp.swapaxes(mask, 0, 1)[..., None]
+        total = jnp.cumsum(jnp.where(mask[..., None], self.into(x), 0).astype(jnp.float32), 1)
+        step = lambda count, token: (count + token, count + token)
+        count = jax.lax.scan(step, jnp.zeros_like(real[0], x.dtype), real.astype(x.dtype))[1]
+        return self.out((total / jnp.maximum(jnp.swapaxes(count, 0, 1), 1)).astype(x.dtype))
 
 
 @defect("padding amount", **LINEAR)
@@ -235,7 +242,7 @@ def sharper_for_a_longer_batch(q, k, v, mask):
     return kernelised(q * (np.log(length) / np.log(2000) if length > 2000 else 1.0), k, v, mask)
 
 
-@defect("all masked", **LINEAR, reads_positions=True)
+@defect("all masked", **LINEAR)
 def an_empty_block_is_masked_with_infinity(q, k, v, mask):
     length = q.shape[1]
     size = 64 if length > 64 else length
