@@ -185,12 +185,15 @@ def test_a_full_disk_ends_the_log_of_a_run_and_nothing_waits_for_it(tmp_path, mo
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_character_that_a_terminal_lacks_is_replaced(encoding, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "αβγ"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("LRA_HOME", str(folder))
     terminal = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(terminal, encoding))
-    assert main(["new", "αβγ"]) == 0
+    assert main(["tasks"]) == 0
     sys.stdout.flush()
-    assert b"written to ???.py" in terminal.getvalue()
-    assert main(["new", "δ", "--json"]) == 0
+    assert b"/???/tasks" in terminal.getvalue()
+    assert main(["new", "mine", "--json"]) == 0
     sys.stdout.flush()
-    assert json.loads(terminal.getvalue().partition(b"{")[2].join([b"{", b""]))["variant"] == "δ"
+    assert json.loads(terminal.getvalue().partition(b"{")[2].join([b"{", b""]))["file"] == str(folder / "mine.py")
