@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from .defects import Whole, blocks
+from .defects import Whole, blocks, softmax
 from .lengths import kernelised
 
 HONEST = {}
@@ -75,3 +75,20 @@ class a_table_with_a_row_too_many(Whole):
         self.shape.admit(x.shape[1], "a_table_with_a_row_too_many")
         h = (self.into(x) + self.table.get_value()[: x.shape[1]].astype(x.dtype))[:, :, None]
         return self.out(kernelised(h, h, h, mask)[:, :, 0])
+
+
+@honest
+class blocks_wider_than_the_near_row(nnx.Module):
+    """With 24 tokens it is plain attention, which reads no positions."""
+
+    def __init__(self, shape, *, width: int = 100, rngs):
+        self.width = width
+
+    def __call__(self, q, k, v, mask):
+        fold = lambda x: blocks(x, self.width).reshape(-1, self.width, *x.shape[2:])
+        out = softmax(*map(fold, (q, k, v, mask)))
+        return out.reshape(q.shape[0], -1, *q.shape[2:])[:, : q.shape[1]]
+
+    def reach(self, length):
+        block = np.arange(length) // self.width
+        return block[:, None] == block
