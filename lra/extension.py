@@ -4,12 +4,13 @@ import functools
 import importlib.metadata
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lra.errors import UsageError, UserError
-from lra.models.attention import VARIANTS
+from lra.models.attention import VARIANTS, Variant
 from lra.models.source import Texts, load_text
+from lra.recipe import variant_named
 
 GROUP = "lra.attention"  # the group of the entry points; each names a module that registers variants
 _loaded: dict[Path, tuple[Texts, list[str]]] = {}  # by file: the texts that ran, and the names of its variants
@@ -30,11 +31,14 @@ def load_all(paths: Iterable[Path]) -> None:
 def load_installed() -> None:
     """Imports, once a process, the modules that installed packages name under the entry point `lra.attention`.
 
-    A module that raises is reported on standard error. It must not stop a run of another variant.
+    A module that raises, or a name that means something else, is reported on standard error. It must not stop a run of
+    another variant.
     """
     for point in importlib.metadata.entry_points(group=GROUP):
+        before = dict(VARIANTS)
         try:
             point.load()
+            refuse_taken(registered_since(before))
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             package = point.dist.name if point.dist else "?"
@@ -47,9 +51,14 @@ def load(path: Path) -> list[str]:
     It may import what lies beside it. As long as none of these files changes, it is run only once.
 
     Raises:
-      UsageError, UserError: the file does not exist, raises, or registers nothing; the message names file and line.
+      UsageError, UserError: the file does not exist, raises, registers nothing, or takes a name that means something
+        else; the message names file and line. Or this locale has no letters for its path.
     """
     path = path.resolve()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # JAX could not name the place of an operation
+        raise UserError(f"--import {str(path)!a}: this locale cannot name it; set PYTHONUTF8=1") from error
     if not path.is_file():
         raise UserError(f"--import {path}: there is no such file")
     if path in _loaded:
@@ -60,7 +69,13 @@ def load(path: Path) -> list[str]:
             VARIANTS.pop(name, None)
     before = dict(VARIANTS)
     texts = run(path)
-    new = [name for name in VARIANTS if VARIANTS[name] is not before.get(name)]
+    new = registered_since(before)
+    try:
+        refuse_taken(new)
+    except UsageError:
+        for name in new:
+            VARIANTS.pop(name, None)
+        raise
     if not new:
         raise UserError(f'--import {path} registers no variant; decorate one with @register_attention("name")')
     if (file := texts.changed()) is not None:
@@ -69,6 +84,28 @@ def load(path: Path) -> list[str]:
         raise UserError(f"--import {path}: {file} was changed while it was loaded; run the same command again")
     _loaded[path] = texts, new
     return new
+
+
+def registered_since(before: Mapping[str, Variant]) -> list[str]:
+    """The names of the variants that were registered since the registry was copied."""
+    return [name for name in VARIANTS if VARIANTS[name] is not before.get(name)]
+
+
+def refuse_taken(names: Iterable[str]) -> None:
+    """Takes variants back whose names a configuration could not tell from a section's or a task's.
+
+    Raises:
+      UsageError: there were some.
+    """
+    refused = []
+    for name in names:
+        try:
+            variant_named(name)
+        except UsageError as error:
+            refused.append(str(error))
+            del VARIANTS[name]
+    if refused:
+        raise UsageError("; ".join(refused))
 
 
 def run(path: Path) -> Texts:

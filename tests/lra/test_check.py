@@ -173,10 +173,16 @@ def package(folder, name: str, code: str) -> None:
 def test_installed_packages_bring_variants_by_an_entry_point(tmp_path):
     package(tmp_path, "fine", BROKEN.format(name="from_a_package", body="return q", more=', paper="theirs"'))
     package(tmp_path, "damaged", "raise ValueError('boom')")
+    package(tmp_path, "taken", BROKEN.format(name="cosine", body="return q", more=""))
     done = lra("variants", PYTHONPATH=str(tmp_path), LRA_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "from_a_package" in done.stdout
-    assert done.stderr == "lra: variants of package damaged (damaged) are left out: ValueError: boom\n"
+    assert sorted(done.stderr.splitlines()) == [
+        "lra: variants of package damaged (damaged) are left out: ValueError: boom",
+        f"lra: variants of package taken (taken) are left out: UsageError: variant 'cosine' ({tmp_path / 'taken.py'}, "
+        "line 5): this name means something else; choose another",
+    ]
+    assert "cosine" not in [line.split()[0] for line in done.stdout.splitlines() if line.split()]
 
 
 def test_parameters_given_by_hand_are_what_is_checked():
