@@ -14,6 +14,7 @@ from typing import Any
 import flax
 import jax
 
+import lra
 from lra.errors import UserError
 from lra.models.kernels import backends
 
@@ -129,9 +130,14 @@ def require() -> None:
     """Ends what cannot work in this process before anything starts.
 
     Raises:
-      UserError: JAX has no device, or Flax has a setting under which no variant can be built.
+      UserError: JAX has no device, Flax has a setting under which no variant can be built, or the locale cannot name
+        the folder of this program, whose files JAX names in every operation.
     """
     device()
+    try:
+        lra.__file__.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"this locale cannot name {lra.__file__!a}; set PYTHONUTF8=1") from error
     if flax.config.flax_hijax_variable:
         raise UserError("FLAX_HIJAX_VARIABLE is set: no variant can be built under this setting of Flax; unset it")
 
