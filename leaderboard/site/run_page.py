@@ -1,10 +1,13 @@
 """The page of a run: its results, and everything that is needed to repeat it."""
 
+import ast
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lra.errors import UserError
+from lra.leaderboard.config import environment_of
 from lra.leaderboard.record import Record, Score, SeedResult, as_json, file_name
 from lra.leaderboard.row import hardware_of
 from lra.leaderboard.site.figure import cropped
@@ -86,7 +89,17 @@ def command(record: Record) -> str:
     prepare = ["lra", "prepare", task, "--protocol", protocol.name, *of_task]
     run = ["lra", "run", "--task", task, "--variant", record.variant.name, "--protocol", protocol.name,
            "--seeds", seeds, *bindings]  # fmt: skip
-    return f"{shlex.join(prepare)} && {shlex.join(run)}"
+    return f"{shlex.join(prepare)} && {shlex.join([*variables(record), *run])}"
+
+
+def variables(record: Record) -> list[str]:
+    """The words of a shell that set the settings from outside under which a run was trained."""
+    try:
+        settings = [line.partition(" = ") for line in environment_of(record)]
+        words = [f"{name.upper()}={ast.literal_eval(value)}" for name, _, value in settings if name != "backend"]
+    except (UserError, ValueError, SyntaxError):  # a configuration that cannot be read
+        return []
+    return ["env", *words] if words else []
 
 
 def again(record: Record) -> list[Child]:
@@ -169,8 +182,9 @@ def circumstances(record: Record) -> list[tuple[str, Child]]:
     dirty = " with uncommitted changes" if git.get("dirty") else ""
     sizes = {name: f"{size / 1e6:,.1f} MB" for name, size in measured.memory_bytes.items()}
     rate = measured.steps_per_second
+    earlier = "; another machine trained the first steps" if measured.hardware.get("earlier") else ""
     return [
-        ("Hardware", hardware_of(record)),
+        ("Hardware", hardware_of(record) + earlier),
         ("Steps a second", f"{rate:.4g}, of all seeds together" if rate else "not measured"),
         ("Time", f"{measured.train_seconds:,.1f} s training, {measured.compile_seconds:,.1f} s compiling"),
         ("Memory", listed(sizes)),

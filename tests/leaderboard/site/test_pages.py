@@ -190,6 +190,23 @@ def test_the_command_names_all_that_decides_a_run():
     ]  # fmt: skip
 
 
+def test_a_page_says_under_which_settings_and_on_which_machines_the_run_was_made():
+    own = "environment.XLA_FLAGS = '--a=1 --b'\nenvironment.jax_random_seed_offset = 3\n"
+    earlier = {"device": "NVIDIA H200", "earlier": [{"until_step": 3}]}
+    record = make("local", {0: 0.5}, config=own, measured__hardware=earlier)
+    words = shlex.split(command(record))
+    assert words[words.index("&&") + 1 :][:5] == [
+        "env",
+        "XLA_FLAGS=--a=1 --b",
+        "JAX_RANDOM_SEED_OFFSET=3",
+        "lra",
+        "run",
+    ]
+    assert "NVIDIA H200; another machine trained the first steps" in Page(run_page(record, "x", "", "", ())).text
+    for damaged in ("environment.XLA_FLAGS = @x()\n", "environment.XLA_FLAGS\n"):
+        assert "env" not in shlex.split(command(make("local", {0: 0.5}, config=damaged)))
+
+
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30))
 @settings(max_examples=15, deadline=None)
 def test_the_shell_reads_bindings_as_they_are(binding):
