@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import gc
 import io
 import os
 import shutil
@@ -32,6 +33,19 @@ SMALL = [
     "train.eval_batch_size = 32", "local.radius = 3", "performer.features = 8", "linformer.rank = 4",
     "dilated.segment = 8",
 ]  # fmt: skip
+
+
+MOST_BYTES = 2 << 30  # of a process that runs tests
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_stays_small() -> Iterator[None]:
+    """JAX keeps what it has traced and compiled. With gigabytes of that, a test takes longer and longer."""
+    yield
+    pages = int(Path("/proc/self/statm").read_bytes().split()[1])
+    if "jax" in sys.modules and pages * os.sysconf("SC_PAGE_SIZE") > MOST_BYTES:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)
