@@ -168,7 +168,8 @@ def closure(roots: Iterable[Module]) -> tuple[list[Module], set[str], str]:
             try:
                 for place in found_by(module, wanted):
                     if "." not in place.name and not place.is_beside and is_outside(place.spec, first):
-                        packages |= {place.top} if in_packages(path_of(place.spec)) else set()
+                        ours = place.top == __name__.partition(".")[0]
+                        packages |= {place.top} if in_packages(path_of(place.spec)) and not ours else set()
                         break
                     if place.spec.origin:
                         todo.append(module_at(place, module))
