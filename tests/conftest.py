@@ -48,6 +48,17 @@ def _memory_stays_small() -> Iterator[None]:
         gc.collect()
 
 
+@pytest.fixture
+def registry() -> Iterator[None]:
+    """The registry of variants, which a test fills and leaves as it found it."""
+    from lra.models.attention import VARIANTS
+
+    before = set(VARIANTS)
+    yield
+    for name in set(VARIANTS) - before:
+        del VARIANTS[name]
+
+
 @pytest.fixture(autouse=True)
 def _gin_stays_empty() -> Iterator[None]:
     """gin's global configuration decides nothing, so it must stay empty."""

@@ -17,7 +17,7 @@ from lra.interrupt import Interrupted
 from lra.leaderboard import store
 from lra.leaderboard.config import environment_of
 from lra.leaderboard.reading import read
-from lra.models.attention import VARIANTS, register_attention
+from lra.models.attention import register_attention
 from lra.models.kernels import backends
 from lra.tasks.prepared import load
 
@@ -46,14 +46,6 @@ def ambient(**values):
     finally:
         for name, value in before.items():
             jax.config.update(name, "allow" if name == "jax_transfer_guard" else value)
-
-
-@pytest.fixture
-def registry():
-    before = set(VARIANTS)
-    yield
-    for name in set(VARIANTS) - before:
-        del VARIANTS[name]
 
 
 def planned(*more: str, variant: str = "local", seeds=(0,)):

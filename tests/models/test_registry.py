@@ -19,15 +19,6 @@ from lra.models.encoder import Classifier, EncoderConfig
 from lra.plan import resolve
 from lra.spec import RunSpec
 
-
-@pytest.fixture
-def registry():
-    before = set(VARIANTS)
-    yield
-    for name in set(VARIANTS) - before:
-        del VARIANTS[name]
-
-
 SHAPE = Shape(dim=6, qkv_dim=8, heads=2, max_length=5, dropout=0.5)
 
 
