@@ -383,7 +383,7 @@ MANY = [
 ]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations(MANY))
 def test_order_of_the_records_does_not_matter(records):
     board, expected = make_board(records, TRACKS), make_board(MANY, TRACKS)

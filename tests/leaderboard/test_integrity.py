@@ -101,7 +101,7 @@ def test_labels_are_hashed_as_numpy_writes_them(tmp_path):
     assert labels_file_sha256(labels) == sha256(tmp_path / "labels.npy")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 255), min_size=1, max_size=300))
 def test_predictions_are_unpacked_as_they_were(classes):
     assert unpack(pack(np.array(classes)), "p").tolist() == classes

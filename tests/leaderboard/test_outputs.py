@@ -158,7 +158,7 @@ def test_latex_has_the_rows_of_the_sheet():
     assert r"\usepackage{booktabs" in page
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.text(min_size=1, max_size=30))
 def test_any_text_makes_a_table(odd):
     page = text.markdown(

@@ -305,7 +305,7 @@ def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(REQUIRED), json_values)
 @example("seeds.0.test.loss", 10**400)
 @example("parameters", 10**400)
@@ -328,14 +328,14 @@ def test_any_json_in_any_place_is_read_or_refused(place, path, value):
     assert message is None or str(place / "some.record.json") in message
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_anything_else_is_refused(place, content):
     with pytest.raises(UserError, match=r"some\.record\.json"):
         read(put(place, content))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_flipped_byte_is_read_or_refused(place, where, mask):
     text = bytearray(json.dumps(RAW).encode())

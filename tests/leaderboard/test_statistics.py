@@ -59,7 +59,7 @@ def test_floor_of_lras_listops():
     assert learnt == ["Sinkhorn"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(outcomes)
 def test_paired_counts_all_sign_changes(pair):
     """The test counts, one by one, every way to exchange the two models on some examples."""

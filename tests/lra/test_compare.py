@@ -36,7 +36,7 @@ def compared(a: Any, b: Any) -> Comparison:
     return compare(row([a]), row([b]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.floats(0.3, 0.9), st.floats(0.3, 0.9))
 def test_with_one_seed_it_is_mcnemars_test(draw, first, second):
     dice = np.random.default_rng(draw)
@@ -51,7 +51,7 @@ def test_with_one_seed_it_is_mcnemars_test(draw, first, second):
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's own
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(shares, shares), min_size=2, max_size=6))
 def test_the_interval_is_students_over_the_seeds_that_both_have(both):
     a = make("local", {seed: own for seed, (own, _) in enumerate(both)} | {90: 0.9})
@@ -71,7 +71,7 @@ def test_the_interval_is_students_over_the_seeds_that_both_have(both):
 
 
 @pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's own
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(shares, min_size=2, max_size=6), st.lists(shares, min_size=2, max_size=6))
 def test_without_predictions_it_is_welchs_test(first, second):
     a, b = (make(accuracy=dict(enumerate(values))) for values in (first, second))

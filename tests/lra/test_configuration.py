@@ -167,7 +167,7 @@ def test_a_block_is_bindings():
 plain = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(plain | st.text(max_size=20))
 def test_values_are_those_that_python_reads(value):
     """A value is kept, or it is refused; it never becomes another one."""

@@ -25,7 +25,7 @@ def rows_of(seed: int, step: int) -> np.ndarray:
     return batch_rows(seed, step, BATCH, EXAMPLES)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     start=st.integers(0, STEPS - 1), counts=st.lists(st.integers(1, 6)), span=st.integers(1, 20), room=st.booleans(),
     piece=st.integers(1, 400),

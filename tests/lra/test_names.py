@@ -50,7 +50,7 @@ def test_what_is_no_name_is_refused_where_it_is_born(name, capsys):
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,63}", fullmatch=True)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(names.filter(lambda name: name not in {*VARIANTS, *TASKS, *SECTIONS}))
 def test_every_name_can_be_bound_and_recorded(tmp_path_factory, name):
     register_attention(name)(lambda q, k, v, mask, radius=3: v)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import SMALL, resolved
 from flax import nnx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lra import extension
@@ -147,7 +147,6 @@ specs = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(specs)
 def test_a_spec_goes_through_json_and_pickle_and_is_a_key(spec):
     assert RunSpec.from_json(spec.to_json()) == spec

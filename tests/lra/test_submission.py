@@ -13,7 +13,7 @@ from typing import Any
 import gin
 import pytest
 from conftest import lra, resolved
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_records import LABELS_OF_TEST, changed, make, old, raw, seed_result
 
@@ -310,7 +310,6 @@ def configured_in_a_test(first: Any, second: Any) -> None:
     """Something whose operative configuration gin writes."""
 
 
-@settings(max_examples=100, deadline=None)
 @given(values, values)
 @example("x" * 300, tuple(range(100)))
 def test_what_gin_writes_of_plain_values_is_read_back(first, second):

@@ -168,7 +168,7 @@ def test_every_cut_of_a_file_is_noticed(shared_folder):
 mutations = st.tuples(st.sampled_from(["replace", "insert", "delete"]), st.integers(0, 10_000), st.integers(0, 255))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutations)
 @example(("delete", 13, 0))
 @example(("insert", 14, ord("\n")))

@@ -125,7 +125,7 @@ def shared_home(tmp_path_factory) -> Path:
     return place
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from(sorted(FILES | {"manifest.json"})) | st.just("manifest.json"),
     st.integers(0, 10_000),

@@ -208,7 +208,7 @@ def test_a_page_says_under_which_settings_and_on_which_machines_the_run_was_made
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_shell_reads_bindings_as_they_are(binding):
     record = make("local", {0: 0.5}, protocol__overrides=[f"local.note = {binding}"])
     words = subprocess.run(
@@ -255,7 +255,7 @@ def skeleton(page: Page) -> list[tuple[str, list[str]]]:
 
 
 @given(st.lists(ODD, min_size=8, max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_text_of_a_record_changes_a_page(texts):
     _, _, _, d, e, *_ = texts
     harmless, odd = (made_odd(texts) for texts in (["x"] * 8, texts))

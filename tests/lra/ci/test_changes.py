@@ -152,7 +152,7 @@ def test_the_rank_test_counts_orders():
 
 
 @given(st.lists(st.integers(1, 10_000), min_size=12, max_size=12, unique=True), st.floats(0.1, 10))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_time_is_judged_by_ratios_alone(ranks, unit):
     old, new = [1 + rank / 1e5 for rank in ranks[:8]], [1 + rank / 1e5 for rank in ranks[8:]]
     assert not slower(old, new) or np.median(new) > 1.05 * np.median(old)

@@ -32,7 +32,7 @@ def test_equals_the_formula(options, lengths):
     assert_equals_oracle(subject("dilated", **options), *lengths)
 
 
-@settings(max_examples=3, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@settings(max_examples=3, phases=[Phase.generate])
 @given(segment=st.integers(1, 9), ratio=st.integers(2, 4), heads=st.integers(1, 5), length=st.integers(1, 20))
 def test_equals_the_formula_at_any_size(segment, ratio, heads, length):
     assert_equals_oracle(subject("dilated", heads=heads, segment=segment, ratio=ratio), length)

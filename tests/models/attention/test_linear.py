@@ -13,7 +13,7 @@ def test_is_what_it_says(check):
     check()
 
 
-@settings(max_examples=3, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@settings(max_examples=3, phases=[Phase.generate])
 @given(length=st.integers(1, 20), heads=st.integers(1, 5), head_dim=st.integers(1, 6))
 def test_equals_the_formula(length, heads, head_dim):
     assert_equals_oracle(subject("linear", heads=heads, head_dim=head_dim), length)

@@ -30,7 +30,7 @@ def test_values_and_gradients(kind, reverse):
     assert_close(value_and_gradients(*inputs, reverse=reverse), oracle(*inputs, reverse=reverse))
 
 
-@settings(max_examples=2, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@settings(max_examples=2, phases=[Phase.generate])
 @given(
     length=st.integers(1, 40), dims=st.tuples(st.integers(1, 9), st.integers(1, 9)), kind=st.sampled_from(list(KINDS))
 )

@@ -30,7 +30,7 @@ def test_equals_the_formula(case):
     assert_agrees(case)
 
 
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(
     st.builds(
         Case, st.integers(1, 130), st.integers(1, 9), st.booleans(), st.booleans(), st.sampled_from(list(DIRECTIONS)),

@@ -31,7 +31,7 @@ def painted(tiling: Tiles, queries: int, keys: int, block_q: int, block_k: int, 
     return counts[:queries, :keys]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(PATTERNS, LENGTHS, LENGTHS, BLOCKS, BLOCKS)
 @example(~(Window(0, None) | First(1)), 2, 2, 1, 3)  # a tile that only its mask shows to be empty
 @example(Window(2, None) & ~Window(None, 5) | First(0), 9, 40, 3, 8)
