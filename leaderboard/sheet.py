@@ -143,7 +143,9 @@ def table_sheet(table: Table, mixed: bool) -> Sheet:
     floor = f"Majority-class floor {100 * table.floor:.2f} %"
     caption = f"{floor}, {table.examples:,} test examples, data {table.data[:12]}. {table.rules or NO_TRACK}"
     if older := sum(bool(row.superseded) for row in table.rows):
-        are = "1 row is of an older source or version" if older == 1 else f"{older} rows are of older sources or versions"
+        are = (
+            "1 row is of an older source or version" if older == 1 else f"{older} rows are of older sources or versions"
+        )
         caption += f" {are}: in no comparison, and not counted in the correction of p."
     return tidy(
         Sheet(slug(f"{table.protocol} {table.task}"), table.title, caption, tuple(columns), tuple(entries),
@@ -288,7 +290,8 @@ def tidy(sheet: Sheet) -> Sheet:
     kept = [
         place
         for place in range(len(sheet.columns))
-        if sheet.columns[place].name in ("variant", "accuracy %") or any(entry.cells[place].text not in ("", "0") for entry in sheet.entries)
+        if sheet.columns[place].name in ("variant", "accuracy %")
+        or any(entry.cells[place].text not in ("", "0") for entry in sheet.entries)
     ]
     entries = tuple(
         dataclasses.replace(entry, cells=tuple(entry.cells[place] for place in kept)) for entry in sheet.entries

@@ -85,7 +85,7 @@ def test_costs_on_different_hardware_are_never_put_together():
         make(accuracy={1: 0.5}, measured__steps_per_second=1.0, **cpu),
         make(accuracy={2: 0.5}, measured__steps_per_second=3.0, **cpu),
     ]
-    assert row(*records).costs == (("AMD, 2 cores", 2.0, 9), ("TPU v6", 100.0, 7))
+    assert [cost[:3] for cost in row(*records).costs] == [("AMD, 2 cores", 2.0, 9), ("TPU v6", 100.0, 7)]
     (sheet,) = sheets(make_board(records, TRACKS))
     cells = {column.name: cell for column, cell in zip(sheet.columns, sheet.entries[0].cells)}
     assert (cells["hardware"].text, cells["steps/s"].text) == ("AMD, 2 cores; TPU v6", "2; 100")

@@ -123,7 +123,7 @@ def test_the_literature_is_in_sections_of_its_own_with_its_notes(pages):
     index = pages["index.html"]
     ours, theirs = index.split(">From the literature</p>", 1)
     sections = theirs.split("<section")
-    assert "Our own runs" not in theirs
+    assert "Measured with lra" not in theirs
     assert "runs/" not in "".join(sections)
     for sheet in made_site.literature.sheets():
         assert f'id="{sheet.name}"' in ours + theirs
@@ -202,7 +202,7 @@ def test_a_page_says_under_which_settings_and_on_which_machines_the_run_was_made
         "lra",
         "run",
     ]
-    assert "NVIDIA H200; another machine trained the first steps" in Page(run_page(record, "x", "", "", ())).text
+    assert "NVIDIA H200; another machine trained the first steps" in Page(run_page(record, "x", "", ())).text
     for damaged in ("environment.XLA_FLAGS = @x()\n", "environment.XLA_FLAGS\n"):
         assert "env" not in shlex.split(command(make("local", {0: 0.5}, config=damaged)))
 
@@ -223,7 +223,7 @@ def test_a_variant_from_outside_is_reproduced_from_its_record_and_shows_its_sour
     page = Page(pages[f"runs/{record.run}.html"])
     assert SOURCE in page.text
     texts = {"pkg/own.py": SOURCE, "pkg/helper.py": "SCALE = 2 < 3\n"}
-    shown = Page(run_page(changed(record, "variant.sources", texts), record.run, "", "", ())).text
+    shown = Page(run_page(changed(record, "variant.sources", texts), record.run, "", ())).text
     assert all(part in shown for item in texts.items() for part in item)
 
 
