@@ -16,7 +16,7 @@ from lra.leaderboard import statistics
 from lra.leaderboard.config import identity_sha256
 from lra.leaderboard.duplicates import contradicting, without_repeats
 from lra.leaderboard.editions import editions
-from lra.leaderboard.record import Record
+from lra.leaderboard.record import Measurements, Record
 from lra.leaderboard.row import Row, compared, row_of, score
 from lra.leaderboard.sweeps import Sweep, hardware_of, sweeps_of
 from lra.leaderboard.tracks import FIVE, SIX, Changes, Track, breaches, changes
@@ -142,16 +142,16 @@ def make_board(
     """
     records = without_repeats(records)
     names, sweeps = names_of(records), sweeps_of(records)
-    of_project: dict[str, list[Record]] = defaultdict(list)
+    of_project: dict[str, list[Measurements]] = defaultdict(list)
     for record in shipped:
-        of_project[record.run].append(record)
+        of_project[record.run].append(record.measured)
     groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Held]]] = defaultdict(lambda: defaultdict(list))
     for record, name, sweep in zip(records, names, sweeps):
         variant, task, track = record.variant, record.task, tracks.get(record.protocol.name)
         changed = changes(record, track)
         group = (task.name, task.version, ", ".join([record.protocol.name, *changed.others]), task.data_sha256)
         key = (label(record, changed), str(variant.version), variant.source_sha256 or "", identity_sha256(record))
-        held = Held(record, name, breaches(record, track), sweep, record in of_project[record.run])
+        held = Held(record, name, breaches(record, track), sweep, record.measured in of_project[record.run])
         groups[group][key].append(held)
     rules = {name: track.rules for name, track in tracks.items()}
     tables = [table_of(group, rows, rules, reference) for group, rows in sorted(groups.items())]
@@ -198,19 +198,18 @@ def table_of(
     info = rows[0].task
     return Table(
         name, version, protocol, rules.get(protocol, ""), data, info.floor.test, info.examples.test,
-        tuple(compared(rows, base)), base.label if base else "", sweep_of(rows),
+        tuple(compared(rows, base)), base.label if base else "", sweep_of(records.values()),
     )  # fmt: skip
 
 
-def sweep_of(rows: Sequence[Row]) -> Sweep | None:
+def sweep_of(rows: Iterable[Sequence[Held]]) -> Sweep | None:
     """The sweep whose speeds a table shows: the one with the most rows of the user's own, then with the most rows."""
     own: Counter[Sweep] = Counter()
     total: Counter[Sweep] = Counter()
-    for row in rows:
-        for cost in row.costs:
-            if cost.steps_per_second:
-                total[cost.sweep] += 1
-                own[cost.sweep] += not row.came
+    for held in rows:
+        timed = [one for one in held if one.record.measured.steps_per_second]
+        total.update({one.sweep for one in timed})
+        own.update({one.sweep for one in timed if not one.came})
     return max(total, key=lambda sweep: (own[sweep], total[sweep], sweep.since, sweep.hardware), default=None)
 
 

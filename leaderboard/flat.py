@@ -5,7 +5,7 @@ from typing import Any
 
 from lra.leaderboard.board import Board, Table
 from lra.leaderboard.row import Row
-from lra.leaderboard.sheet import EACH, OWN, PROJECT
+from lra.leaderboard.sheet import EACH, OWN, PROJECT, labels
 
 COLUMNS = (
     "task", "version", "protocol", "data_sha256", "variant", "variant_version", "source_sha256", "from", "ranked",
@@ -20,15 +20,19 @@ def flat(board: Board) -> list[dict[str, Any]]:
     Accuracies are shares, not per cent; numbers have ten digits; what is not there is None. `sweep`,
     `steps_per_second` and `memory_bytes` are lists with a value for each of `hardware`, `runs` is a list.
     """
-    return [dict(zip(COLUMNS, map(plain, values(table, row)))) for table in board.tables for row in table.rows]
+    return [
+        dict(zip(COLUMNS, map(plain, values(table, row, name))))
+        for table in board.tables
+        for row, name in zip(table.rows, labels(table.rows))
+    ]
 
 
-def values(table: Table, row: Row) -> Sequence[object]:
+def values(table: Table, row: Row, name: str) -> Sequence[object]:
     low, high = (row.interval.low, row.interval.high) if row.interval else (None, None)
     difference, p = (row.versus.difference, row.versus.p) if row.versus else (None, None)
     note = "; ".join([*([row.note] if row.note else []), *row.breaches])
     return [
-        table.task, table.version, table.protocol, table.data, row.label, int(row.key[1]), row.key[2] or None,
+        table.task, table.version, table.protocol, table.data, name, int(row.key[1]), row.key[2] or None,
         PROJECT if row.came else OWN, not row.breaches, row.mean, low, high, table.floor, row.above_floor,
         table.reference or None, difference, p, row.seeds, row.diverged, row.learnt, row.parameters,
         [cost.hardware for cost in row.costs], [cost.since for cost in row.costs],

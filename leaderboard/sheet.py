@@ -2,13 +2,14 @@
 
 import dataclasses
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from lra.leaderboard.board import Board, Line, Overview, Table
 from lra.leaderboard.config import identity_sha256
 from lra.leaderboard.row import Row, score
 from lra.leaderboard.statistics import ALPHA, Interval
+from lra.leaderboard.sweeps import minute
 from lra.leaderboard.tracks import FIVE, SIX
 
 EACH = "; "  # separates the values of a cell, one for each sweep; names of hardware may have commas
@@ -132,7 +133,8 @@ def table_sheet(table: Table, mixed: bool) -> Sheet:
         Column("variant", number=False), Column("from", number=False), Column("accuracy %"), Column("95 % interval"),
         Column("above floor", extra=True), Column(versus), Column("p"), Column("seeds"),
         Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"), Column("steps/s"),
-        Column("MB"), Column("hardware", number=False, extra=len({row.hardware for row in table.rows}) == 1),
+        Column("MB"), Column("measured since", number=False, extra=True),
+        Column("hardware", number=False, extra=len({row.hardware for row in table.rows}) == 1),
         Column("note", number=False),
     ]  # fmt: skip
     names = labels(table.rows)
@@ -183,6 +185,7 @@ def row_cells(table: Table, row: Row, name: str, mixed: bool) -> tuple[Cell, ...
         number(row.parameters, ","),
         speed_cell(table, row),
         numbers([cost.memory and cost.memory / 1e6 for cost in row.costs], ",.0f"),
+        Cell(EACH.join(minute(cost.since) for cost in row.costs)),
         Cell(EACH.join(row.hardware), EACH.join(row.hardware)),
         Cell("; ".join(notes), "; ".join(notes)),
     )
@@ -228,17 +231,27 @@ def percent(interval: Interval | None) -> Interval | None:
 
 
 def labels(rows: Sequence[Row | Line]) -> list[str]:
-    """The names of rows. Equal labels are told apart by version and by source or configuration."""
-    counts = Counter(row.label for row in rows)
-    names = []
-    for row in rows:
-        if counts[row.label] > 1:
-            first = row.records[0] if isinstance(row, Row) else next(iter(row.cells.values())).records[0]
-            version, source = row.key[1], row.key[2] or identity_sha256(first)
-            names.append(f"{row.label} [version {version}, {source[:6]}]")
-        else:
-            names.append(row.label)
+    """The names of rows. Equal labels are told apart by what differs: version, source, configuration."""
+    alike: dict[str, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        alike[row.label].append(place)
+    names = [row.label for row in rows]
+    for places in alike.values():
+        told = {place: facts(rows[place]) for place in places if len(places) > 1}
+        for place, own in told.items():
+            differing = [fact for name, fact in own.items() if len({other[name] for other in told.values()}) > 1]
+            names[place] += f" [{', '.join(differing)}]" if differing else ""
     return names
+
+
+def facts(row: Row | Line) -> dict[str, str]:
+    """What tells rows of one label apart, in words."""
+    first = row.records[0] if isinstance(row, Row) else next(iter(row.cells.values())).records[0]
+    return {
+        "version": f"version {row.key[1]}",
+        "source": f"source {row.key[2][:6]}" if row.key[2] else "the project's",
+        "configuration": f"configuration {identity_sha256(first)[:6]}",
+    }
 
 
 def overview_sheet(overview: Overview, mixed: bool) -> Sheet:

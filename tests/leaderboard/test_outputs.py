@@ -74,6 +74,13 @@ def test_marks_have_their_meaning_below_the_table():
     assert re.search("^<sup>‡</sup> fewer than three seeds", page, re.M)
 
 
+def test_marks_do_not_run_together():
+    """S4D-Lin has the footnotes 1, 7 and 11."""
+    (sheet,) = (sheet for sheet in literature.sheets() if sheet.name == "published-later-systems")
+    assert "S4D-Lin<sup>1,7,11</sup>" in text.markdown([], [sheet])
+    assert r"S4D-Lin\textsuperscript{1,7,11}" in latex([sheet])
+
+
 def test_pathx_is_a_success_rate():
     page = text.markdown(sheets(make_board([make(accuracy={0: 0.9, 1: 0.5, 2: None}, task__name="pathx",
                                                  task__floor__test=0.5, task__unlearnt=0.5)], TRACKS)), [])  # fmt: skip
