@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lra.leaderboard.board import Board, Line, Overview, Table
 from lra.leaderboard.config import identity_sha256
@@ -185,8 +185,8 @@ def row_cells(table: Table, row: Row, name: str, mixed: bool) -> tuple[Cell, ...
         number(row.parameters, ","),
         speed_cell(table, row),
         numbers([cost.memory and cost.memory / 1e6 for cost in row.costs], ",.0f"),
-        Cell(EACH.join(minute(cost.since) for cost in row.costs)),
-        Cell(EACH.join(row.hardware), EACH.join(row.hardware)),
+        words_cell(minute(cost.since) for cost in row.costs),
+        words_cell(row.hardware),
         Cell("; ".join(notes), "; ".join(notes)),
     )
 
@@ -224,6 +224,12 @@ def numbers(values: Sequence[float | None], form: str) -> Cell:
     if all(value is None for value in values):
         return Cell()
     return Cell(EACH.join("-" if value is None else format(value, form) for value in values), values[0])
+
+
+def words_cell(values: Iterable[str]) -> Cell:
+    """The words of each sweep."""
+    text = EACH.join(value or "unknown" for value in values)
+    return Cell(text, text)
 
 
 def percent(interval: Interval | None) -> Interval | None:
@@ -304,7 +310,9 @@ def tidy(sheet: Sheet) -> Sheet:
         place
         for place in range(len(sheet.columns))
         if sheet.columns[place].name in ("variant", "accuracy %")
-        or any(entry.cells[place].text not in ("", "0") for entry in sheet.entries)
+        or any(
+            cell.text and (cell.text, cell.value) != ("0", 0) for cell in (one.cells[place] for one in sheet.entries)
+        )
     ]
     entries = tuple(
         dataclasses.replace(entry, cells=tuple(entry.cells[place] for place in kept)) for entry in sheet.entries

@@ -302,6 +302,32 @@ def test_numbers_beyond_reason_break_nothing(left_out):
                     assert all(abs(float(number)) < 1e4 for number in re.split("[ ,]", value))
 
 
+def test_a_run_has_one_speed_on_its_page_and_in_the_table():
+    """Three seeds that make 9.41 steps a second together make 28.2 of one seed."""
+    record = made_site.run("local", [0.5, 0.6, 0.7], 9.41, 1)
+    pages = site.pages(view([record]))
+    assert re.search(r'data-value="28.23">28.2</td>', pages["index.html"])
+    page = pages[f"runs/{record.run}.html"]
+    assert "<dt>steps/s</dt><dd>28.2</dd>" in page
+    assert "28.23, 3 seeds at 9.41 each" in page
+
+
+def test_marks_do_not_run_together(pages):
+    marks = pages["index.html"].split(">S4D-Lin<sup>")[1].split("</sup>")[0]
+    assert re.sub("<[^>]*>", "", marks) == "1,7,11"
+    assert "an older source" in older_source_page()
+
+
+def older_source_page() -> str:
+    """The page of a run whose source was edited since."""
+    sources = [
+        {"variant__source_sha256": digit * 64, "measured__finished_at": f"2026-11-2{digit}T10:00:00+00:00"}
+        for digit in "12"
+    ]
+    runs = [make("own", {0: 0.5}, **source) for source in sources]
+    return site.pages(view(runs))[f"runs/{runs[0].run}.html"]
+
+
 def test_nothing_but_failures():
     failed = make("local", {}, status="failed", error="x", curve=[
         {"step": 1, "split": "train", "loss": [], "accuracy": []},
