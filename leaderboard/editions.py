@@ -25,7 +25,8 @@ def editions(rows: Sequence[Row]) -> list[Row]:
         if source := row.key[2]:
             words = f"source of {minute(finished(row))}, {source[:6]}"
             runs = " and ".join(f"'lra runs --put-away {record.run}'" for record in row.records)
-            why = f"an older source; the present one is of {minute(finished(present))}, {present.key[2][:6]}; {runs}"
+            kind = "an older source" if finished(row) < finished(present) else "a newer source, whose run failed"
+            why = f"{kind}; the present one is of {minute(finished(present))}, {present.key[2][:6]}; {runs}"
             why += " puts it away"
         else:
             words, why = f"version {row.key[1]}", f"an older version; the present one is {present.key[1]}"

@@ -144,11 +144,9 @@ def table_sheet(table: Table, mixed: bool) -> Sheet:
     ]
     floor = f"Majority-class floor {100 * table.floor:.2f} %"
     caption = f"{floor}, {table.examples:,} test examples, data {table.data[:12]}. {table.rules or NO_TRACK}"
-    if older := sum(bool(row.superseded) for row in table.rows):
-        are = (
-            "1 row is of an older source or version" if older == 1 else f"{older} rows are of older sources or versions"
-        )
-        caption += f" {are}: in no comparison, and not counted in the correction of p."
+    if others := sum(bool(row.superseded) for row in table.rows):
+        are = "1 row is" if others == 1 else f"{others} rows are"
+        caption += f" {are} of another source or version than the present one: not compared, not counted in p."
     return tidy(
         Sheet(slug(f"{table.protocol} {table.task}"), table.title, caption, tuple(columns), tuple(entries),
               floor=100 * table.floor, source=table)

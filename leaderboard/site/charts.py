@@ -120,8 +120,8 @@ def bars(name: str, table: Table) -> Markup | None:
     for line, (mark, label) in enumerate(zip(drawn, words)):
         middle, thick = top + above + pitch * line + (pitch - above) / 2, min((pitch - above) * 0.66, 16)
         x = [at(scale(value)) for value in ends(mark.interval)]
-        beside = {"x": at(left - 7), "y": at(middle + 4), "class_": "label end"}
-        on_top = {"x": at(left), "y": at(middle - thick / 2 - 4), "class_": "label"}
+        beside: dict[str, float | str] = {"x": at(left - 7), "y": at(middle + 4), "class_": "label end"}
+        on_top: dict[str, float | str] = {"x": at(left), "y": at(middle - thick / 2 - 4), "class_": "label"}
         drawing: list[Child] = [
             element(
                 "rect", x=at(left), y=at(middle - thick / 2), width=at(x[0] - left), height=at(thick), class_="bar"

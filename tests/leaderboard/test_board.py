@@ -362,7 +362,7 @@ def test_an_older_source_is_shown_but_not_ranked_and_costs_the_others_nothing():
         "an older source; the present one is of 2026-11-28 14:03, cccccc; "
         f"'lra runs --put-away {first.run}' puts it away"
     )
-    assert "2 rows are of older sources" in sheets(board)[0].caption
+    assert "2 rows are of another source" in sheets(board)[0].caption
     assert tables([*others, first], "mine")[0].reference == "mine"
     assert tables([*others, first, present], "mine")[0].reference == "mine"
 
@@ -376,6 +376,7 @@ def test_options_versions_and_failures_decide_what_supersedes():
     failed = tried("b", 27, 0, status="failed", error="x")
     (table,) = tables([tried("a", 26, 0.5), failed])
     assert [(own.label, own.mean) for own in table.rows if not own.superseded] == [("mine", 0.5)]
+    assert "a newer source, whose run failed; the present one is of 2026-11-26" in table.rows[1].superseded
     # of the project's own variants the version decides, not the time
     new = make("local", {0: 0.5}, variant__version=2)
     old_one = make("local", {0: 0.6}, measured__finished_at="2026-12-01T00:00:00+00:00")
