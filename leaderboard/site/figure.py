@@ -15,7 +15,7 @@ MOST = 1e15  # larger numbers are not drawn
 
 def style(name: str) -> str:
     """The CSS classes of a variant. They depend on its name alone, so it has one colour in all charts and builds."""
-    number = int(sha256_text(name)[:8], 16)
+    number = int(sha256_text(name), 16)
     return f"hue{number % HUES} dash{number // HUES % DASHES}"
 
 
