@@ -63,9 +63,10 @@ def kinds(rows: Iterable[Row], reference: str) -> list[str]:
     made = []
     for row in rows:
         name = row.records[0].variant.name
-        kind = style(name) + (f" again{(seen[name] - 1) % 2 + 1}" if seen[name] else "") + (" came" if row.came else "")
+        seen[name] += row.label != name  # the row without options is drawn plainly
+        again = f" again{2 - seen[name] % 2}" if row.label != name else ""
+        kind = style(name) + again + (" came" if row.came else "")
         made.append(kind + (" unranked" if row.breaches else " reference" if row.label == reference else ""))
-        seen[name] += 1
     return made
 
 
