@@ -15,19 +15,29 @@ import numpy as np
 from lra.leaderboard import statistics
 from lra.leaderboard.config import identity_sha256
 from lra.leaderboard.duplicates import contradicting, without_repeats
-from lra.leaderboard.record import Record
-from lra.leaderboard.row import Row, compared, hardware_of, row_of, score
+from lra.leaderboard.editions import editions
+from lra.leaderboard.record import Measurements, Record
+from lra.leaderboard.row import Row, compared, row_of, score
+from lra.leaderboard.sweeps import Sweep, hardware_of, sweeps_of
 from lra.leaderboard.tracks import FIVE, SIX, Changes, Track, breaches, changes
 
 REFERENCE = "transformer"
 
 
 class Held(NamedTuple):
-    """A record with its name, and the rules of its protocol's track that it breaks."""
+    """A record with its name on the board.
+
+    Attributes:
+      breaches: the rules of its protocol's track that it breaks.
+      sweep: the sweep in which its speed was measured.
+      came: whether it came with the project.
+    """
 
     record: Record
     name: str
     breaches: tuple[str, ...]
+    sweep: Sweep
+    came: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +51,7 @@ class Table:
       floor: the accuracy of always giving the most frequent label, as a share.
       examples: the number of test examples.
       reference: the label of the row that the others are compared with; empty if there is none.
+      sweep: the sweep whose speeds stand beside each other; None if no speed was measured.
     """
 
     task: str
@@ -52,6 +63,7 @@ class Table:
     examples: int
     rows: tuple[Row, ...]
     reference: str
+    sweep: Sweep | None
 
     @property
     def title(self) -> str:
@@ -76,6 +88,11 @@ class Line(NamedTuple):
     points: float | None
     rank: int | None
 
+    @property
+    def came(self) -> bool:
+        """Whether all its records came with the project."""
+        return all(row.came for row in self.cells.values())
+
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
@@ -92,34 +109,50 @@ class Board:
     """All tables and overviews.
 
     Attributes:
-      breaches: the rules of its track that a record breaks, by the record's name.
+      breaches: why a record is not ranked, by the record's name: the rules of its track that it breaks, or the source
+        that took its place.
     """
 
     tables: tuple[Table, ...]
     overviews: tuple[Overview, ...]
     breaches: Mapping[str, tuple[str, ...]]
 
+    @property
+    def mixed(self) -> bool:
+        """Whether rows that came with the project stand beside others."""
+        return len({row.came for table in self.tables for row in table.rows}) > 1
 
-def make_board(records: Iterable[Record], tracks: Mapping[str, Track], reference: str = REFERENCE) -> Board:
+
+def make_board(
+    records: Iterable[Record],
+    tracks: Mapping[str, Track],
+    reference: str = REFERENCE,
+    shipped: Iterable[Record] = (),
+) -> Board:
     """The tables of some records, in a fixed order.
 
     Options of a variant, or settings from outside, that are not the protocol's make a separate row. All other values
     that are not the protocol's make a separate table. If records of one run have different answers, each machine has a
-    row of its own; if they are of one machine, neither counts.
+    row of its own; if they are of one machine, neither counts. Of several sources of one variant the newest is ranked.
 
     Args:
       tracks: the track of each protocol, by name. Tables have this order; those of other protocols come last.
       reference: the variant, or the label of the row, that all other rows are compared with.
+      shipped: the records that came with the project, whether they are among the others or not.
     """
     records = without_repeats(records)
-    names = names_of(records)
+    names, sweeps = names_of(records), sweeps_of(records)
+    of_project: dict[str, list[Measurements]] = defaultdict(list)
+    for record in shipped:
+        of_project[record.run].append(record.measured)
     groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Held]]] = defaultdict(lambda: defaultdict(list))
-    for record, name in zip(records, names):
+    for record, name, sweep in zip(records, names, sweeps):
         variant, task, track = record.variant, record.task, tracks.get(record.protocol.name)
         changed = changes(record, track)
         group = (task.name, task.version, ", ".join([record.protocol.name, *changed.others]), task.data_sha256)
         key = (label(record, changed), str(variant.version), variant.source_sha256 or "", identity_sha256(record))
-        groups[group][key].append(Held(record, name, breaches(record, track)))
+        held = Held(record, name, breaches(record, track), sweep, record.measured in of_project[record.run])
+        groups[group][key].append(held)
     rules = {name: track.rules for name, track in tracks.items()}
     tables = [table_of(group, rows, rules, reference) for group, rows in sorted(groups.items())]
     order = [*tracks]
@@ -127,11 +160,10 @@ def make_board(records: Iterable[Record], tracks: Mapping[str, Track], reference
     protocols = sorted({table.protocol for table in tables}, key=lambda protocol: (number(protocol), protocol))
     tables.sort(key=lambda table: (protocols.index(table.protocol), place(table), table.version, table.data))
     overviews = [overview_of(name, [table for table in tables if table.protocol == name]) for name in protocols]
-    return Board(
-        tuple(tables),
-        tuple(overview for overview in overviews if len(overview.tables) > 1),
-        {held.name: held.breaches for rows in groups.values() for same in rows.values() for held in same},
-    )
+    reasons = {held.name: held.breaches for rows in groups.values() for same in rows.values() for held in same}
+    for row in (row for table in tables for row in table.rows if row.superseded):
+        reasons |= {name: (*reasons[name], row.superseded) for name in row.runs}
+    return Board(tuple(tables), tuple(overview for overview in overviews if len(overview.tables) > 1), reasons)
 
 
 def names_of(records: Sequence[Record]) -> list[str]:
@@ -160,14 +192,25 @@ def table_of(
     reference: str,
 ) -> Table:
     name, version, protocol, data = group
-    rows = [row for key, same in sorted(records.items()) for row in rows_of(key[:3], same)]
+    rows = editions([row for key, same in sorted(records.items()) for row in rows_of(key[:3], same)])
     rows.sort(key=lambda row: (bool(row.breaches), row.mean is None, -(row.mean or 0), row.key, row.records[0].run))
-    base = next((row for row in rows if reference in (row.label, row.key[0])), None)
+    base = next((row for row in rows if reference in (row.label, row.key[0]) and not row.superseded), None)
     info = rows[0].task
     return Table(
         name, version, protocol, rules.get(protocol, ""), data, info.floor.test, info.examples.test,
-        tuple(compared(rows, base)), base.label if base else "",
+        tuple(compared(rows, base)), base.label if base else "", sweep_of(records.values()),
     )  # fmt: skip
+
+
+def sweep_of(rows: Iterable[Sequence[Held]]) -> Sweep | None:
+    """The sweep whose speeds a table shows: the one with the most rows of the user's own, then with the most rows."""
+    own: Counter[Sweep] = Counter()
+    total: Counter[Sweep] = Counter()
+    for held in rows:
+        timed = [one for one in held if one.record.measured.steps_per_second]
+        total.update({one.sweep for one in timed})
+        own.update({one.sweep for one in timed if not one.came})
+    return max(total, key=lambda sweep: (own[sweep], total[sweep], sweep.since, sweep.hardware), default=None)
 
 
 def rows_of(key: tuple[str, ...], held: Sequence[Held]) -> list[Row]:
@@ -186,9 +229,11 @@ def rows_of(key: tuple[str, ...], held: Sequence[Held]) -> list[Row]:
         left_out = contradicting(records)
         reasons = [reason for one in part for reason in one.breaches]
         reasons += [f"run {one.run} has records with different answers, none of which counts" for one in left_out]
-        row = row_of((*key, where) if where else key, records, reasons, left_out)
+        sweeps = [one.sweep for one in part]
+        row = row_of((*key, where) if where else key, records, reasons, left_out, sweeps)
         label = f"{row.label} on {where}" if where else row.label
-        rows.append(dataclasses.replace(row, label=label, runs=tuple(one.name for one in part)))
+        came = all(one.came for one in part)
+        rows.append(dataclasses.replace(row, label=label, runs=tuple(one.name for one in part), came=came))
     return rows
 
 

@@ -50,7 +50,7 @@ def table(sheet: Sheet) -> str:
 
 
 def marked(cell: Cell) -> str:
-    return escaped(cell.text) + (rf"\textsuperscript{{{escaped(' '.join(cell.marks))}}}" if cell.marks else "")
+    return escaped(cell.text) + (rf"\textsuperscript{{{escaped(cell.signs)}}}" if cell.marks else "")
 
 
 def escaped(text: str) -> str:

@@ -11,8 +11,9 @@ from jaxtyping import Bool
 
 from lra.leaderboard import statistics
 from lra.leaderboard.predictions import unpack
-from lra.leaderboard.record import Measurements, Record, TaskInfo
+from lra.leaderboard.record import Record, TaskInfo
 from lra.leaderboard.statistics import Interval
+from lra.leaderboard.sweeps import Sweep, hardware_of
 
 RightAnswers = dict[int, Bool[np.ndarray, " examples"]]  # by seed: whether each test example was answered right
 
@@ -32,17 +33,22 @@ class VersusReference(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What training costs on one kind of hardware; None where it was not measured.
+    """What training costs in one sweep; None where it was not measured.
 
     Attributes:
-      hardware: the name of the device; for a CPU followed by its number of cores.
-      steps_per_second: train steps, summed over the seeds of a run, which train together.
+      steps_per_second: the mean of `steps_per_second` over the runs.
       memory: the most bytes that a train step of all seeds took.
+      hardware, since: the sweep.
     """
 
     hardware: str
     steps_per_second: float | None
     memory: int | None
+    since: str
+
+    @property
+    def sweep(self) -> Sweep:
+        return Sweep(self.hardware, self.since)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +66,12 @@ class Row:
       learnt: the number of seeds that are above the floor by more than luck.
       above_floor: whether the mean accuracy is above the floor by more than luck.
       parameters: the parameter count of one seed.
-      costs: one for each hardware, sorted by name. Measurements on different hardware are never averaged.
-      breaches: the rules of the track that the row breaks. A row with breaches is not ranked.
+      costs: one for each sweep, sorted by hardware and time. Measurements of different sweeps are never averaged.
+      breaches: the rules of the track that the row breaks, and `superseded`. A row with breaches is not ranked.
       note: the failures among its runs, in words.
       versus: the difference from the reference row; None for the reference itself, or without common predictions.
+      came: whether all its records came with the project.
+      superseded: why a later source or version of the variant takes the row's place; empty if none does.
     """
 
     key: tuple[str, ...]
@@ -80,6 +88,8 @@ class Row:
     note: str
     runs: tuple[str, ...]
     versus: VersusReference | None = None
+    came: bool = False
+    superseded: str = ""
 
     @property
     def task(self) -> TaskInfo:
@@ -111,12 +121,14 @@ def row_of(
     records: Sequence[Record],
     breaches: Iterable[str] = (),
     left_out: Sequence[Record] = (),
+    sweeps: Sequence[Sweep] | None = None,
 ) -> Row:
     """One row from the records of one configuration. Each seed counts once, from the run with the most seeds.
 
     Args:
       breaches: the rules of the track that the runs break.
       left_out: those of the records whose answers do not count.
+      sweeps: the sweep of each record; None takes all that ran on the same hardware as one.
     """
     task = records[0].task
     accuracy: dict[int, float] = {}
@@ -142,37 +154,30 @@ def row_of(
         learnt=sum(map(above, accuracy.values())),
         above_floor=bool(accuracy) and above(float(np.mean([*accuracy.values()]))),
         parameters=records[0].parameters,
-        costs=costs_of(records),
+        costs=costs_of(records, sweeps or [Sweep(hardware_of(record)) for record in records]),
         breaches=tuple(dict.fromkeys(breaches)),
         note="; ".join(notes),
         runs=tuple(record.run for record in records),
     )
 
 
-def costs_of(records: Iterable[Record]) -> tuple[Cost, ...]:
-    """The mean speed and the most memory of some records, for each hardware."""
-    by_hardware: dict[str, list[Measurements]] = defaultdict(list)
-    rates: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        hardware = hardware_of(record)
-        by_hardware[hardware].append(record.measured)
-        if record.measured.steps_per_second:
-            rates[hardware].append(record.measured.steps_per_second * len(record.seeds))
-    return tuple(
-        Cost(
-            hardware,
-            float(np.mean(rates[hardware])) if rates[hardware] else None,
-            max((size for one in measured for size in one.memory_bytes.values()), default=0) or None,
-        )
-        for hardware, measured in sorted(by_hardware.items())
-    )
+def costs_of(records: Sequence[Record], sweeps: Sequence[Sweep]) -> tuple[Cost, ...]:
+    """The mean speed and the most memory of some records, for each sweep."""
+    made: dict[Sweep, list[Record]] = defaultdict(list)
+    for record, sweep in zip(records, sweeps):
+        made[sweep].append(record)
+    costs = []
+    for sweep, own in sorted(made.items()):
+        rates = [rate for rate in map(steps_per_second, own) if rate]
+        most = max((size for record in own for size in record.measured.memory_bytes.values()), default=0)
+        costs.append(Cost(sweep.hardware, float(np.mean(rates)) if rates else None, most or None, sweep.since))
+    return tuple(costs)
 
 
-def hardware_of(record: Record) -> str:
-    """The name of a record's device; for a CPU followed by its number of cores."""
-    facts = record.measured.hardware
-    name = f"{facts.get('cpu')}, {facts.get('cores')} cores" if facts.get("platform") == "cpu" else facts.get("device")
-    return str(name)[:80]
+def steps_per_second(record: Record) -> float | None:
+    """The train steps of one seed a second, summed over the seeds of a run, which train together."""
+    rate = record.measured.steps_per_second
+    return rate * len(record.seeds) if rate else None
 
 
 def right_answers(row: Row) -> RightAnswers:
@@ -208,13 +213,16 @@ def paired(ours: RightAnswers, theirs: RightAnswers) -> Paired | None:
 
 
 def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
-    """The rows, each with its difference from the base. The p-values are corrected for the number of rows."""
+    """The rows, each with its difference from the base. The p-values are corrected for the number of rows.
+
+    Rows that are superseded are not compared, and not counted in the correction.
+    """
     if base is None:
         return [*rows]
     theirs = right_answers(base)
     differences: dict[int, VersusReference] = {}
     for number, row in enumerate(rows):
-        ours = {} if row is base else right_answers(row)
+        ours = {} if row is base or row.superseded else right_answers(row)
         if pair := paired(ours, theirs):
             differences[number] = VersusReference(float(np.mean(pair.by_seed)), pair.p, len(pair.by_seed))
     corrected = statistics.holm([difference.p for difference in differences.values()])

@@ -4,14 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from lra.leaderboard.record import Record
-from lra.leaderboard.row import hardware_of
+from lra.leaderboard.row import steps_per_second
+from lra.leaderboard.sweeps import hardware_of
 
 
 def rows(record: Record) -> Iterator[dict[str, Any]]:
     """A row for each seed of a record. Values are texts and numbers, and every record has the same columns.
 
     Accuracies are shares of all examples of a split, losses are mean nats. Both are None if a seed has no score.
-    `steps_per_second` counts a step of all seeds of the run as one. `step_bytes` is the memory of a train step.
+    `steps_per_second` is that of the tables: the steps of one seed, summed over all seeds of the run. `step_bytes` is
+    the memory of a train step.
     """
     task, variant, measured = record.task, record.variant, record.measured
     for seed in record.seeds:
@@ -34,7 +36,7 @@ def rows(record: Record) -> Iterator[dict[str, Any]]:
             "validation_loss": seed.validation.loss if seed.validation else None,
             "test_floor": task.floor.test,
             "test_examples": task.examples.test,
-            "steps_per_second": measured.steps_per_second,
+            "steps_per_second": steps_per_second(record),
             "step_bytes": measured.memory_bytes.get("step"),
             "hardware": hardware_of(record),
             "finished_at": measured.finished_at,

@@ -2,21 +2,24 @@
 
 import dataclasses
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 
 from lra.leaderboard.board import Board, Line, Overview, Table
 from lra.leaderboard.config import identity_sha256
 from lra.leaderboard.row import Row, score
 from lra.leaderboard.statistics import ALPHA, Interval
+from lra.leaderboard.sweeps import minute
 from lra.leaderboard.tracks import FIVE, SIX
 
-EACH = "; "  # separates the values of a cell, one for each hardware; names of hardware may have commas
-FLOOR, FEW, DIFFERENT = "†", "‡", "*"
+EACH = "; "  # separates the values of a cell, one for each sweep; names of hardware may have commas
+FLOOR, FEW, DIFFERENT, APART = "†", "‡", "*", "§"
+OWN, PROJECT = "own", "project"  # where a row is from
 MARKS = {
     FLOOR: "not distinguishable from the floor (binomial test, p > 0.001)",
     FEW: "fewer than three seeds",
     DIFFERENT: "differs from the reference on the same test examples (p < 0.05, corrected for the number of rows)",
+    APART: "in brackets: measured on another machine or at another time than the other steps/s; no comparison",
 }
 NO_TRACK = "Settings of its own: in no ranking."
 
@@ -50,6 +53,11 @@ class Cell:
     marks: tuple[str, ...] = ()
     interval: Interval | None = None
 
+    @property
+    def signs(self) -> str:
+        """The marks as one text, with commas, so that 1 and 7 are not read as 17."""
+        return ",".join(self.marks)
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -57,12 +65,14 @@ class Entry:
 
     Attributes:
       runs: the names of the runs behind the row.
-      ranked: False if the row breaks a rule of its track.
+      ranked: False if the row breaks a rule of its track, or a later source took its place.
+      came: whether the row came with the project.
     """
 
     cells: tuple[Cell, ...]
     runs: tuple[str, ...] = ()
     ranked: bool = True
+    came: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +102,8 @@ def sheets(board: Board) -> list[Sheet]:
     overviews = {overview.protocol: overview for overview in board.overviews}
     for table in board.tables:
         if overview := overviews.pop(table.protocol, None):
-            made.append(overview_sheet(overview))
-        made.append(table_sheet(table))
+            made.append(overview_sheet(overview, board.mixed))
+        made.append(table_sheet(table, board.mixed))
     return unique(made)
 
 
@@ -112,27 +122,43 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "table"
 
 
-def table_sheet(table: Table) -> Sheet:
-    """One task under one protocol."""
+def table_sheet(table: Table, mixed: bool) -> Sheet:
+    """One task under one protocol.
+
+    Args:
+      mixed: whether the board has both rows that came with the project and others.
+    """
     versus = f"vs {table.reference}" if table.reference else "difference"
     columns = [
-        Column("variant", number=False), Column("accuracy %"), Column("95 % interval"),
+        Column("variant", number=False), Column("from", number=False), Column("accuracy %"), Column("95 % interval"),
         Column("above floor", extra=True), Column(versus), Column("p"), Column("seeds"),
         Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"), Column("steps/s"),
-        Column("MB"), Column("hardware", number=False, extra=len({row.hardware for row in table.rows}) == 1),
+        Column("MB"), Column("measured since", number=False, extra=True),
+        Column("hardware", number=False, extra=len({row.hardware for row in table.rows}) == 1),
         Column("note", number=False),
     ]  # fmt: skip
     names = labels(table.rows)
-    entries = [Entry(row_cells(table, row, name), row.runs, not row.breaches) for row, name in zip(table.rows, names)]
+    entries = [
+        Entry(row_cells(table, row, name, mixed), row.runs, not row.breaches, row.came)
+        for row, name in zip(table.rows, names)
+    ]
     floor = f"Majority-class floor {100 * table.floor:.2f} %"
     caption = f"{floor}, {table.examples:,} test examples, data {table.data[:12]}. {table.rules or NO_TRACK}"
+    if others := sum(bool(row.superseded) for row in table.rows):
+        are = "1 row is" if others == 1 else f"{others} rows are"
+        caption += f" {are} of another source or version than the present one: not compared, not counted in p."
     return tidy(
         Sheet(slug(f"{table.protocol} {table.task}"), table.title, caption, tuple(columns), tuple(entries),
               floor=100 * table.floor, source=table)
     )  # fmt: skip
 
 
-def row_cells(table: Table, row: Row, name: str) -> tuple[Cell, ...]:
+def origin_cell(row: Row | Line, mixed: bool) -> Cell:
+    origin = PROJECT if row.came else OWN
+    return Cell(origin, origin) if mixed else Cell()
+
+
+def row_cells(table: Table, row: Row, name: str, mixed: bool) -> tuple[Cell, ...]:
     interval = percent(row.interval)
     unlearnt = len(row.accuracy) - row.learnt
     notes = [row.note] if row.note else []
@@ -145,6 +171,7 @@ def row_cells(table: Table, row: Row, name: str) -> tuple[Cell, ...]:
     limits = interval and interval.low is not None and interval.high is not None
     return (
         Cell(name, name),
+        origin_cell(row, mixed),
         accuracy_cell(row),
         Cell(f"{interval.low:.2f} to {interval.high:.2f}", interval.low) if limits and interval else Cell(),
         number(None if row.mean is None else 100 * (row.mean - table.floor), "+.2f"),
@@ -154,9 +181,10 @@ def row_cells(table: Table, row: Row, name: str) -> tuple[Cell, ...]:
         Cell(str(row.diverged), row.diverged),
         Cell(str(unlearnt), unlearnt),
         number(row.parameters, ","),
-        numbers([cost.steps_per_second for cost in row.costs], ".3g"),
+        speed_cell(table, row),
         numbers([cost.memory and cost.memory / 1e6 for cost in row.costs], ",.0f"),
-        Cell(EACH.join(row.hardware), EACH.join(row.hardware)),
+        words_cell(minute(cost.since) for cost in row.costs),
+        words_cell(row.hardware),
         Cell("; ".join(notes), "; ".join(notes)),
     )
 
@@ -174,15 +202,32 @@ def p_cell(row: Row) -> Cell:
     return Cell("< 0.001" if p < 0.001 else f"{p:.3f}", p, (DIFFERENT,) if p < ALPHA else ())
 
 
+def speed_cell(table: Table, row: Row) -> Cell:
+    """The speeds of a row. Those that were not measured in the table's sweep are in brackets, and not sorted."""
+    if all(cost.steps_per_second is None for cost in row.costs):
+        return Cell()
+    beside = [cost.steps_per_second for cost in row.costs if cost.sweep == table.sweep]
+    texts = ["-" if cost.steps_per_second is None else f"{cost.steps_per_second:.3g}" for cost in row.costs]
+    apart = [cost.steps_per_second is not None and cost.sweep != table.sweep for cost in row.costs]
+    text = EACH.join(f"({text})" if other else text for text, other in zip(texts, apart))
+    return Cell(text, beside[0] if beside else None, (APART,) if any(apart) else ())
+
+
 def number(value: float | None, form: str) -> Cell:
     return Cell() if value is None else Cell(format(value, form), value)
 
 
 def numbers(values: Sequence[float | None], form: str) -> Cell:
-    """The values of each hardware, in the order of the hardware column. The column is sorted by the first value."""
+    """The values of each sweep, in the order of the hardware column. The column is sorted by the first value."""
     if all(value is None for value in values):
         return Cell()
     return Cell(EACH.join("-" if value is None else format(value, form) for value in values), values[0])
+
+
+def words_cell(values: Iterable[str]) -> Cell:
+    """The words of each sweep."""
+    text = EACH.join(value or "unknown" for value in values)
+    return Cell(text, text)
 
 
 def percent(interval: Interval | None) -> Interval | None:
@@ -190,35 +235,46 @@ def percent(interval: Interval | None) -> Interval | None:
 
 
 def labels(rows: Sequence[Row | Line]) -> list[str]:
-    """The names of rows. Equal labels are told apart by version and by source or configuration."""
-    counts = Counter(row.label for row in rows)
-    names = []
-    for row in rows:
-        if counts[row.label] > 1:
-            first = row.records[0] if isinstance(row, Row) else next(iter(row.cells.values())).records[0]
-            version, source = row.key[1], row.key[2] or identity_sha256(first)
-            names.append(f"{row.label} [version {version}, {source[:6]}]")
-        else:
-            names.append(row.label)
+    """The names of rows. Equal labels are told apart by what differs: version, source, configuration."""
+    alike: dict[str, list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        alike[row.label].append(place)
+    names = [row.label for row in rows]
+    for places in alike.values():
+        told = {place: facts(rows[place]) for place in places if len(places) > 1}
+        for place, own in told.items():
+            differing = [fact for name, fact in own.items() if len({other[name] for other in told.values()}) > 1]
+            names[place] += f" [{', '.join(differing)}]" if differing else ""
     return names
 
 
-def overview_sheet(overview: Overview) -> Sheet:
+def facts(row: Row | Line) -> dict[str, str]:
+    """What tells rows of one label apart, in words."""
+    first = row.records[0] if isinstance(row, Row) else next(iter(row.cells.values())).records[0]
+    return {
+        "version": f"version {row.key[1]}",
+        "source": f"source {row.key[2][:6]}" if row.key[2] else "the project's",
+        "configuration": f"configuration {identity_sha256(first)[:6]}",
+    }
+
+
+def overview_sheet(overview: Overview, mixed: bool) -> Sheet:
     """All tasks of a protocol, with both averages of the literature if the protocol has their tasks."""
     tasks = [table.task for table in overview.tables]
-    columns = [Column("variant", number=False)]
+    columns = [Column("variant", number=False), Column("from", number=False)]
     columns += [Column(f"{table.task} (floor {100 * table.floor:.1f})") for table in overview.tables]
     averages = {"average of five": "five", "average of six": "six"}
     columns += [Column(name) for name in averages] + [Column("Borda points"), Column("Borda rank")]
     entries = []
     for line, name in zip(overview.lines, labels(overview.lines)):
-        cells = [Cell(name, name)]
+        cells = [Cell(name, name), origin_cell(line, mixed)]
         cells += [overview_cell(line.cells.get(task)) for task in tasks]
         for average in averages.values():
             value = getattr(line, average)
             cells.append(number(None if value is None else 100 * value, ".2f"))
         cells += [number(line.points, "g"), number(line.rank, "d")]
-        entries.append(Entry(tuple(cells), tuple(run for row in line.cells.values() for run in row.runs)))
+        runs = tuple(run for row in line.cells.values() for run in row.runs)
+        entries.append(Entry(tuple(cells), runs, came=line.came))
     sentences = [
         "Accuracy in per cent, mean over seeds.",
         f"Average of five: {', '.join(FIVE)}.",
@@ -251,7 +307,10 @@ def tidy(sheet: Sheet) -> Sheet:
     kept = [
         place
         for place in range(len(sheet.columns))
-        if place < 2 or any(entry.cells[place].text not in ("", "0") for entry in sheet.entries)
+        if sheet.columns[place].name in ("variant", "accuracy %")
+        or any(
+            cell.text and (cell.text, cell.value) != ("0", 0) for cell in (one.cells[place] for one in sheet.entries)
+        )
     ]
     entries = tuple(
         dataclasses.replace(entry, cells=tuple(entry.cells[place] for place in kept)) for entry in sheet.entries

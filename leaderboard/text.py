@@ -5,9 +5,9 @@ import io
 import re
 from collections.abc import Sequence
 
-from lra.leaderboard.board import Board, Table
-from lra.leaderboard.row import Row
-from lra.leaderboard.sheet import EACH, Cell, Entry, Sheet
+from lra.leaderboard.board import Board
+from lra.leaderboard.flat import COLUMNS, flat, joined, plain
+from lra.leaderboard.sheet import Cell, Entry, Sheet
 
 
 def markdown(ours: Sequence[Sheet], published: Sequence[Sheet]) -> str:
@@ -38,7 +38,7 @@ def section(sheet: Sheet) -> list[str]:
 
 
 def marked(cell: Cell) -> str:
-    return escaped(cell.text) + (f"<sup>{' '.join(cell.marks)}</sup>" if cell.marks else "")
+    return escaped(cell.text) + (f"<sup>{escaped(cell.signs)}</sup>" if cell.marks else "")
 
 
 def hardware_below(sheet: Sheet) -> str:
@@ -54,34 +54,9 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\|<>&*`\[\]#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(plain.split()))
 
 
-COLUMNS = (
-    "task", "version", "protocol", "data_sha256", "variant", "variant_version", "source_sha256", "ranked",
-    "accuracy_mean", "accuracy_low", "accuracy_high", "floor", "above_floor", "reference", "difference", "p", "seeds",
-    "diverged", "learnt", "parameters", "steps_per_second", "memory_bytes", "hardware", "note", "runs",
-)  # fmt: skip
-
-
 def as_csv(board: Board) -> str:
-    """The rows of all tables. Accuracies are shares, not per cent; numbers have ten digits."""
-    return written(COLUMNS, (csv_row(table, row) for table in board.tables for row in table.rows))
-
-
-def csv_row(table: Table, row: Row) -> list[object]:
-    low, high = (row.interval.low, row.interval.high) if row.interval else (None, None)
-    difference, p = (row.versus.difference, row.versus.p) if row.versus else (None, None)
-    note = "; ".join([*([row.note] if row.note else []), *row.breaches])
-    return [
-        table.task, table.version, table.protocol, table.data, row.label, row.key[1], row.key[2], not row.breaches,
-        row.mean, low, high, table.floor, row.above_floor, table.reference, difference, p, row.seeds, row.diverged,
-        row.learnt, row.parameters, each([cost.steps_per_second for cost in row.costs]),
-        each([cost.memory for cost in row.costs]), EACH.join(row.hardware), note,
-        " ".join(row.runs),
-    ]  # fmt: skip
-
-
-def each(values: Sequence[float | None]) -> object:
-    """The values of each hardware: one number, or a text of several in the order of the hardware column."""
-    return values[0] if len(values) == 1 else EACH.join("" if value is None else str(plain(value)) for value in values)
+    """The rows of all tables."""
+    return written(COLUMNS, ([joined(value) for value in row.values()] for row in flat(board)))
 
 
 def published_csv(published: Sequence[Sheet]) -> str:
@@ -105,16 +80,14 @@ def written(header: Sequence[str], rows: object) -> str:
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(header)
     for row in rows:  # type: ignore[attr-defined]
-        writer.writerow([plain(value) for value in row])
+        writer.writerow([cell(value) for value in row])
     return text.getvalue()
 
 
-def plain(value: object) -> object:
-    """A value that is the same on all hardware and that a spreadsheet does not take for a formula."""
+def cell(value: object) -> object:
+    """A value as JSON writes it, unless a spreadsheet takes it for a formula."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
-        return float(f"{value:.10g}")
     if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
         return "'" + value
-    return value
+    return plain(value)

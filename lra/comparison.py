@@ -13,6 +13,7 @@ from lra.leaderboard.duplicates import contradicting
 from lra.leaderboard.record import Record
 from lra.leaderboard.row import Row, paired, right_answers, row_of
 from lra.leaderboard.statistics import ALPHA, Interval
+from lra.leaderboard.sweeps import sweeps_of
 from lra.leaderboard.tracks import changes
 from lra.tracks import tracks
 
@@ -52,8 +53,14 @@ class Comparison:
 
     @property
     def same_hardware(self) -> bool:
-        """Whether both ran on the same hardware, so that speed and memory are comparable."""
+        """Whether both ran on the same hardware, so that memory is comparable."""
         return self.a.hardware == self.b.hardware
+
+    @property
+    def same_sweep(self) -> bool:
+        """Whether one machine ran both without a long pause, so that speed is comparable too."""
+        sweeps = sweeps_of([*self.a.records, *self.b.records])
+        return {*sweeps[: len(self.a.records)]} == {*sweeps[len(self.a.records) :]}
 
     @property
     def examples(self) -> int:

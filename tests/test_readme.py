@@ -19,7 +19,7 @@ def test_the_ten_minutes_go_from_nothing_to_a_row(home, tmp_path):
         done = lra(*words, cwd=tmp_path, XLA_FLAGS="")  # otherwise the row's label would name the tests' own flags
         assert done.returncode == 0, done.stderr
     table = lra(*leaderboard, cwd=tmp_path)
-    assert re.search(r"^ *my_attention +\d+\.\d\d", table.stdout, re.M), table.stdout
+    assert re.search(r"^ *my_attention +own +\d+\.\d\d", table.stdout, re.M), table.stdout
 
 
 def test_the_file_in_the_readme_is_what_lra_new_writes():

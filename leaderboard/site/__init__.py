@@ -1,7 +1,6 @@
 """The leaderboard as a site of plain files. It opens from the disk and loads nothing from elsewhere."""
 
 from lra.leaderboard.board import Table
-from lra.leaderboard.site.figure import styles
 from lra.leaderboard.site.index_page import index_page
 from lra.leaderboard.site.page import asset
 from lra.leaderboard.site.run_page import run_page
@@ -12,15 +11,12 @@ __all__ = ["pages"]
 
 def pages(view: View) -> dict[str, str]:
     """All files of the site, by name. The same view gives the same bytes."""
-    colours = styles(view)
     return {
-        "index.html": index_page(view, colours),
+        "index.html": index_page(view),
         "style.css": asset("style.css"),
         "script.js": asset("script.js"),
         **{
-            f"runs/{name}.html": run_page(
-                record, name, sheet.title, colours[record.variant.name], view.board.breaches[name]
-            )
+            f"runs/{name}.html": run_page(record, name, sheet.title, view.board.breaches[name])
             for sheet in view.sheets
             if isinstance(sheet.source, Table)
             for row in sheet.source.rows

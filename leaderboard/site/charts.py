@@ -1,21 +1,29 @@
 """Charts of results: accuracy with intervals, accuracy against speed, all tasks side by side."""
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 from lra.leaderboard.board import Overview, Table
 from lra.leaderboard.row import Cost, Row
 from lra.leaderboard.sheet import labels
-from lra.leaderboard.site.figure import CHARACTER, MOST, WIDTH, at, cropped, figure, x_axis, y_axis
+from lra.leaderboard.site.figure import CHARACTER, MOST, WIDE, WIDTH, at, figure, style, x_axis, y_axis
 from lra.leaderboard.site.markup import Child, Markup, element
+from lra.leaderboard.site.names import distinct
+from lra.leaderboard.site.placing import Spot, placed
 from lra.leaderboard.site.scale import Scale, around, linear_ticks
 from lra.leaderboard.statistics import Interval
+from lra.leaderboard.sweeps import Sweep, minute
 
-MOST_ROWS = 40  # of a chart with one line a row
-MOST_LABELS = 60
-LABEL = 18  # letters of a label
+MOST_ROWS = 40  # of a chart; each of them has its name
+LABEL = 20  # letters of a label beside its bar
+NEAR = 30  # letters of a label beside its circle
+LONG = 56  # letters of a label that has a line of its own
+LINE = 14  # height of a line of text
+BOLD = 7.3  # width of a bold letter, in units
+
+T = TypeVar("T")
 
 
 class Mark(NamedTuple):
@@ -33,11 +41,13 @@ class Mark(NamedTuple):
     kind: str
 
 
-def marks(table: Table, styles: Mapping[str, str]) -> list[Mark]:
+def marks(table: Table) -> list[Mark]:
     """The rows that have a mean."""
     return [
-        Mark(place, label, row, row.interval, kind_of(row, table.reference, styles))
-        for place, (row, label) in enumerate(zip(table.rows, labels(table.rows)))
+        Mark(place, label, row, row.interval, kind)
+        for place, (row, label, kind) in enumerate(
+            zip(table.rows, labels(table.rows), kinds(table.rows, table.reference))
+        )
         if row.interval
     ]
 
@@ -47,9 +57,17 @@ def group(place: int, kind: str, title: str, *parts: Child) -> Markup:
     return element("g", element("title", title), *parts, class_=kind, data_row=place)
 
 
-def kind_of(row: Row, reference: str, styles: Mapping[str, str]) -> str:
-    name = row.records[0].variant.name
-    return styles[name] + (" unranked" if row.breaches else " reference" if row.label == reference else "")
+def kinds(rows: Iterable[Row], reference: str) -> list[str]:
+    """The CSS classes of rows. Several rows of one variant have its hue, and differ in how they are drawn."""
+    seen: Counter[str] = Counter()
+    made = []
+    for row in rows:
+        name = row.records[0].variant.name
+        seen[name] += row.label != name  # the row without options is drawn plainly
+        again = f" again{2 - seen[name] % 2}" if row.label != name else ""
+        kind = style(name) + again + (" came" if row.came else "")
+        made.append(kind + (" unranked" if row.breaches else " reference" if row.label == reference else ""))
+    return made
 
 
 def per_cent(interval: Interval) -> str:
@@ -79,28 +97,38 @@ def floor_line(scale: Scale, floor: float, top: float, bottom: float, words: str
     return [line, element("text", words, x=x, y=at(top - 4), class_="note middle")]
 
 
-def bars(name: str, table: Table, styles: Mapping[str, str]) -> Markup | None:
-    """The mean of each row with its 95 % interval, and the floor."""
-    drawn = marks(table, styles)
+def first(drawn: Sequence[T], title: str) -> tuple[Sequence[T], str]:
+    """The rows that have room in a chart, and its title."""
+    if len(drawn) <= MOST_ROWS:
+        return drawn, title
+    return drawn[:MOST_ROWS], f"{title}, the first {MOST_ROWS} of {len(drawn):,} rows"
+
+
+def bars(name: str, table: Table) -> Markup | None:
+    """The mean of each row with its 95 % interval, and the floor. Long labels stand above their bars."""
+    drawn, title = first(marks(table), "Accuracy with 95 % intervals over seeds")
     if not drawn:
         return None
-    title = "Accuracy with 95 % intervals over seeds"
-    if len(drawn) > MOST_ROWS:
-        title += f", the first {MOST_ROWS} of {len(drawn):,} rows"
-        drawn = drawn[:MOST_ROWS]
-    left, right, top = 140, WIDTH - 46, 34
-    pitch = min(max(330 / len(drawn), 13), 38)
+    above = LINE if max(len(mark.label) for mark in drawn) > LABEL else 0
+    words = distinct([mark.label for mark in drawn], LONG)
+    left = 6.0 if above else 12 + BOLD * max(map(len, words))
+    right, top = WIDTH - 46, 34
+    pitch = min(max(330 / len(drawn), 13), 34) + above
     bottom = top + pitch * len(drawn)
     high = max(value for mark in drawn for value in ends(mark.interval))
     scale = Scale(0, min(max(high, 100 * min(table.floor, 1.0), 1.0) * 1.04, 100), left, right)
     parts: list[Child] = [x_axis(scale, top, bottom, "accuracy on the test split, %")]
-    for line, mark in enumerate(drawn):
-        middle, thick = top + pitch * (line + 0.5), min(pitch * 0.66, 16)
+    for line, (mark, label) in enumerate(zip(drawn, words)):
+        middle, thick = top + above + pitch * line + (pitch - above) / 2, min((pitch - above) * 0.66, 16)
         x = [at(scale(value)) for value in ends(mark.interval)]
+        beside: dict[str, float | str] = {"x": at(left - 7), "y": at(middle + 4), "class_": "label end"}
+        on_top: dict[str, float | str] = {"x": at(left), "y": at(middle - thick / 2 - 4), "class_": "label"}
         drawing: list[Child] = [
-            element("rect", x=left, y=at(middle - thick / 2), width=at(x[0] - left), height=at(thick), class_="bar"),
+            element(
+                "rect", x=at(left), y=at(middle - thick / 2), width=at(x[0] - left), height=at(thick), class_="bar"
+            ),
             whisker(scale, mark.interval, middle, min(thick / 2, 4)),
-            element("text", cropped(mark.label, LABEL), x=left - 7, y=at(middle + 4), class_="label end"),
+            element("text", label, **(on_top if above else beside)),
             element("text", f"{100 * mark.interval.mean:.2f}", x=at(max(x) + 6), y=at(middle + 4), class_="number"),
         ]
         parts.append(group(mark.place, mark.kind, f"{mark.label}: {per_cent(mark.interval)}", drawing))
@@ -109,38 +137,46 @@ def bars(name: str, table: Table, styles: Mapping[str, str]) -> Markup | None:
     return figure(f"{name}-bars", title, described, at(bottom + 42), *parts)
 
 
-def scatter(name: str, table: Table, styles: Mapping[str, str]) -> list[Markup]:
-    """Accuracy against speed, with memory as the area, for up to three kinds of hardware with at least two rows."""
-    timed: dict[str, list[tuple[Mark, Cost]]] = defaultdict(list)
-    for mark in marks(table, styles):
+def scatter(name: str, table: Table) -> list[Markup]:
+    """Accuracy against speed, with memory as the area, for up to three sweeps with at least two rows."""
+    timed: dict[Sweep, list[tuple[Mark, Cost]]] = defaultdict(list)
+    for mark in marks(table):
         for cost in mark.row.costs:
             if 0 < (cost.steps_per_second or 0) < MOST:
-                timed[cost.hardware].append((mark, cost))
-    most = sorted(timed.items(), key=lambda item: (-len(item[1]), item[0]))[:3]
+                timed[cost.sweep].append((mark, cost))
+    order = lambda item: (item[0] != table.sweep, -len(item[1]), item[0])
     return [
-        cloud(f"{name}-speed-{number}", hardware, drawn)
-        for number, (hardware, drawn) in enumerate(most)
+        cloud(f"{name}-speed-{number}", sweep, drawn)
+        for number, (sweep, drawn) in enumerate(sorted(timed.items(), key=order)[:3])
         if len(drawn) > 1
     ]
 
 
-def cloud(name: str, hardware: str, drawn: Sequence[tuple[Mark, Cost]]) -> Markup:
-    left, right, top, bottom = 44, WIDTH - 14, 58, 364
+def cloud(name: str, sweep: Sweep, timed: Sequence[tuple[Mark, Cost]]) -> Markup:
+    drawn, title = first(timed, f"Accuracy against speed, on {sweep.hardware}, {minute(sweep.since)}")
+    left, right, top, bottom = 44, WIDTH - 14, 58, 344
     speeds = [cost.steps_per_second or 1.0 for _, cost in drawn]
     means = [100 * mark.interval.mean for mark, _ in drawn]
     memories = [min(cost.memory or 0, MOST) for _, cost in drawn]
     x, y = around(speeds, left, right, log=True), around(means, bottom, top)
     most = max(memories)
-    radius = lambda memory: 3.5 + 12.5 * math.sqrt(memory / most) if most else 6.0
-    spots = [(x(speed), y(mean), radius(memory)) for speed, mean, memory in zip(speeds, means, memories)]
-    words = placed([cropped(mark.label, LABEL) for mark, _ in drawn], spots, (left, top, right - 6, bottom))
-    groups = []
-    for (mark, cost), (cx, cy, r), label in zip(drawn, spots, words):
+    radius = lambda memory: 3.5 + 10 * math.sqrt(memory / most) if most else 6.0
+    spots = [Spot(x(speed), y(mean), radius(memory)) for speed, mean, memory in zip(speeds, means, memories)]
+    words = distinct([mark.label for mark, _ in drawn], LONG - 4)
+    short = [label if len(label) <= NEAR else "" for label in words]
+    groups, below = [], bottom + 38
+    for (mark, cost), spot, label, text in zip(
+        drawn, spots, words, placed(short, spots, (left, top, right - 6, bottom))
+    ):
         memory = f", {cost.memory / 1e6:,.0f} MB" if cost.memory else ""
-        title = f"{mark.label}: {100 * mark.interval.mean:.2f} %, {cost.steps_per_second:.3g} steps/s{memory}"
-        spot = element("circle", cx=at(cx), cy=at(cy), r=at(r), class_="spot")
-        groups.append((-r, mark.place, group(mark.place, mark.kind, title, spot, label)))
-    parts: list[Child] = [
+        title_of = f"{mark.label}: {100 * mark.interval.mean:.2f} %, {cost.steps_per_second:.3g} steps/s{memory}"
+        circle = element("circle", cx=at(spot.x), cy=at(spot.y), r=at(spot.r), class_="spot")
+        parts: list[Child] = [circle, text.markup]
+        if text.key:
+            below += LINE
+            parts.append(element("text", f"{text.key} {label}", x=left, y=at(below), class_="label"))
+        groups.append((-spot.r, mark.place, group(mark.place, mark.kind, title_of, parts)))
+    axes: list[Child] = [
         x_axis(x, top, bottom, "training steps a second, more is faster"),
         y_axis(y, left, right),
         element("text", "accuracy, %", x=6, y=top - 12, class_="axis"),
@@ -149,7 +185,7 @@ def cloud(name: str, hardware: str, drawn: Sequence[tuple[Mark, Cost]]) -> Marku
     ]
     fastest = max(drawn, key=lambda pair: (pair[1].steps_per_second or 0, pair[0].label))[0].label
     described = f"{len(drawn)} circles. {drawn[0][0].label} is the first of the table, {fastest} the fastest."
-    return figure(name, f"Accuracy against speed, on {hardware}", described, bottom + 42, *parts)
+    return figure(name, title, described, below + 8, *axes)
 
 
 def legend(most: float, radius: Callable[[float], float], right: float) -> Markup:
@@ -166,71 +202,37 @@ def legend(most: float, radius: Callable[[float], float], right: float) -> Marku
     return element("g", parts)
 
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom
-
-
-def placed(labels: Sequence[str], spots: Sequence[tuple[float, float, float]], room: Box) -> list[Markup | None]:
-    """Labels beside their circles. A label is None if every position would overlap another circle or label."""
-    circles = [(cx - r, cy - r, cx + r, cy + r) for cx, cy, r in spots]
-    taken: list[Box] = []
-    texts: list[Markup | None] = []
-    for number, (label, (cx, cy, r)) in enumerate(zip(labels, spots)):
-        texts.append(None)
-        if number >= MOST_LABELS:
-            continue
-        width, near, far = CHARACTER * len(label), 0.7 * r + 2, r + 3
-        choices = [
-            (cx + far, cy + 4, 0.0), (cx - far, cy + 4, 1.0), (cx, cy - far, 0.5), (cx, cy + far + 9, 0.5),
-            (cx + near, cy - near, 0.0), (cx + near, cy + near + 8, 0.0), (cx - near, cy - near, 1.0),
-            (cx - near, cy + near + 8, 1.0),
-        ]  # fmt: skip
-        for x, y, share in choices:
-            start = x - share * width
-            box = (start, y - 9, start + width, y + 2)
-            inside = room[0] <= box[0] and box[2] <= room[2] and room[1] - 10 <= box[1] and box[3] <= room[3]
-            others = (circle for place, circle in enumerate(circles) if place != number)
-            if inside and not any(overlap(box, other) for other in (*taken, *others)):
-                taken.append(box)
-                anchor = {0.0: "", 0.5: " middle", 1.0: " end"}[share]
-                texts[-1] = element("text", label, x=at(x), y=at(y), class_=f"label{anchor}")
-                break
-    return texts
-
-
-def overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def strips(name: str, overview: Overview, styles: Mapping[str, str]) -> Markup | None:
+def strips(name: str, overview: Overview) -> Markup | None:
     """All tasks side by side: a dot with its 95 % interval for each row, and the floor of each task."""
-    lines = list(enumerate(zip(overview.lines, labels(overview.lines))))
-    title = "Accuracy with 95 % intervals over seeds, %"
-    if len(lines) > MOST_ROWS:
-        title += f", the first {MOST_ROWS} of {len(lines):,} rows"
-        lines = lines[:MOST_ROWS]
+    lines, title = first([*enumerate(overview.lines)], "Accuracy with 95 % intervals over seeds, %")
     if not lines:
         return None
+    names = labels(overview.lines)[: len(lines)]
+    words = distinct(names, LONG - LABEL)
+    reference = next((table.reference for table in overview.tables if table.reference), "")
+    of_lines = kinds((next(iter(line.cells.values())) for _, line in lines), reference)
     count = len(overview.tables)
-    left, top, pitch, gap = 140, 48, 17, 26
-    span = max((2 * WIDTH - left) / count - gap, 70)
+    left, top, pitch, gap = 14 + BOLD * max(map(len, words)), 48, 17, 26
+    span = max((WIDE - left) / count - gap, 70)
+    panels = distinct([table.task for table in overview.tables], int(span / 7))
     bottom = top + pitch * len(lines)
     scales: list[Scale] = []
     parts: list[Child] = []
-    for number, table in enumerate(overview.tables):
+    for number, (table, panel) in enumerate(zip(overview.tables, panels)):
         start = left + number * (span + gap) + 6
-        own = [line.cells[table.task].interval for _, (line, _) in lines if table.task in line.cells]
+        own = [line.cells[table.task].interval for _, line in lines if table.task in line.cells]
         values = [value for interval in own if interval for value in ends(interval)]
         scale = around([*values, 100 * min(max(table.floor, 0.0), 1.0)], start, start + span)
         scales.append(scale)
-        parts.append(element("text", cropped(table.task, int(span / 7)), x=at(start), y=16, class_="panel"))
+        parts.append(element("text", panel, x=at(start), y=16, class_="panel"))
         parts.append(list(x_axis(scale, top, bottom, ticks=linear_ticks(scale.low, scale.high, 4))))
         parts.append(floor_line(scale, table.floor, top - 4, bottom, "floor"))
     width = left + count * (span + gap) + 10
-    for line, (place, (entry, label)) in enumerate(lines):
+    for line, ((place, entry), label, word, kind) in enumerate(zip(lines, names, words, of_lines)):
         y = top + pitch * (line + 0.5)
         dots: list[Child] = [
-            element("line", x1=left, x2=at(width - 10), y1=at(y), y2=at(y), class_="rule"),
-            element("text", cropped(label, LABEL), x=left - 7, y=at(y + 4), class_="label end"),
+            element("line", x1=at(left), x2=at(width - 10), y1=at(y), y2=at(y), class_="rule"),
+            element("text", word, x=at(left - 7), y=at(y + 4), class_="label end"),
         ]
         accuracies = []
         for scale, table in zip(scales, overview.tables):
@@ -239,8 +241,6 @@ def strips(name: str, overview: Overview, styles: Mapping[str, str]) -> Markup |
                 accuracies.append(f"{table.task} {per_cent(row.interval)}")
                 dots += whisker(scale, row.interval, y, 3)
                 dots.append(element("circle", cx=at(scale(ends(row.interval)[0])), cy=at(y), r=4, class_="point"))
-        first = next(iter(entry.cells.values()))
-        reference = next((table.reference for table in overview.tables if table.reference), "")
-        parts.append(group(place, kind_of(first, reference, styles), f"{label}: {'; '.join(accuracies)}", dots))
+        parts.append(group(place, kind, f"{label}: {'; '.join(accuracies)}", dots))
     described = f"{count} panels, one a task, {len(lines)} rows; the dashed line of a panel is its task's floor."
     return figure(f"{name}-tasks", title, described, bottom + 26, *parts, width=at(width), wide=True)

@@ -8,22 +8,22 @@ from lra.leaderboard.board import Overview, Table
 from lra.leaderboard.sheet import Cell, Column, Entry, Sheet, number
 from lra.leaderboard.site import markup
 from lra.leaderboard.site.charts import bars, scatter, strips
-from lra.leaderboard.site.figure import cropped
 from lra.leaderboard.site.lines import lengths
 from lra.leaderboard.site.markup import Child, Markup, element
+from lra.leaderboard.site.names import cropped, distinct
 from lra.leaderboard.site.page import frame, page
 from lra.leaderboard.view import Scaling, View
 
 LONGEST = 300  # letters of a cell; the run's page has the whole text
 
 
-def index_page(view: View, styles: Mapping[str, str]) -> str:
-    results = [shortened(sheet) for sheet in view.sheets]
+def index_page(view: View) -> str:
+    results = shortened(view.sheets)
     by_name = {scaling.name: scaling for scaling in view.scalings}
     benchmarks = [scaling_sheet(own) for own in view.scalings if own.name not in {s.name for s in view.published}]
     groups: dict[str, list[tuple[str, str]]] = {}
-    for sheet, label in zip(results, short(results)):
-        protocol = cropped(sheet.source.protocol, LONGEST) if sheet.source else ""
+    protocols = [sheet.source.protocol if sheet.source else "" for sheet in results]
+    for sheet, protocol, label in zip(results, distinct(protocols, LONGEST), short(results)):
         groups.setdefault(f"Protocol {protocol}", []).append((sheet.name, label))
     groups |= {"Time and memory": [(sheet.name, sheet.title) for sheet in benchmarks]}
     groups |= {"From the literature": [(sheet.name, sheet.title) for sheet in view.published]}
@@ -35,8 +35,8 @@ def index_page(view: View, styles: Mapping[str, str]) -> str:
         for name, sheets in groups.items()
         if sheets
     ]  # fmt: skip
-    ours = [section(sheet, pictures(sheet, by_name, styles), "Our own runs") for sheet in (*results, *benchmarks)]
-    theirs = [section(sheet, pictures(sheet, by_name, styles), "From the literature") for sheet in view.published]
+    ours = [section(sheet, pictures(sheet, by_name), "Measured with lra") for sheet in (*results, *benchmarks)]
+    theirs = [section(sheet, pictures(sheet, by_name), "From the literature") for sheet in view.published]
     variants = len({record.variant.name for record in view.records})
     tasks = len({record.task.name for record in view.records})
     counts = f"{count(len(view.records), 'run')} of {count(variants, 'variant')} on {count(tasks, 'task')}."
@@ -46,7 +46,11 @@ def index_page(view: View, styles: Mapping[str, str]) -> str:
     ]
     main = [
         element("nav", links, aria_label="Tables"),
-        element("div", element("div", ours, theirs, id="sheets"), left_out(view)),
+        element(
+            "div",
+            element("div", ours, theirs, id="sheets", class_="mixed" if view.board.mixed else None),
+            left_out(view),
+        ),
     ]
     return page("Long Range Arena: leaderboard", "", header, main)
 
@@ -55,11 +59,14 @@ def count(number: int, thing: str) -> str:
     return f"{number:,} {thing}" + ("s" if number != 1 else "")
 
 
-def shortened(sheet: Sheet) -> Sheet:
-    """The sheet with long names cropped."""
-    columns = [dataclasses.replace(column, name=cropped(column.name, LONGEST // 3)) for column in sheet.columns]
-    title = cropped(sheet.title, LONGEST // 3)
-    return dataclasses.replace(sheet, title=title, caption=cropped(sheet.caption, 1000), columns=tuple(columns))
+def shortened(sheets: Sequence[Sheet]) -> list[Sheet]:
+    """The sheets with long names cropped."""
+    made = []
+    for sheet, title in zip(sheets, distinct([sheet.title for sheet in sheets], LONGEST // 3)):
+        names = distinct([column.name for column in sheet.columns], LONGEST // 3)
+        columns = tuple(dataclasses.replace(column, name=name) for column, name in zip(sheet.columns, names))
+        made.append(dataclasses.replace(sheet, title=title, caption=cropped(sheet.caption, 1000), columns=columns))
+    return made
 
 
 def short(sheets: Sequence[Sheet]) -> list[str]:
@@ -74,16 +81,16 @@ def short(sheets: Sequence[Sheet]) -> list[str]:
     ]
 
 
-def pictures(sheet: Sheet, scalings: Mapping[str, Scaling], styles: Mapping[str, str]) -> Child:
+def pictures(sheet: Sheet, scalings: Mapping[str, Scaling]) -> Child:
     """The charts of a sheet; None if there are none."""
     source = sheet.source
     if isinstance(source, Table):
-        return [bars(sheet.name, source, styles), scatter(sheet.name, source, styles)] if len(source.rows) > 1 else None
+        return [bars(sheet.name, source), scatter(sheet.name, source)] if len(source.rows) > 1 else None
     if isinstance(source, Overview):
-        return strips(sheet.name, source, styles)
+        return strips(sheet.name, source)
     if sheet.name in scalings:
         rows = {entry.cells[0].text: place for place, entry in enumerate(sheet.entries)}
-        return lengths(scalings[sheet.name], rows, styles)
+        return lengths(scalings[sheet.name], rows)
     return None
 
 
@@ -91,6 +98,8 @@ def section(sheet: Sheet, figures: Child, kind: str) -> Markup:
     """A table with its charts."""
     heading = f"{sheet.name}_heading"
     notes = [element("li", element("sup", mark), " ", meaning) for mark, meaning in sheet.notes]
+    if len({entry.came for entry in sheet.entries}) > 1:
+        notes.append(element("li", "Bold names: your own rows. The others came with the project and are pale."))
     return element(
         "section",
         element("p", kind, class_="kind"),
@@ -132,7 +141,11 @@ def table(sheet: Sheet) -> Markup:
     # a run is in the table of its task and in the overview; links to the run lead to the former
     anchors = isinstance(sheet.source, Table)
     meanings = dict(sheet.notes)
-    rows = [row(place, entry, sheet.columns, meanings, anchors) for place, entry in enumerate(sheet.entries)]
+    names = distinct([entry.cells[0].text for entry in sheet.entries], LONGEST)
+    rows = [
+        row(place, name, entry, sheet.columns, meanings, anchors)
+        for place, (name, entry) in enumerate(zip(names, sheet.entries))
+    ]
     ranked = [own for own, entry in zip(rows, sheet.entries) if entry.ranked]
     others = [own for own, entry in zip(rows, sheet.entries) if not entry.ranked]
     apart = element("th", "Not ranked, for the reason in the note", colspan=len(sheet.columns), scope="rowgroup")
@@ -145,19 +158,20 @@ def table(sheet: Sheet) -> Markup:
     )
 
 
-def row(place: int, entry: Entry, columns: tuple[Column, ...], meanings: Mapping[str, str], anchors: bool) -> Markup:
+def row(
+    place: int, name: str, entry: Entry, columns: tuple[Column, ...], meanings: Mapping[str, str], anchors: bool
+) -> Markup:
     first, rest = entry.cells[0], entry.cells[1:]
-    cells = [element("th", linked(first, entry.runs, anchors), marks(first, meanings), scope="row")]
+    cells = [element("th", linked(name, entry.runs, anchors), marks(first, meanings), scope="row")]
     for cell, column in zip(rest, columns[1:]):
         value = markup.number(cell.value) if isinstance(cell.value, (int, float)) else None
         kind = "number" if column.number else "long" if len(cell.text) > 24 else None
         cells.append(element("td", cropped(cell.text, LONGEST), marks(cell, meanings), class_=kind, data_value=value))
-    return element("tr", cells, data_row=place)
+    return element("tr", cells, class_="came" if entry.came else None, data_row=place)
 
 
-def linked(cell: Cell, runs: tuple[str, ...], anchors: bool) -> Child:
+def linked(name: str, runs: tuple[str, ...], anchors: bool) -> Child:
     """The name of a row, with links to the pages of its runs."""
-    name = cropped(cell.text, LONGEST)
     if not runs:
         return name
     link = lambda run, words, label=None: element(
@@ -170,7 +184,11 @@ def linked(cell: Cell, runs: tuple[str, ...], anchors: bool) -> Child:
 
 
 def marks(cell: Cell, meanings: Mapping[str, str]) -> Child:
-    return [element("sup", mark, title=meanings.get(mark)) for mark in cell.marks]
+    signs = [
+        ["," if place else None, element("span", mark, title=meanings.get(mark))]
+        for place, mark in enumerate(cell.marks)
+    ]
+    return element("sup", signs) if signs else None
 
 
 def scaling_sheet(scaling: Scaling) -> Sheet:

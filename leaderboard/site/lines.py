@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from lra.leaderboard.record import CurveLine, Record
-from lra.leaderboard.site.figure import CHARACTER, MOST, WIDTH, at, cropped, figure, x_axis, y_axis
+from lra.leaderboard.site.figure import CHARACTER, MOST, WIDTH, at, figure, style, x_axis, y_axis
 from lra.leaderboard.site.markup import Child, Markup, element
+from lra.leaderboard.site.names import distinct
 from lra.leaderboard.site.scale import Scale, around
 from lra.leaderboard.view import Point, Scaling
 
+NAME = 20  # letters at the end of a line
 Course = list[tuple[int, Sequence[float | None]]]  # a step, and the value of each seed
 
 
@@ -15,7 +17,7 @@ def path(points: Sequence[tuple[float, float]], kind: str) -> Markup:
     return element("polyline", points=" ".join([f"{x:.1f},{y:.1f}" for x, y in points]), class_=kind)
 
 
-def curves(record: Record, style: str) -> list[Markup]:
+def curves(record: Record) -> list[Markup]:
     """Accuracy and loss of every seed against the step, with their mean in bold."""
     quantities: list[tuple[str, str, float, Callable[[CurveLine], tuple[float | None, ...]]]] = [
         ("accuracy", "Accuracy while training, %", 100, lambda line: line.accuracy),
@@ -35,7 +37,7 @@ def curves(record: Record, style: str) -> list[Markup]:
             split: course for split, course in courses.items() if any(v is not None for _, s in course for v in s)
         }
         if courses:
-            drawn.append(panel(f"curve-{name}", title, courses, style))
+            drawn.append(panel(f"curve-{name}", title, courses, style(record.variant.name)))
     return drawn
 
 
@@ -43,7 +45,7 @@ def drawable(value: float | None, factor: float) -> float | None:
     return None if value is None or abs(value) > MOST else factor * value
 
 
-def panel(name: str, title: str, courses: Mapping[str, Course], style: str) -> Markup:
+def panel(name: str, title: str, courses: Mapping[str, Course], kind: str) -> Markup:
     left, right, top, bottom = 48, WIDTH - 70, 14, 250
     values = [value for course in courses.values() for _, seeds in course for value in seeds if value is not None]
     x = Scale(0, max(1, *(step for course in courses.values() for step, _ in course)), left, right)
@@ -60,20 +62,21 @@ def panel(name: str, title: str, courses: Mapping[str, Course], style: str) -> M
         ends[split] = right, points[-1][1]
     parts += end_labels(ends, lambda split: f"label {split}").values()
     described = f"Thin lines are seeds, bold ones their mean: {' and '.join(courses)}."
-    return figure(name, title, described, bottom + 42, element("g", parts, class_=style))
+    return figure(name, title, described, bottom + 42, element("g", parts, class_=kind))
 
 
 def end_labels(ends: Mapping[str, tuple[float, float]], kind: Callable[[str], str]) -> dict[str, Markup]:
     """Labels at the ends of lines, pushed apart where they would overlap."""
     labels: dict[str, Markup] = {}
     last: dict[float, float] = {}
+    short = dict(zip(ends, distinct([*ends], NAME)))
     for name, (x, y) in sorted(ends.items(), key=lambda item: (item[1][1], item[0])):
         last[x] = max(y, last.get(x, -1e9) + 13)
-        labels[name] = element("text", cropped(name, 20), x=at(x + 7), y=at(last[x] + 4), class_=kind(name))
+        labels[name] = element("text", short[name], x=at(x + 7), y=at(last[x] + 4), class_=kind(name))
     return labels
 
 
-def lengths(scaling: Scaling, rows: Mapping[str, int], styles: Mapping[str, str]) -> list[Markup]:
+def lengths(scaling: Scaling, rows: Mapping[str, int]) -> list[Markup]:
     """Train steps a second and memory against length. Both axes are logarithmic.
 
     Args:
@@ -91,15 +94,13 @@ def lengths(scaling: Scaling, rows: Mapping[str, int], styles: Mapping[str, str]
             if point.length > 0 and 0 < (number := value(point) or 0) < MOST
         ]
         if len({length for _, length, _ in points}) > 1:
-            drawn.append(length_panel(f"{scaling.name}-{name}", title, points, rows, styles))
+            drawn.append(length_panel(f"{scaling.name}-{name}", title, points, rows))
     return drawn
 
 
-def length_panel(
-    name: str, title: str, points: Sequence[tuple[str, int, float]], rows: Mapping[str, int], styles: Mapping[str, str]
-) -> Markup:
+def length_panel(name: str, title: str, points: Sequence[tuple[str, int, float]], rows: Mapping[str, int]) -> Markup:
     models = list(dict.fromkeys(model for model, _, _ in points))
-    widest = min(max(map(len, models)), 20) * CHARACTER
+    widest = min(max(map(len, models)), NAME) * CHARACTER
     left, right, top, bottom = 52, WIDTH - 12 - widest, 14, max(300, 14 + 14 * len(models))
     spans = sorted({length for _, length, _ in points})
     x = around(spans, left, right, log=True)
@@ -114,6 +115,6 @@ def length_panel(
         numbers = f"{model}: " + ", ".join(f"{value:g} at {length:,}" for length, value in own)
         dots = [element("circle", cx=at(px), cy=at(py), r=2.5, class_="dot") for px, py in course]
         line = [element("title", numbers), path(course, "series"), dots, words[model]]
-        parts.append(element("g", line, class_=styles[model], data_row=rows.get(model)))
+        parts.append(element("g", line, class_=style(model), data_row=rows.get(model)))
     described = f"{len(models)} lines, both axes logarithmic: {', '.join(models)}."
     return figure(name, title, described, bottom + 42, *parts)

@@ -9,24 +9,24 @@ from typing import Any
 from lra.errors import UserError
 from lra.leaderboard.config import environment_of
 from lra.leaderboard.record import Record, Score, SeedResult, as_json, file_name
-from lra.leaderboard.row import hardware_of
-from lra.leaderboard.site.figure import cropped
+from lra.leaderboard.row import steps_per_second
 from lra.leaderboard.site.lines import curves
 from lra.leaderboard.site.markup import Child, Markup, element
+from lra.leaderboard.site.names import cropped
 from lra.leaderboard.site.page import block, definitions, frame, page
 from lra.leaderboard.statistics import interval
+from lra.leaderboard.sweeps import hardware_of
 
 ARXIV = re.compile(r"(\d{4}\.\d{4,5})(v\d+)?")
 
 
-def run_page(record: Record, name: str, table: str, style: str, breaches: Sequence[str]) -> str:
+def run_page(record: Record, name: str, table: str, breaches: Sequence[str]) -> str:
     """The page of a run.
 
     Args:
       name: the record's name on the board: its run, or more if another record is of the same run.
       table: the title of the table that has the run.
-      style: the CSS classes of its variant.
-      breaches: the rules of its track that it breaks.
+      breaches: why it is not ranked.
     """
     variant, task = record.variant, record.task
     title = f"{variant.name} on {task.name}"
@@ -36,7 +36,7 @@ def run_page(record: Record, name: str, table: str, style: str, breaches: Sequen
         element("p", f"Run {record.run}, {record.status}", f": {record.error}" if record.error else "",
                 class_="lead"),
     ]  # fmt: skip
-    drawn = curves(record, style)
+    drawn = curves(record)
     main = [
         figures(record),
         part("Not ranked", element("ul", [element("li", line) for line in breaches])) if breaches else None,
@@ -66,13 +66,13 @@ def figures(record: Record) -> Markup:
     """The key figures."""
     shares = [100 * seed.test.accuracy for seed in record.seeds if seed.test]
     mean, low, high = interval(shares) if shares else (None, None, None)
-    rate, memory = record.measured.steps_per_second, max(record.measured.memory_bytes.values(), default=0)
+    rate, memory = steps_per_second(record), max(record.measured.memory_bytes.values(), default=0)
     facts = [
         ("test accuracy", "none" if mean is None else f"{mean:.2f} %"),
         ("95 % interval over seeds", "" if low is None else f"{low:.2f} to {high:.2f}"),
         ("seeds", f"{len(shares)} of {len(record.seeds)} scored"),
         ("parameters", f"{record.parameters:,}"),
-        ("steps/s, all seeds together", f"{rate:.3g}" if rate else ""),
+        ("steps/s", f"{rate:.3g}" if rate else ""),
         ("memory", f"{memory / 1e6:,.0f} MB" if memory else ""),
     ]
     return element("div", definitions([(name, words) for name, words in facts if words]), class_="key-figures")
@@ -181,11 +181,12 @@ def circumstances(record: Record) -> list[tuple[str, Child]]:
     git = measured.git or {}
     dirty = " with uncommitted changes" if git.get("dirty") else ""
     sizes = {name: f"{size / 1e6:,.1f} MB" for name, size in measured.memory_bytes.items()}
-    rate = measured.steps_per_second
+    rate, together = steps_per_second(record), measured.steps_per_second
+    of_all = f"{len(record.seeds)} seeds at {together:.4g} each"
     earlier = "; another machine trained the first steps" if measured.hardware.get("earlier") else ""
     return [
         ("Hardware", hardware_of(record) + earlier),
-        ("Steps a second", f"{rate:.4g}, of all seeds together" if rate else "not measured"),
+        ("Steps of one seed a second", f"{rate:.4g}, {of_all}" if rate else "not measured"),
         ("Time", f"{measured.train_seconds:,.1f} s training, {measured.compile_seconds:,.1f} s compiling"),
         ("Memory", listed(sizes)),
         ("Git commit", [code(git["commit"]), dirty] if git.get("commit") else "not known"),

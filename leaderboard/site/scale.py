@@ -35,23 +35,26 @@ class Scale:
         return log_ticks(self.low, self.high) if self.log else linear_ticks(self.low, self.high)
 
 
-def around(values: Sequence[float], start: float, end: float, log: bool = False, zero: bool = False) -> Scale:
+def around(values: Sequence[float], start: float, end: float, log: bool = False) -> Scale:
     """A scale that has room for all values and a margin."""
     low, high = min(values), max(values)
     if log:
         spread = max((high / low) ** 0.08, 1.1)
         return Scale(low / spread, high * spread, start, end, True)
-    room = max(0.06 * (high - low) or 0.1 * abs(high) or 1.0, 1e-9)
-    return Scale(0.0 if zero else low - room, high + room, start, end)
+    # an axis that is shorter has ticks that are the same number, or the same text
+    least = 1e-4 * max(abs(low), abs(high))
+    room = max(0.06 * (high - low) or 0.1 * abs(high) or 1.0, least, 1e-9)
+    return Scale(low - room, high + room, start, end)
 
 
 def linear_ticks(low: float, high: float, about: int = 6) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten."""
+    """Multiples of 1, 2 or 5 times a power of ten, at least two."""
     raw = (high - low) / about
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [step * place for place in range(first, math.floor(high / step + 1e-9) + 1)]
+    ticks = [step * place for place in range(first, math.floor(high / step + 1e-9) + 1)]
+    return ticks if len(ticks) > 1 else linear_ticks(low, high, 2 * about)
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -63,8 +66,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     nice = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     inside = [value for value in nice if low <= value <= high]
     if len(inside) < 3:
-        ticks = linear_ticks(low, high, 4)
-        return ticks if len(ticks) > 1 else linear_ticks(low, high, 8)
+        return linear_ticks(low, high, 4)
     if len(inside) <= 8:
         return inside
     tens = [10.0**power for power in powers if low <= 10.0**power <= high]
@@ -73,4 +75,4 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def shown(value: float) -> str:
     """The text of a tick."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:,.6g}"

@@ -187,6 +187,18 @@ function sorted(rows, key, down) {
 
 const collator = new Intl.Collator("en", { numeric: true });
 
+// --- A hint where something goes on beyond an edge
+
+function setUpHint(element) {
+  const hint = () => {
+    element.classList.toggle("beyond", element.scrollWidth - element.clientWidth - element.scrollLeft > 1);
+    element.classList.toggle("below", element.scrollHeight - element.clientHeight - element.scrollTop > 1);
+  };
+  element.addEventListener("scroll", hint, { passive: true });
+  const sizes = new ResizeObserver(hint);
+  for (const observed of [element, ...element.children]) sizes.observe(observed);
+}
+
 // --- One table at a time; its address: #NAME&sort=COLUMN&filter=WORDS&show=COLUMN&hide=COLUMN
 
 function setUpSheets(sections) {
@@ -223,6 +235,7 @@ addEventListener("DOMContentLoaded", () => {
     button.hidden = false;
     button.addEventListener("click", () => copy(source.textContent, button, source));
   }
+  for (const element of document.querySelectorAll(".frame, .canvas, nav")) setUpHint(element);
   const sections = [...document.querySelectorAll("#sheets > section")];
   if (sections.length) setUpSheets(sections);
 });

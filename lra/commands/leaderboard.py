@@ -11,7 +11,6 @@ from lra.errors import UserError, printable
 from lra.files import write_atomically, writing
 
 if TYPE_CHECKING:
-    from lra.leaderboard.sheet import Sheet
     from lra.leaderboard.view import View
 
 
@@ -78,7 +77,8 @@ def view_of(folders: list[Path], reference: str) -> "View":
     from lra.tracks import tracks
 
     records, left_out = store.load(folders)
-    board = make_board(records, tracks(), reference)
+    came, _ = store.load([shipped()])
+    board = make_board(records, tracks(), reference, came)
     measured = [scaling for folder in folders for scaling in benchmarks(folder)]
     return View(
         board, tuple(sheets(board)), literature.sheets(), (*measured, *literature.scalings()), tuple(records),
@@ -156,30 +156,19 @@ def remove_stale(made: dict[str, str], out: Path) -> None:
 
 
 def show(options: Namespace, view: "View") -> None:
-    """Prints the tables of the records."""
+    """Prints the tables of the records; as JSON the rows that CSV has."""
+    from lra.leaderboard.flat import flat
+
     if options.json:
-        print_json([as_json(sheet) for sheet in view.sheets])
+        print_json(flat(view.board))
         return
     for sheet in view.sheets:
         kept = [place for place, column in enumerate(sheet.columns) if not column.extra]
         print("\n" + printable(f"{sheet.title}. {sheet.caption}"))
-        rows = [
-            [entry.cells[place].text + " ".join(entry.cells[place].marks) for place in kept] for entry in sheet.entries
-        ]
+        rows = [[entry.cells[place].text + entry.cells[place].signs for place in kept] for entry in sheet.entries]
         print_table([sheet.columns[place].name for place in kept], rows, numbers=True)
         for mark, meaning in sheet.notes:
             print(printable(f"{mark} {meaning}"))
-
-
-def as_json(sheet: "Sheet") -> dict:
-    names = [column.name for column in sheet.columns]
-    rows = [{name: cell.value for name, cell in zip(names, entry.cells)} for entry in sheet.entries]
-    ranked = [{"ranked": entry.ranked, "runs": list(entry.runs)} for entry in sheet.entries]
-    return {
-        "title": sheet.title,
-        "caption": sheet.caption,
-        "rows": [row | extra for row, extra in zip(rows, ranked)],
-    }
 
 
 def reasons(left_out: tuple[str, ...]) -> str:

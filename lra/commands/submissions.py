@@ -133,6 +133,8 @@ def compare_runs(options: Namespace) -> int:
     change = f"{b.parameters - a.parameters:+,}"
     rows.append(["B - A", "", "", *interval(compared.difference, "+"), seeds, change, *ratios(compared)])
     print_table(names, rows, numbers=True)
+    if compared.same_hardware and not compared.same_sweep:
+        print("steps/s are not compared: the runs lie more than an hour apart, and the machine may have had other work")
     if not compared.same_hardware:
         print(
             printable(f"steps/s and MB are of different hardware: {'; '.join(a.hardware)} and {'; '.join(b.hardware)}")
@@ -167,6 +169,8 @@ def compare_folders(options: Namespace) -> int:
         for key, one in compared.items()
     ]  # fmt: skip
     print_table(names, rows, numbers=True)
+    if any(one.same_hardware and not one.same_sweep for one in compared.values()):
+        print("steps/s are not compared where A and B lie more than an hour apart")
     if not all(one.same_hardware for one in compared.values()):
         print("steps/s and MB are not compared where A and B ran on different hardware")
     print(sentence)
@@ -192,22 +196,27 @@ def costs(of: "Row") -> tuple[str, str]:
 
 
 def ratios(of: "Comparison") -> tuple[str, str]:
-    """Speed and memory of B as multiples of A's on each hardware; "-" if the hardware differs."""
+    """Speed and memory of B as multiples of A's on each hardware.
+
+    "-" if the hardware differs; of speed also if it was not measured in the same sweep.
+    """
     if not of.same_hardware:
         return "-", "-"
     ratio = lambda a, b: f"x{b / a:.2f}" if a and b else "-"
     both = list(zip(of.a.costs, of.b.costs))
-    speeds = "; ".join(ratio(a.steps_per_second, b.steps_per_second) for a, b in both)
+    speeds = "; ".join(ratio(a.steps_per_second, b.steps_per_second) for a, b in both if of.same_sweep) or "-"
     return speeds, "; ".join(ratio(a.memory, b.memory) for a, b in both)
 
 
 def comparison_json(of: "Comparison") -> dict[str, Any]:
     def side(one: "Row") -> dict[str, Any]:
         accuracy = {str(seed): share for seed, share in one.accuracy.items()}
+        names = ("hardware", "steps_per_second", "memory")
+        costs = [{name: getattr(cost, name) for name in names} for cost in one.costs]
         return {
             "variant": one.label, "runs": [record.run for record in one.records], "accuracy": accuracy,
             "interval": one.interval and one.interval._asdict(), "diverged": one.diverged,
-            "parameters": one.parameters, "costs": [cost._asdict() for cost in one.costs],
+            "parameters": one.parameters, "costs": costs,
         }  # fmt: skip
 
     record = of.a.records[0]

@@ -14,11 +14,13 @@ from scipy import stats
 
 from lra.leaderboard import text
 from lra.leaderboard.board import make_board
+from lra.leaderboard.flat import flat
 from lra.leaderboard.predictions import pack, unpack
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
 from lra.leaderboard.row import score
 from lra.leaderboard.sheet import sheets
+from lra.leaderboard.sweeps import sweeps_of
 from lra.leaderboard.tracks import FIVE, SIX
 
 
@@ -77,7 +79,10 @@ def test_memory_is_the_most_that_was_seen():
 
 
 def test_costs_on_different_hardware_are_never_put_together():
-    """One configuration makes one row. Each hardware has its own numbers, in the order of its name."""
+    """One configuration makes one row. Each hardware has its own numbers, in the order of its name.
+
+    Of two sweeps with as many rows the later name is shown without brackets.
+    """
     tpu = {"measured__hardware": {"platform": "tpu", "device": "TPU v6"}, "measured__memory_bytes": {"step": 7}}
     cpu = {"measured__hardware": {"platform": "cpu", "cpu": "AMD", "cores": 2}, "measured__memory_bytes": {"step": 9}}
     records = [
@@ -85,15 +90,82 @@ def test_costs_on_different_hardware_are_never_put_together():
         make(accuracy={1: 0.5}, measured__steps_per_second=1.0, **cpu),
         make(accuracy={2: 0.5}, measured__steps_per_second=3.0, **cpu),
     ]
-    assert row(*records).costs == (("AMD, 2 cores", 2.0, 9), ("TPU v6", 100.0, 7))
+    assert [cost[:3] for cost in row(*records).costs] == [("AMD, 2 cores", 2.0, 9), ("TPU v6", 100.0, 7)]
     (sheet,) = sheets(make_board(records, TRACKS))
     cells = {column.name: cell for column, cell in zip(sheet.columns, sheet.entries[0].cells)}
-    assert (cells["hardware"].text, cells["steps/s"].text) == ("AMD, 2 cores; TPU v6", "2; 100")
-    assert cells["steps/s"].value == 2.0  # by which rows are sorted
+    assert (cells["hardware"].text, cells["steps/s"].text) == ("AMD, 2 cores; TPU v6", "(2); 100")
+    assert cells["steps/s"].value == 100.0  # by which rows are sorted: that of the table's sweep
     (line,) = csv.DictReader(io.StringIO(text.as_csv(make_board(records, TRACKS))))
     assert (line["hardware"], line["steps_per_second"], line["memory_bytes"]) == (
         "AMD, 2 cores; TPU v6", "2.0; 100.0", "9; 7",
     )  # fmt: skip
+
+
+def at_time(variant: str, time: str, speed: float, seed: int = 0, **changes) -> Record:
+    """A run of 48 seconds of training and 2 of compilation that was finished at a time of a day."""
+    finished = f"2026-11-{time}:00+00:00" if " " not in time else time
+    return make(variant, {seed: 0.5}, measured__finished_at=finished, measured__steps_per_second=speed, **changes)
+
+
+def speeds(records: list, shipped: list = ()) -> dict[str, str]:
+    """The text of the speed of each row, with its marks."""
+    (sheet,) = sheets(make_board(records, TRACKS, shipped=shipped))
+    place = [column.name for column in sheet.columns].index("steps/s")
+    return {entry.cells[0].text: entry.cells[place].text + entry.cells[place].signs for entry in sheet.entries}
+
+
+def test_a_sweep_ends_with_a_pause_of_an_hour_or_of_what_the_run_takes():
+    other = {"measured__hardware": {"platform": "gpu", "device": "NVIDIA H100"}}
+    records = [
+        at_time("a", "21T10:00", 1), at_time("b", "21T10:59", 1), at_time("c", "21T11:59", 1),  # pauses of 58:10, 59:10
+        at_time("d", "21T13:00", 1),  # a pause of 60:10
+        at_time("e", "21T17:00", 1, measured__train_seconds=7500.0),  # 1:54:58 after 2:05:02 of training
+        at_time("f", "21T21:15", 1, measured__train_seconds=7500.0),  # 2:09:58
+        at_time("g", "21T10:01", 1, **other),
+        at_time("h", "no time", 1), at_time("i", "no time either", 1),
+    ]  # fmt: skip
+    found = dict(zip("abcdefghi", sweeps_of(records)))
+    assert sweeps_of(records[::-1]) == [*found.values()][::-1]
+    same = [{name for name in found if found[name] == sweep} for sweep in dict.fromkeys(found.values())]
+    assert same == [{*"abc"}, {*"de"}, {"f"}, {"g"}, {"h"}, {"i"}]
+    assert found["b"] == ("NVIDIA H200", "2026-11-21T10:00:00+00:00")
+
+
+def test_speeds_of_another_sweep_stand_in_brackets_and_are_not_sorted():
+    """A folder without a Transformer of its own: the project's was measured while its machine was busy."""
+    shipped = [
+        at_time("transformer", "21T10:00", 13.1),
+        at_time("s5", "21T10:02", 38.6),
+        at_time("local", "21T10:03", 9),
+    ]
+    own = at_time("local", "25T10:00", 40.7, seed=1)
+    apart = {"transformer": "(13.1)§", "s5": "(38.6)§", "local": "(9); 40.7§"}  # what came is not averaged with it
+    assert speeds([*shipped, own], shipped) == apart
+    (sheet,) = sheets(make_board([*shipped, own], TRACKS, shipped=shipped))
+    place = [column.name for column in sheet.columns].index("steps/s")
+    assert sorted(filter(None, (entry.cells[place].value for entry in sheet.entries))) == [40.7]
+    assert "§" in dict(sheet.notes)
+    # alone they are of one sweep
+    assert set(speeds(shipped, shipped).values()) == {"13.1", "38.6", "9"}
+    # without own rows the sweep with the most rows is shown
+    assert speeds([*shipped, own]) == {"transformer": "13.1", "s5": "38.6", "local": "9; (40.7)§"}
+
+
+def test_rows_that_came_with_the_project_are_told_from_own_ones():
+    shipped = [make("transformer", {0: 0.5}), make("s5", {0: 0.5}, curve=[])]
+    handed_in = changed(shipped[1], "error", "a word more than in the user's record of the same run")
+    board = make_board([*shipped, make("local", {0: 0.5})], TRACKS, shipped=[shipped[0], handed_in])
+    assert {row["variant"]: row["from"] for row in flat(board)} == {
+        "transformer": "project", "s5": "project", "local": "own",
+    }  # fmt: skip
+    (sheet,) = sheets(board)
+    assert {entry.cells[0].text: entry.cells[1].text for entry in sheet.entries}["local"] == "own"
+    # the same configuration, trained again elsewhere, is the user's
+    again = changed(shipped[0], "measured.finished_at", "2026-11-28T10:00:00+00:00")
+    assert flat(make_board([shipped[0], again], TRACKS, shipped=shipped))[0]["from"] == "own"
+    for records in (shipped, [make("local", {0: 0.5})]):  # there is nothing to tell apart
+        (sheet,) = sheets(make_board(records, TRACKS, shipped=shipped))
+        assert "from" not in [column.name for column in sheet.columns]
 
 
 def test_a_seed_in_two_records_counts_once():
@@ -252,6 +324,65 @@ def test_an_old_and_a_new_record_of_one_configuration_share_a_row(tmp_path):
         path.write_text(json.dumps(old(make(accuracy={1: 0.6}, config=other), 2)))
         assert len(tables([new, read(path)])[0].rows) == 2
     assert len(tables([new, make(accuracy={1: 0.6}, config=text)])[0].rows) == 2
+
+
+def test_no_two_rows_have_the_same_name():
+    alike = [make(accuracy={0: 0.5}, config=f"x = {place}", variant__source_sha256="a" * 64) for place in range(3)]
+    names = [entry.cells[0].text for entry in sheets(make_board(alike, TRACKS))[0].entries]
+    assert len({*names}) == 3
+    assert {*names} == {row["variant"] for row in flat(make_board(alike, TRACKS))}
+
+
+# --- Several sources of one variant -------------------------------------------------------------------------------
+
+
+def tried(source: str, day: int, accuracy: float, **changes) -> Record:
+    finished = f"2026-11-{day}T14:03:00+00:00"
+    fields = {"variant__source_sha256": 64 * source, "measured__finished_at": finished, **changes}
+    return make("mine", {0: accuracy} if accuracy else {}, **fields)
+
+
+def test_an_older_source_is_shown_but_not_ranked_and_costs_the_others_nothing():
+    rng = np.random.default_rng(0)
+    right = {name: {0: rng.random(2000) < share} for name, share in (("transformer", 0.4), ("local", 0.43))}
+    others = [answering(make(name, {0: 0.5}), own) for name, own in right.items()]
+    present, first, second = tried("c", 28, 0.41), tried("a", 26, 0.9), tried("b", 27, 0.42)
+    (before,) = tables([*others, present])
+    (after,) = tables([first, *others, present, second])
+    p = {own.label: own.versus and own.versus.p for own in after.rows}
+    for own in before.rows:
+        assert p[own.label] == (own.versus and own.versus.p), own.label
+    assert [own.label for own in after.rows if not own.breaches] == ["local", "mine", "transformer"]
+    older = {own.label: own for own in after.rows if own.breaches}
+    assert [*older] == ["mine (source of 2026-11-26 14:03, aaaaaa)", "mine (source of 2026-11-27 14:03, bbbbbb)"]
+    assert not any(own.versus for own in older.values())
+    board = make_board([first, *others, present, second], TRACKS)
+    (note,) = board.breaches[first.run]
+    assert note == (
+        "an older source; the present one is of 2026-11-28 14:03, cccccc; "
+        f"'lra runs --put-away {first.run}' puts it away"
+    )
+    assert "2 rows are of another source" in sheets(board)[0].caption
+    assert tables([*others, first], "mine")[0].reference == "mine"
+    assert tables([*others, first, present], "mine")[0].reference == "mine"
+
+
+def test_options_versions_and_failures_decide_what_supersedes():
+    ranked = lambda *records: {own.label for own in tables([*records])[0].rows if not own.breaches}
+    config = "train.optimizer = @adamw()\ntrain.select = 'best'\ntrain.steps = 240\nmine.radius = 4\n"
+    other = {"protocol__overrides": ["mine.radius = 4"], "config": config}
+    # another source with other options is the present one of these options
+    assert ranked(tried("a", 26, 0.5), tried("b", 27, 0.5, **other)) == {"mine", "mine (radius = 4)"}
+    failed = tried("b", 27, 0, status="failed", error="x")
+    (table,) = tables([tried("a", 26, 0.5), failed])
+    assert [(own.label, own.mean) for own in table.rows if not own.superseded] == [("mine", 0.5)]
+    assert "a newer source, whose run failed; the present one is of 2026-11-26" in table.rows[1].superseded
+    # of the project's own variants the version decides, not the time
+    new = make("local", {0: 0.5}, variant__version=2)
+    old_one = make("local", {0: 0.6}, measured__finished_at="2026-12-01T00:00:00+00:00")
+    (table,) = tables([new, old_one])
+    assert [own.label for own in table.rows] == ["local", "local (version 1)"]
+    assert "the present one is 2" in table.rows[1].superseded
 
 
 # --- Comparison ------------------------------------------------------------------------------------------------

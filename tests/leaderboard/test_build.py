@@ -1,5 +1,7 @@
 """`lra leaderboard build`: the same records give the same bytes, and --check finds every other byte."""
 
+import csv
+import io
 import itertools
 import json
 import random
@@ -139,6 +141,8 @@ def test_results_and_the_projects_own_records_without_a_folder(tmp_path, monkeyp
     pages = {path.stem for path in (tmp_path / "lra-results" / "leaderboard" / "runs").iterdir()}
     assert mine.run in pages
     assert len(pages) > 1
+    with (tmp_path / "lra-results" / "leaderboard" / "leaderboard.csv").open(newline="") as file:
+        assert {row["runs"] for row in csv.DictReader(file) if row["from"] == "own"} == {mine.run}
 
 
 def test_a_folder_that_is_not_there(tmp_path, capsys):
@@ -149,14 +153,27 @@ def test_a_folder_that_is_not_there(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_json_has_every_row(built, capsys):
+def test_json_has_the_rows_and_the_keys_of_csv(built, capsys):
     capsys.readouterr()
     assert build(built, "--out", built / "out", "--json") == 0
-    sheets = json.loads(capsys.readouterr().out)
-    rows = {(sheet["title"], row["variant"]): row for sheet in sheets for row in sheet["rows"]}
-    row = rows["listops 1.0.0, protocol demo", "local"]
-    assert (row["accuracy %"], row["seeds"], row["ranked"]) == (50.0, 3, True)
-    assert ("All tasks, protocol demo", "local") in rows
+    rows = json.loads(capsys.readouterr().out)
+    (row,) = (r for r in rows if (r["task"], r["protocol"], r["variant"]) == ("listops", "demo", "local"))
+    assert (row["accuracy_mean"], row["seeds"], row["ranked"], row["source_sha256"]) == (0.5, 3, True, None)
+    # 0.25, 0.75: t(0.975, 1) = 12.7062 times 0.25
+    assert (row["accuracy_low"], row["accuracy_high"]) == pytest.approx((0.5 - 3.17655, 0.5 + 3.17655))
+    assert (row["steps_per_second"], row["hardware"]) == ([37.5], ["NVIDIA H200"])
+    lines = [*csv.DictReader(io.StringIO((built / "out" / "leaderboard.csv").read_text(), newline=""))]
+    as_text = {None: "", True: "true", False: "false"}
+    word = lambda value: as_text[value] if value is None or isinstance(value, bool) else str(value)
+    cell = lambda value: "; ".join(map(word, value)) if isinstance(value, list) else word(value)
+    assert [{key: cell(value) for key, value in row.items()} for row in rows] == lines
+    assert len(rows) == len(RECORDS)
+
+
+def test_one_seed_has_no_interval(tmp_path, capsys):
+    assert build(fill(tmp_path, [make(accuracy={0: 0.5})]), "--out", tmp_path / "out", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["accuracy_mean"], row["accuracy_low"], row["accuracy_high"]) == (0.5, None, None)
 
 
 def test_time_and_memory_of_a_benchmark_are_shown(built, tmp_path):

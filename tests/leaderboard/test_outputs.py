@@ -6,6 +6,7 @@ import itertools
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +15,11 @@ from made_records import TRACKS, make
 
 from lra.leaderboard import literature, text
 from lra.leaderboard.board import make_board
+from lra.leaderboard.flat import COLUMNS
 from lra.leaderboard.latex import escaped, latex
 from lra.leaderboard.sheet import Sheet, sheets
 
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "leaderboard.md"
 ODD = [
     "a|b", "a\nb", "a\r\nb", "| --- |", "a,b", '"a"', "[red]", "a\\", "a\\|b", "π", "<b>a</b>", "{", "}", "=1+1", "`a`",
     "<script>alert(1)</script>", r"\input{/etc/passwd}", "$x^2_1$", "100 % & more #1 ~", "\\end{longtable}", "a\x00b",
@@ -74,6 +77,13 @@ def test_marks_have_their_meaning_below_the_table():
     assert re.search("^<sup>‡</sup> fewer than three seeds", page, re.M)
 
 
+def test_marks_do_not_run_together():
+    """S4D-Lin has the footnotes 1, 7 and 11."""
+    (sheet,) = (sheet for sheet in literature.sheets() if sheet.name == "published-later-systems")
+    assert "S4D-Lin<sup>1,7,11</sup>" in text.markdown([], [sheet])
+    assert r"S4D-Lin\textsuperscript{1,7,11}" in latex([sheet])
+
+
 def test_pathx_is_a_success_rate():
     page = text.markdown(sheets(make_board([make(accuracy={0: 0.9, 1: 0.5, 2: None}, task__name="pathx",
                                                  task__floor__test=0.5, task__unlearnt=0.5)], TRACKS)), [])  # fmt: skip
@@ -98,6 +108,14 @@ def test_csv_has_a_row_for_each(odd):
     (own,) = (row for row in rows if row["accuracy_mean"] == "0.5")
     shown = "'a'" if odd == '"a"' else odd  # a plain value is shown in Python's notation
     assert own["variant"].replace("\r\n", "\n") == f"local (name = {shown})".replace("\r\n", "\n")
+
+
+def test_every_key_of_a_row_is_documented():
+    rows = DOCS.read_text("utf-8").split("| key | what it is |")[1].split("\n## ")[0]
+    keys = [
+        key for line in rows.splitlines() for key in re.findall("`(.*?)`", line.split("|")[1] if "|" in line else "")
+    ]
+    assert sorted(keys) == sorted(COLUMNS)
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@sum(1)"])

@@ -128,6 +128,17 @@ def test_the_table_has_what_a_choice_needs(tmp_path, capsys):
     assert "different hardware" not in said
 
 
+def test_speeds_of_another_day_have_no_ratio(tmp_path, capsys):
+    later = {"measured__finished_at": "2026-11-24T10:00:00+00:00", "measured__steps_per_second": 25.0}
+    a, b = make("local", {0: 0.5, 1: 0.52}), make("local", {0: 0.6, 1: 0.62}, variant__version=2, **later)
+    paths = [str(write(record, tmp_path / name)) for name, record in (("a", a), ("b", b))]
+    for sides, begin in ((paths, "B - A"), ([str(tmp_path / "a"), str(tmp_path / "b")], "listops")):
+        assert main(["compare", *sides]) == 0
+        said = capsys.readouterr().out
+        assert next(line for line in said.splitlines() if begin in line).split()[-3:] == ["+0", "-", "x1.00"]
+        assert "more than an hour apart" in said
+
+
 def test_speed_and_memory_of_different_hardware_have_no_ratio(tmp_path, capsys):
     tpu = {"measured__hardware": {"platform": "tpu", "device": "v6"}, "measured__steps_per_second": 25.0}
     a, b = make("local", {0: 0.5, 1: 0.52}), make("local", {0: 0.6, 1: 0.62}, variant__version=2, **tpu)

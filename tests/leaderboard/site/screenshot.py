@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 def main(index: str, png: str, table: str = "") -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 960}, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1400, "height": 1000}, color_scheme="light")
         # with a parameter the address names no place in the page, and the browser stays at the top
         page.goto(f"file://{Path(index).resolve()}" + (f"#{table}&filter=" if table else ""))
         page.screenshot(path=png)

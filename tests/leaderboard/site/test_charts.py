@@ -1,17 +1,19 @@
 """Pictures: what they measure, where they may lie, and colours that everybody tells apart."""
 
+import hashlib
 import itertools
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_records import make
 from made_site import SCALING, records, view
 
 from lra.leaderboard import site
 from lra.leaderboard.site import figure
-from lra.leaderboard.site.scale import around, linear_ticks, log_ticks
+from lra.leaderboard.site.names import distinct
+from lra.leaderboard.site.scale import around, linear_ticks, log_ticks, shown
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,8 @@ def test_an_interval_that_leaves_what_is_possible_ends_with_the_axis():
     pages = site.pages(view([make("local", {0: 0.0, 1: 1.0}), make("s5", {0: 0.5})]))
     (whisker,) = re.findall(r'<line x1="([\d.]+)" x2="([\d.]+)"', picture(pages, "demo-listops-bars")["local"])[:1]
     full = picture(site.pages(view([make("local", {0: 1.0}), make("s5", {0: 0.0})])), "demo-listops-bars")["local"]
-    assert [*map(float, whisker)] == [140, 140 + attribute(full, "width")]
+    left = attribute(full, "x")
+    assert [*map(float, whisker)] == [left, pytest.approx(left + attribute(full, "width"))]
 
 
 def test_circles_grow_in_area_with_memory_and_lie_by_ratio_of_speed(pages):
@@ -77,6 +80,31 @@ def test_a_variant_has_one_colour_everywhere(pages):
     assert {len(kinds) for name, kinds in hues.items() if name != "synthesizer"} == {1}
 
 
+def test_a_colour_does_not_depend_on_what_else_is_there(pages):
+    """Nor on the build and the machine: it is the SHA-256 of the name."""
+    few = site.pages(view([record for record in records() if record.variant.name in ("s5", "local")]))
+    hue = lambda made, name: re.findall(r'<g class="(hue\d dash\d)', picture_of(made, name))
+    assert hue(few, "s5") == hue(pages, "s5")
+    number = int(hashlib.sha256(b"s5").hexdigest(), 16)
+    assert figure.style("s5") == f"hue{number % 8} dash{number // 8 % 4}"
+    assert len({figure.style(f"variant {place}") for place in range(300)}) == figure.HUES * figure.DASHES
+
+
+def picture_of(made: dict[str, str], name: str) -> str:
+    """The groups of a row in all pictures of the first page."""
+    return "".join(re.findall(rf"<g [^>]*data-row[^>]*><title>{name}:.*?</g>", made["index.html"]))
+
+
+def test_rows_of_one_variant_have_its_hue_and_other_marks():
+    options = [{"protocol__overrides": [f"local.radius = {radius}"], "config": f"radius {radius}"} for radius in (1, 2)]
+    made = site.pages(view([make("local", {0: 0.5}), *(make("local", {0: 0.5}, **change) for change in options)]))
+    bars = made["index.html"].split('id="demo-listops-bars_title"')[1].split("</svg>")[0]
+    groups = re.findall(r'<g class="([^"]*)" data-row', bars)
+    assert len(groups) == 3
+    assert {kind.split()[0] for kind in groups} == {figure.style("local").split()[0]}
+    assert sorted(word for kind in groups for word in kind.split() if word.startswith("again")) == ["again1", "again2"]
+
+
 def test_hardware_is_not_mixed_in_a_picture_of_speed():
     other = {"measured__hardware": {"platform": "gpu", "device": "NVIDIA H100"}}
     made = [make(n, {0: 0.5, 1: 0.6}) for n in ("a", "b")] + [make(n, {0: 0.5}, **other) for n in ("c", "d", "e")]
@@ -85,19 +113,86 @@ def test_hardware_is_not_mixed_in_a_picture_of_speed():
     assert [sorted(rows_of(cloud)) for cloud in clouds] == [["c", "d", "e"], ["a", "b"]]
 
 
+def test_a_picture_of_speed_has_one_sweep():
+    later = {"measured__finished_at": "2026-11-28T10:00:00+00:00"}
+    made = [make(n, {0: 0.5}) for n in ("a", "b", "c")] + [make(n, {0: 0.5}, **later) for n in ("d", "e")]
+    clouds = re.findall(r"speed-\d_title.*?</svg>", site.pages(view(made))["index.html"], re.S)
+    assert [sorted(rows_of(cloud)) for cloud in clouds] == [["a", "b", "c"], ["d", "e"]]
+
+
+# --- Names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [5, 39, 60])
+def test_every_dot_has_its_name_or_a_number_that_is_explained(count):
+    """Dots that lie close together, and two that lie on each other."""
+    long = "a_variant_with_a_name_that_is_rather_long"
+    made = [
+        make(f"{long}_{place:02}" if place % 3 else f"v{place:02}", {0: (400 + place // 2 * 5) / 1000}, curve=[],
+             measured__steps_per_second=20 + place / 50)
+        for place in range(count)
+    ]  # fmt: skip
+    page = site.pages(view(made))["index.html"]
+    rows = rows_of(page.split('id="demo-listops-speed-0_title"')[1].split("</svg>")[0])
+    assert len(rows) == min(count, 40)
+    numbers = []
+    for name, group in rows.items():
+        texts = re.findall(r"<text[^>]*>(.*?)</text>", group)
+        if texts != [name]:
+            number, explained = texts
+            assert explained == f"{number} {name}"
+            numbers.append(int(number))
+    assert sorted(numbers) == [*range(1, len(numbers) + 1)]
+    assert ("the first 40 of 60 rows" in page) == (count == 60)
+
+
+def test_what_differs_in_long_names_is_kept():
+    labels = [f"conv_mixer (kernel_size = {size}, layers = 12, width = 64)" for size in (3, 5, 17)]
+    assert distinct([*labels, "transformer"], 30) == [
+        "conv_mixer (kernel_size = 3)", "conv_mixer (kernel_size = 5)", "conv_mixer (kernel_size = 17)", "transformer",
+    ]  # fmt: skip
+    assert distinct(labels[:2], 18) == ["conv_mixe…ize = 3)", "conv_mixe…ize = 5)"]
+
+
+@given(st.lists(st.text("ab", max_size=60) | st.from_regex(r"v \(x = [ab]{1,9}, y = [ab]{1,30}\)", fullmatch=True)),
+       st.integers(9, 40))  # fmt: skip
+@settings(derandomize=True)
+def test_names_that_differ_differ_when_they_are_short(labels, most):
+    short = distinct(labels, most)
+    assert all(len(text) <= most for text in short)
+    assert all((a == b) == (x == y) for (a, x), (b, y) in itertools.combinations(zip(labels, short), 2))
+    assert all(x == a for a, x in zip(labels, short) if len(a) <= most)
+
+
+# --- Axes ---------------------------------------------------------------------------------------------------------
+
 numbers = st.floats(-1e12, 1e12, allow_subnormal=False)
 
 
-@given(st.lists(numbers, min_size=1, max_size=5))
-def test_an_axis_has_room_for_its_values_and_few_ticks(values):
+@given(st.lists(numbers, min_size=1, max_size=5), st.sampled_from([4, 6]))
+@example([-1e12, -999999999999.9999], 6)  # numbers between which there is no other
+@example([54.92726980240225, 54.85691624219565], 4)
+@example([33.62833246873151, 33.62833175147329], 6)
+@settings(derandomize=True)
+def test_an_axis_has_room_for_its_values_and_few_ticks(values, about):
     scale = around(values, 0, 100)
     assert all(-1e-6 <= scale(value) <= 100 + 1e-6 for value in values)
-    ticks = linear_ticks(scale.low, scale.high)
+    ticks = linear_ticks(scale.low, scale.high, about)
     assert 2 <= len(ticks) <= 8
     assert all(b > a for a, b in itertools.pairwise(ticks))
+    assert len({*map(shown, ticks)}) == len(ticks)
+
+
+@given(st.lists(st.floats(1e-9, 1e15), min_size=1, max_size=5))
+@settings(derandomize=True)
+def test_a_logarithmic_axis_has_two_labels_that_differ(values):
+    scale = around(values, 0, 100, log=True)
+    assert all(0 <= scale(value) <= 100 for value in values)
+    assert 2 <= len({*map(shown, scale.ticks())}) == len(scale.ticks()) <= 8
 
 
 @given(st.floats(1e-200, 1e15), st.floats(1.05, 1e30))
+@settings(derandomize=True)
 def test_a_logarithmic_axis_has_the_numbers_that_people_like(low, ratio):
     ticks = log_ticks(low, low * ratio)
     assert 2 <= len(ticks) <= 8

@@ -123,7 +123,7 @@ def test_the_literature_is_in_sections_of_its_own_with_its_notes(pages):
     index = pages["index.html"]
     ours, theirs = index.split(">From the literature</p>", 1)
     sections = theirs.split("<section")
-    assert "Our own runs" not in theirs
+    assert "Measured with lra" not in theirs
     assert "runs/" not in "".join(sections)
     for sheet in made_site.literature.sheets():
         assert f'id="{sheet.name}"' in ours + theirs
@@ -202,7 +202,7 @@ def test_a_page_says_under_which_settings_and_on_which_machines_the_run_was_made
         "lra",
         "run",
     ]
-    assert "NVIDIA H200; another machine trained the first steps" in Page(run_page(record, "x", "", "", ())).text
+    assert "NVIDIA H200; another machine trained the first steps" in Page(run_page(record, "x", "", ())).text
     for damaged in ("environment.XLA_FLAGS = @x()\n", "environment.XLA_FLAGS\n"):
         assert "env" not in shlex.split(command(make("local", {0: 0.5}, config=damaged)))
 
@@ -223,7 +223,7 @@ def test_a_variant_from_outside_is_reproduced_from_its_record_and_shows_its_sour
     page = Page(pages[f"runs/{record.run}.html"])
     assert SOURCE in page.text
     texts = {"pkg/own.py": SOURCE, "pkg/helper.py": "SCALE = 2 < 3\n"}
-    shown = Page(run_page(changed(record, "variant.sources", texts), record.run, "", "", ())).text
+    shown = Page(run_page(changed(record, "variant.sources", texts), record.run, "", ())).text
     assert all(part in shown for item in texts.items() for part in item)
 
 
@@ -300,6 +300,32 @@ def test_numbers_beyond_reason_break_nothing(left_out):
             for key in ("x", "y", "cx", "cy", "r", "x1", "x2", "y1", "y2", "width", "height", "points"):
                 for value in page.values(key):
                     assert all(abs(float(number)) < 1e4 for number in re.split("[ ,]", value))
+
+
+def test_a_run_has_one_speed_on_its_page_and_in_the_table():
+    """Three seeds that make 9.41 steps a second together make 28.2 of one seed."""
+    record = made_site.run("local", [0.5, 0.6, 0.7], 9.41, 1)
+    pages = site.pages(view([record]))
+    assert re.search(r'data-value="28.23">28.2</td>', pages["index.html"])
+    page = pages[f"runs/{record.run}.html"]
+    assert "<dt>steps/s</dt><dd>28.2</dd>" in page
+    assert "28.23, 3 seeds at 9.41 each" in page
+
+
+def test_marks_do_not_run_together(pages):
+    marks = pages["index.html"].split(">S4D-Lin<sup>")[1].split("</sup>")[0]
+    assert re.sub("<[^>]*>", "", marks) == "1,7,11"
+    assert "an older source" in older_source_page()
+
+
+def older_source_page() -> str:
+    """The page of a run whose source was edited since."""
+    sources = [
+        {"variant__source_sha256": digit * 64, "measured__finished_at": f"2026-11-2{digit}T10:00:00+00:00"}
+        for digit in "12"
+    ]
+    runs = [make("own", {0: 0.5}, **source) for source in sources]
+    return site.pages(view(runs))[f"runs/{runs[0].run}.html"]
 
 
 def test_nothing_but_failures():
