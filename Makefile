@@ -1,5 +1,7 @@
 # make demo   from nothing to a leaderboard: TASK (ListOps), some VARIANTS (or all), minutes on two cores
-# make test   all tests; with a Python 3.12 at hand, those that touch JAX on the newest JAX too
+# make test   what a change must not break, in at most ten minutes on two cores
+# make test-all  that, slow runs end to end, the compilers of TPU and GPU, and the newest JAX if a Python 3.12 is at hand
+# make fuzz   the property tests with new examples
 # make accelerator MINUTES=25   on a machine with a GPU or TPU: its tests, benchmarks and training runs
 # make leaderboard  docs/leaderboard from leaderboard/results, docs/record.schema.json from the code
 # make lint   formatting, linter, type checker
@@ -22,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 FOLDERS := setup.cfg pyproject.toml $(shell find lra tasks models gin leaderboard/ -type d -not -name __pycache__)
 INSTALL = pip install --quiet --quiet --config-settings editable_mode=strict -e
 
-.PHONY: demo test test-new accelerator leaderboard compilers lint clean
+.PHONY: demo test test-all test-slow test-new fuzz accelerator leaderboard compilers lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -36,10 +38,10 @@ $(VENV)/lra: $(VENV)/bin/python $(FOLDERS)
 	@$(VENV)/bin/$(INSTALL) .
 	@touch $@
 
-$(VENV)/dev: $(VENV)/lra
-	@echo "installing what the tests need into $(VENV)"
+$(VENV)/dev: $(VENV)/bin/python $(FOLDERS)
+	@echo "installing lra and what the tests need into $(VENV)"
 	@$(VENV)/bin/$(INSTALL) '.[dev,seqio]'
-	@touch $@
+	@touch $(VENV)/lra $@
 
 # Compilers of TPU and GPU, beside the environment: inside it JAX would look for the devices at each start.
 $(COMPILERS)/done: $(VENV)/dev
@@ -55,11 +57,22 @@ demo: $(VENV)/lra
 	@$(VENV)/bin/lra run --task $(TASK) --variant $(VARIANTS) --protocol demo --seeds $(SEEDS)
 	@$(VENV)/bin/lra leaderboard build
 
-# Where there are no such compilers for a machine, the tests that need them say so and are skipped.
+PYTEST = JAX_PLATFORMS=cpu $(VENV)/bin/pytest -n 2 --dist loadfile
 test: $(VENV)/dev
-	@$(MAKE) --no-print-directory $(COMPILERS)/done || echo "no compilers of TPU and GPU for this machine"
-	JAX_PLATFORMS=cpu PYTHONPATH=$(CURDIR)/$(COMPILERS) $(VENV)/bin/pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not slow and not compilers"
+
+test-all: test
+	@$(MAKE) --no-print-directory test-slow
 	@if [ -n "$(PYTHON_NEW)" ]; then $(MAKE) --no-print-directory test-new; else echo "no Python 3.12 at hand: the newest JAX was not tested"; fi
+
+# Where there are no such compilers for a machine, the tests that need them say so and are skipped.
+test-slow: $(VENV)/dev
+	@$(MAKE) --no-print-directory $(COMPILERS)/done || echo "no compilers of TPU and GPU for this machine"
+	PYTHONPATH=$(CURDIR)/$(COMPILERS) $(PYTEST) -m "slow or compilers"
+
+# A failure prints the line `@reproduce_failure`, which repeats its example.
+fuzz: $(VENV)/dev
+	$(PYTEST) -m hypothesis --hypothesis-profile new
 
 # The newest JAX needs Python 3.12. A wheel and not a link: the links are the other environment's. Models and harness
 # are what touches JAX. Of each variant's checks those are run that another JAX may break: numbers, gradients, keys,
@@ -71,7 +84,7 @@ test-new: $(VENV)/dev
 	@rm -rf build/wheel && $(VENV)/bin/python -m build --wheel --outdir build/wheel . >/dev/null
 	@$(NEW)/bin/pip install --quiet pytest pytest-xdist hypothesis tensorboard build/wheel/*.whl
 	@$(NEW)/bin/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
-	JAX_PLATFORMS=cpu $(NEW)/bin/pytest -n 2 --dist loadfile -m "not packaging and not compilers" \
+	JAX_PLATFORMS=cpu $(NEW)/bin/pytest -n 2 --dist loadfile -m "not slow and not compilers" \
 	  -k "not formula and not (what_it_says and ($(PATTERNS)))" --ignore tests/lra/checks --ignore tests/lra/test_machine.py \
 	  --ignore tests/lra/test_protocols.py --ignore tests/lra/ci --ignore tests/lra/test_submission.py \
 	  --ignore tests/lra/test_compare.py tests/models tests/lra

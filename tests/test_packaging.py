@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-pytestmark = pytest.mark.packaging
+pytestmark = pytest.mark.slow
 
 
 def test_wheel_in_an_empty_environment(tmp_path):
