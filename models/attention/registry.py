@@ -66,7 +66,7 @@ class Variant:
 
     @property
     def sources(self) -> dict[str, str] | None:
-        """The texts of all its modules, by their paths below one folder; None for the project's own.
+        """The texts of all its modules and sizes, by their paths below one folder; None for the project's own.
 
         Raises:
           UserError: a text cannot be had, is not what was loaded, or leaves out what another cell defines.
@@ -221,7 +221,7 @@ def register_attention(
         raise UsageError(f"{name!r:.100} is no name for a variant; {RULE}")
     caller = sys._getframe(1)
     own = caller.f_globals.get("__name__", "").startswith(f"{__package__}.")
-    source = None if own else source_of(caller)
+    source = None if own else source_of(caller, name)
 
     def register(target: T) -> T:
         before = VARIANTS.get(name)
