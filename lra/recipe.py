@@ -138,7 +138,7 @@ def own_sizes(variant: str, task: str, protocol: str, below: Bindings) -> list[B
         if not is_own(binding.key, binding.value, variant, rules, values):
             smaller = f", and make {', '.join(rules.may_narrow)} smaller" if rules.may_narrow else ""
             raise UsageError(
-                f"{binding.where}: {binding} is refused; under protocol {protocol} this file may set {variant}.*{smaller}"
+                f"{binding.where}: {binding} is refused; under {protocol} this file may set {variant}.*{smaller}"
             )
     return bindings
 

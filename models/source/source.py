@@ -52,7 +52,7 @@ class Source:
         return not self.cell and self.sizes != sizes_beside(self.roots[0], variant)
 
     def texts(self, who: str) -> dict[str, str]:
-        """The texts of all modules and sizes by their paths below one folder, first the module that registers the variant.
+        """The texts of all modules and sizes by their paths below one folder, that which registers the variant first.
 
         Args:
           who: the variant in words, for errors.

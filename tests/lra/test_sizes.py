@@ -76,7 +76,7 @@ def test_what_breaks_the_rule_on_parameters_keeps_it_in_a_narrower_form(mine):
 @pytest.mark.parametrize(
     ("place", "text", "said"),
     [
-        (LISTOPS, "# more steps\ntrain.steps = 9\n", "gated.gin, line 2: train.steps = 9 is refused; under protocol"),
+        (LISTOPS, "# more steps\ntrain.steps = 9\n", "gated.gin, line 2: train.steps = 9 is refused; under paper"),
         (LISTOPS, "encoder.qkv_dim = 1024\n", "line 1: encoder.qkv_dim = 1024 is refused"),
         (LISTOPS, "encoder.mlp_dim = 8\n", "line 1: encoder.mlp_dim = 8 is refused"),
         (LISTOPS, "listops.max_length = 9\n", "line 1: listops.max_length = 9 is refused"),
