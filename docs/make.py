@@ -39,7 +39,8 @@ def variants() -> Rows:
         if variant.is_own:
             options = [f"`{field.name}` {field.default!r}" for field in dataclasses.fields(variant.options)]
             reads = "yes" if variant.reads_positions else ""
-            yield f"`{name}`", variant.paper, variant.cost, variant.memory, reads, ", ".join(options)
+            paper = re.sub(r"\b\d{4}\.\d{5}\b", r"[\g<0>](https://arxiv.org/abs/\g<0>)", variant.paper)
+            yield f"`{name}`", paper, variant.cost, variant.memory, reads, ", ".join(options)
 
 
 def checks() -> Rows:
