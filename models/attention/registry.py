@@ -195,6 +195,10 @@ def register_attention(
     * a class of Flax NNX modules called with `(x, mask)`, x `[batch, length, dim]`: the whole mixer;
     * one called with `(x, mask, carry)` that returns `(y, carry)`: what a layer hands to the next, None to the first.
 
+    An attribute `deterministic` of a module is False in training and True in evaluation: Flax's `train()` and `eval()`
+    set it, as in `nnx.Dropout`. Sizes of its own for a task stand in `protocols/PROTOCOL/TASK/NAME.gin` beside the file.
+    docs/own-variant.md has examples of both.
+
     A class may have a method `reach(length)`: bool[length, length], in NumPy, True where the output of token i
     depends on token j. Without one, every token is said to reach every other (every earlier one, if causal). One with
     a method `redraw(key, step)` is told when a training step begins, and may draw what it has at random anew.

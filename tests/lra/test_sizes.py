@@ -73,6 +73,18 @@ def test_what_breaks_the_rule_on_parameters_keeps_it_in_a_narrower_form(mine):
     assert -0.15 < shares()["listops"] < 0.1
 
 
+def test_in_a_package_they_lie_beside_the_module(tmp_path, registry):
+    path = tmp_path / "mine" / "attention.py"
+    path.parent.mkdir()
+    (path.parent / "__init__.py").touch()
+    path.write_text(MINE)
+    plan = gated(path, **{LISTOPS: NARROW})
+    assert plan.encoder.qkv_dim == 256
+    assert [*plan.sources] == ["mine/attention.py", "mine/__init__.py", f"mine/{LISTOPS}"]
+    config, sources = plan.config, dict(plan.sources)
+    assert table_of(of_record(config, sources))[0] == "paper"
+
+
 @pytest.mark.parametrize(
     ("place", "text", "said"),
     [
