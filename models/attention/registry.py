@@ -196,7 +196,7 @@ def register_attention(
     * one called with `(x, mask, carry)` that returns `(y, carry)`: what a layer hands to the next, None to the first.
 
     An attribute `deterministic` of a module is False in training and True in evaluation: Flax's `train()` and `eval()`
-    set it, as in `nnx.Dropout`. Sizes of its own for a task stand in `protocols/PROTOCOL/TASK/NAME.gin` beside the file.
+    set it, as in `nnx.Dropout`. Sizes of its own for a task are in `protocols/PROTOCOL/TASK/NAME.gin` beside its file.
     docs/own-variant.md has examples of both.
 
     A class may have a method `reach(length)`: bool[length, length], in NumPy, True where the output of token i

@@ -14,10 +14,11 @@ class Shape:
       qkv_dim: the width inside: of queries, keys and values over all heads. It need not be `dim`: on some tasks it is
         narrower, so that a variant with more matrices keeps within the parameter budget.
       heads: the number of heads. They divide `qkv_dim`.
-      max_length: the tokens of the task's longest sequence, the [CLS] token included. A batch may be shorter.
+      max_length: the tokens of the task's longest sequence, the [CLS] token included. Inputs may be shorter.
       dropout: the rate at which attention probabilities are dropped in training, for variants that have any.
-      layer: the number of this layer, from 0. It is always 0 for a variant that is not registered as `by_layer`.
-      layers: the number of layers. It is always 1 for a variant that is not registered as `by_layer`.
+      layer: the number of this layer, from 0. It is always 0 for a variant that is not registered as `by_layer` and takes
+        no carry, so that all layers are built alike.
+      layers: the number of layers. It is always 1 for such a variant.
 
     Raises:
       UsageError: the heads do not divide the width.
