@@ -83,7 +83,8 @@ def example():
         sizes = (*test.globs["sizes"], "train.batch_size = 4", "train.eval_batch_size = 4")
         yield lra.resolve(lra.RunSpec("listops", "noisy_gate", "demo", overrides=sizes))
     finally:
-        VARIANTS.pop("noisy_gate", None)
+        for name in ("noisy_gate", "dropping"):
+            VARIANTS.pop(name, None)
 
 
 def test_the_example_knows_training_from_evaluation(example):

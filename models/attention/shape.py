@@ -16,8 +16,8 @@ class Shape:
       heads: the number of heads. They divide `qkv_dim`.
       max_length: the tokens of the task's longest sequence, the [CLS] token included. Inputs may be shorter.
       dropout: the rate at which attention probabilities are dropped in training, for variants that have any.
-      layer: the number of this layer, from 0. It is always 0 for a variant that is not registered as `by_layer` and takes
-        no carry, so that all layers are built alike.
+      layer: the number of this layer, from 0. It is always 0 for a variant that is not registered as `by_layer` and
+        takes no carry, so that all layers are built alike.
       layers: the number of layers. It is always 1 for such a variant.
 
     Raises:
