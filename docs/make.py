@@ -44,7 +44,7 @@ def variants() -> Rows:
 
 
 def checks() -> Rows:
-    yield "check", "holds if", "what a failure means"
+    yield "check", "what it promises of a variant", "what a failure means"
     for name, check in CHECKS.items():
         yield name, check.promise, check.meaning
 
