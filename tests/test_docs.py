@@ -2,11 +2,13 @@
 
 import doctest
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,6 +18,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")
 sys.path.insert(0, str(DOCS))
 import make  # noqa: E402
 
+from lra import cli  # noqa: E402
+from lra.errors import UsageError  # noqa: E402
 from lra.models.attention import VARIANTS  # noqa: E402
 from lra.parameter_budget import TASKS as TASKS_OF_LRA  # noqa: E402
 from lra.tasks import TASKS  # noqa: E402
@@ -68,6 +72,22 @@ def test_the_readme_leads_to_every_page():
     assert linked == {path.name for path in DOCS.glob("*.md")}
 
 
+def test_the_commands_of_the_pages_exist():
+    """In blocks of code, where each is a line."""
+    calls = []
+    for page in PAGES:
+        fenced = re.findall(r"^```sh\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+        indented = re.findall(r"^    (?! ).*$", page.read_text("utf-8"), re.M)
+        calls += [(page.name, line) for line in "\n".join([*fenced, *indented]).split("\n")]
+    calls = [(page, line.split(" #")[0].strip()) for page, line in calls if line.strip().startswith("lra ")]
+    assert len(calls) > 10
+    for page, call in calls:
+        try:
+            cli.parse(shlex.split(call)[1:])
+        except UsageError as error:
+            pytest.fail(f"{page}: {call}: {error}")
+
+
 @pytest.fixture(scope="module")
 def example():
     """The plan of a run of the variant that docs/own-variant.md defines. All examples of the page have run."""
@@ -85,6 +105,14 @@ def example():
     finally:
         for name in ("noisy_gate", "dropping"):
             VARIANTS.pop(name, None)
+
+
+def test_the_example_is_what_its_oracle_says(example):
+    from lra.checks.oracle import differences
+    from lra.checks.subject import Subject
+
+    mask = np.arange(7) < np.array([[7], [4]])
+    assert [*differences(Subject(VARIANTS["dropping"]), mask)] == []
 
 
 def test_the_example_knows_training_from_evaluation(example):

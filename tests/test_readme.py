@@ -5,7 +5,7 @@ from pathlib import Path
 
 from conftest import SMALL, bindings, lra
 
-from lra import __version__, cli, template
+from lra import __version__, template
 from lra.recipe import protocols
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,15 +32,6 @@ def test_it_is_short():
     """Who reads it for the first time finds everything again."""
     assert len(README.splitlines()) <= 150
     assert max(map(len, README.splitlines())) <= 120
-
-
-def test_the_commands_in_the_readme_exist():
-    blocks = re.findall(r"```sh\n(.*?)```|((?:^    .*\n)+)", README, re.M | re.S)
-    calls = [line.split(" #")[0].split() for block in blocks for line in "".join(block).splitlines() if "lra " in line]
-    calls = [words for words in calls if words[0] == "lra"]
-    assert len(calls) >= 6
-    for words in calls:
-        cli.parse(words[1:])
 
 
 def test_the_protocols_in_the_readme_are_all():
