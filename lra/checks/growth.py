@@ -155,6 +155,6 @@ def parameters(s: Subject) -> Iterator[str]:
     counts = parameter_counts(s.variant.name, s.overrides)
     for task, share in excess(counts, parameter_counts(REFERENCE)).items():
         if share > allowed_excess():
-            place = f"protocols/{PROTOCOL}/{task}/{s.variant.name}.gin"
-            way_out = "" if s.variant.is_own else f"; narrow it in {place}, beside its file"
+            file = f"protocols/{PROTOCOL}/{task}/{s.variant.name}.gin beside its own"
+            way_out = f"; narrow it in {file}" if s.variant.source and not s.variant.source.cell else ""
             yield f"{task}: {counts[task]:,} parameters, {share:+.1%} of the Transformer's{way_out}"

@@ -8,11 +8,12 @@ from conftest import resolved
 from made_records import make
 
 from lra import extension, recipe
+from lra.checks import CHECKS
+from lra.checks.subject import Subject
 from lra.errors import UsageError
 from lra.files import sha256_texts
 from lra.leaderboard.board import make_board
 from lra.models.attention import VARIANTS
-from lra.parameter_budget import excess, parameter_counts
 from lra.protocol import GIN
 from lra.tracks import tracks
 
@@ -66,11 +67,12 @@ def test_a_file_beside_it_counts_on_its_task_alone(mine):
 
 
 def test_what_breaks_the_rule_on_parameters_keeps_it_in_a_narrower_form(mine):
-    shares = lambda: excess(parameter_counts("gated"), parameter_counts("transformer"))
+    """The check names the file that mends it."""
+    find = lambda: {finding.split(":")[0]: finding for finding in CHECKS["parameters"].find(Subject(VARIANTS["gated"]))}
     extension.load(mine)
-    assert shares()["listops"] > 0.1
+    assert find()["listops"].endswith(f"% of the Transformer's; narrow it in {LISTOPS} beside its own")
     gated(mine, **{LISTOPS: "encoder.qkv_dim = 256\n"})
-    assert -0.15 < shares()["listops"] < 0.1
+    assert "listops" not in find()
 
 
 def test_in_a_package_they_lie_beside_the_module(tmp_path, registry):
