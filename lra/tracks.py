@@ -78,9 +78,11 @@ def own_values(protocol: str, task: str, variant: VariantInfo, below: Values) ->
       below: what the protocol's files set.
     """
     sources = variant.sources or {}
-    text = sources.get(path_of_sizes(next(iter(sources)), variant.name, protocol, task)) if sources else None
+    path = path_of_sizes(next(iter(sources), ""), variant.name, protocol, task)
+    if path not in sources:
+        return {}
     try:
-        bound = statements(text) if text else ()
+        bound = statements(sources[path])
     except Malformed:
         return {}
     rules = protocol_named(protocol)
