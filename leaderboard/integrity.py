@@ -81,7 +81,7 @@ def contradictions_of_sources(sources: Mapping[str, str], sha256: str | None) ->
         yield f"variant.sources has {len(sources):,} files, not 1 to {FILES:,}"
     for path in sources:
         if not is_path(path):
-            yield f"variant.sources has a file {path!r:.100}, which is no path of a Python file below a folder"
+            yield f"variant.sources has a file {path!r:.100}, which is no path of a Python or gin file below a folder"
     if sum(map(len, sources.values())) > CHARACTERS:
         yield f"variant.sources has more than {CHARACTERS:,} characters"
     files = {path.casefold() for path in sources}
@@ -94,10 +94,10 @@ def contradictions_of_sources(sources: Mapping[str, str], sha256: str | None) ->
 
 
 def is_path(path: str) -> bool:
-    """Whether a path names a Python file below a folder, on every system. No part of it begins with a dot."""
+    """Whether a path names a Python or gin file below a folder, on every system. No part of it begins with a dot."""
     parts = path.split("/")
     fine = lambda part: part.isprintable() and part.strip(" .") == part != "" and not {*'\\:*?"<>|'} & {*part}
-    return path.endswith(".py") and len(parts) <= 32 and all(fine(part) and len(part) <= 80 for part in parts)
+    return path.endswith((".py", ".gin")) and len(parts) <= 32 and all(fine(part) and len(part) <= 80 for part in parts)
 
 
 def parents(path: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from lra.errors import UserError
 from lra.leaderboard.config import comparable, is_outside, plain, values
-from lra.leaderboard.record import ENVIRONMENT, SELECTIONS, Record
+from lra.leaderboard.record import ENVIRONMENT, SELECTIONS, Record, VariantInfo
 
 FIVE = ("listops", "text", "retrieval", "image", "pathfinder")  # the tasks of the literature's older average
 SIX = (*FIVE, "pathx")
@@ -26,8 +26,8 @@ class Track:
       budget: the share by which a model may exceed the Transformer's parameter count; None without such a rule.
       parameters_of_reference: gives the Transformer's parameter count on a task under this protocol. It raises a
         UserError if the protocol does not have the task. It is called only if there is a budget.
-      values: gives what the protocol's files set for a task and a variant, by the name of the parameter. It is empty
-        if the protocol does not have the task.
+      values: gives what the protocol's files set for a task and a variant, and what the record's file with the
+        variant's own sizes may set, by the name of the parameter. It is empty if the protocol does not have the task.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Track:
     may_override: tuple[str, ...]
     budget: float | None
     parameters_of_reference: Callable[[str], int]
-    values: Callable[[str, str], Mapping[str, str]]
+    values: Callable[[str, VariantInfo], Mapping[str, str]]
 
 
 class Changes(NamedTuple):
@@ -62,7 +62,7 @@ def changes(record: Record, track: Track | None) -> Changes:
     lines = record.protocol.overrides
     try:
         config, by_hand = values(record), plain(lines)
-        of_protocol = track.values(record.task.name, record.variant.name) if track else {}
+        of_protocol = track.values(record.task.name, record.variant) if track else {}
         changed = [key for key in by_hand if key not in of_protocol]
         changed += [
             key for key in of_protocol.keys() & config.keys() if comparable(config[key]) != comparable(of_protocol[key])

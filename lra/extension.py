@@ -48,7 +48,8 @@ def load_installed() -> None:
 def load(path: Path) -> list[str]:
     """Runs a file and returns the names of the variants that it registers.
 
-    It may import what lies beside it. As long as none of these files changes, it is run only once.
+    It may import what lies beside it. As long as none of these files and of its variants' sizes changes, it is run only
+    once.
 
     Raises:
       UsageError, UserError: the file does not exist, raises, registers nothing, or takes a name that means something
@@ -63,7 +64,7 @@ def load(path: Path) -> list[str]:
         raise UserError(f"--import {path}: there is no such file")
     if path in _loaded:
         texts, names = _loaded[path]
-        if not texts.changed() and all(name in VARIANTS for name in names):
+        if not texts.changed() and all(name in VARIANTS and is_current(VARIANTS[name]) for name in names):
             return names
         for name in names:
             VARIANTS.pop(name, None)
@@ -84,6 +85,11 @@ def load(path: Path) -> list[str]:
         raise UserError(f"--import {path}: {file} was changed while it was loaded; run the same command again")
     _loaded[path] = texts, new
     return new
+
+
+def is_current(variant: Variant) -> bool:
+    """Whether a variant has the sizes that lie beside its file now."""
+    return variant.source is None or not variant.source.has_other_sizes(variant.name)
 
 
 def registered_since(before: Mapping[str, Variant]) -> list[str]:

@@ -20,6 +20,8 @@ class Protocol:
       parameter_budget: by which share a model may have more parameters than the Transformer's on the same task (LRA,
         appendix C: 0.1); None where there is no such rule.
       may_override: the sections that a row may set by hand and still be ranked; "variant" is the variant's own.
+      may_narrow: the parameters that a variant from outside may make smaller than the protocol does, in a file of its
+        own, so that it keeps within the parameter budget.
       stand_ins: whether it runs on a task's synthetic stand-in where there is one.
     """
 
@@ -27,6 +29,7 @@ class Protocol:
     select: str
     parameter_budget: float | None = None
     may_override: tuple[str, ...] = ("variant",)
+    may_narrow: tuple[str, ...] = ()
     stand_ins: bool = False
 
     def __post_init__(self) -> None:

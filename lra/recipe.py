@@ -4,13 +4,14 @@ If several of these set a parameter, the last one counts:
 
     gin/protocols/PROTOCOL.gin
     gin/protocols/PROTOCOL/TASK.gin
-    gin/protocols/PROTOCOL/TASK/VARIANT.gin, if there is one
+    gin/protocols/PROTOCOL/TASK/VARIANT.gin, if there is one; for a variant from outside, protocols/PROTOCOL/TASK/
+      VARIANT.gin beside the file that registers it
     the overrides of a run spec, `--gin`
 
 A parameter that none of them sets has the default of its dataclass, or of the variant's signature.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ from lra.tasks import TASKS, Source, Task
 
 if TYPE_CHECKING:
     from lra.models.attention import Variant
+    from lra.models.source import Sizes
+
+Values = Mapping[tuple[str, str], Any]  # by section and parameter
 
 
 def protocols() -> list[str]:
@@ -85,12 +89,14 @@ def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides
       overrides: the bindings given by hand.
 
     Raises:
-      UsageError: the protocol has no file for the task, or one of its files is wrong; the message names file and line.
+      UsageError: the protocol has no file for the task, or one of its files or of the variant's is wrong; the message
+        names file and line.
     """
     if protocol is None:
         return layered(overrides)
     first, *recipes = files_of(task.name, variant, protocol)
-    return layered(read(first, "protocol"), *map(read, recipes), overrides)
+    files = layered(read(first, "protocol"), *map(read, recipes))
+    return layered(files.values(), own_sizes(variant, task.name, protocol, files) if variant else (), overrides)
 
 
 def files_of(task: str, variant: str | None, protocol: str) -> list[Path]:
@@ -104,6 +110,59 @@ def files_of(task: str, variant: str | None, protocol: str) -> list[Path]:
     if not files[1].is_file():
         raise UsageError(f"protocol '{protocol}' has no recipe for {task} ({files[1]} is not there)")
     return files if variant and files[2].is_file() else files[:2]
+
+
+def own_sizes(variant: str, task: str, protocol: str, below: Bindings) -> list[Binding]:
+    """The bindings of the file with a variant's own sizes for a task, which lies beside a variant from outside.
+
+    Args:
+      below: the bindings of the protocol's files.
+
+    Raises:
+      UsageError: a file with sizes of the variant is not in its place, cannot be read, or sets what it may not; the
+        message names file and line.
+    """
+    bindings: list[Binding] = []
+    for sizes in sizes_of(variant):
+        if len(sizes.folders) != 2 or sizes.text is None:
+            reason = "it cannot be read" if sizes.text is None else "its place is protocols/PROTOCOL/TASK/"
+            raise UsageError(f"{sizes.file}: these sizes of variant '{variant}' count for nothing; {reason}")
+        try:
+            files_of(sizes.folders[1], None, sizes.folders[0])
+        except UsageError as error:
+            raise UsageError(f"{sizes.file}: {error}") from error
+        if sizes.folders == (protocol, task):
+            bindings = parse(sizes.text, sizes.file)
+    rules, values = protocol_named(protocol), {key: binding.value for key, binding in below.items()}
+    for binding in bindings:
+        if not is_own(binding.key, binding.value, variant, rules, values):
+            smaller = f", and make {', '.join(rules.may_narrow)} smaller" if rules.may_narrow else ""
+            raise UsageError(
+                f"{binding.where}: {binding} is refused; under {protocol} this file may set {variant}.*{smaller}"
+            )
+    return bindings
+
+
+def is_own(key: tuple[str, str], value: Any, variant: str, rules: Protocol, below: Values) -> bool:
+    """Whether a variant from outside may set a parameter in a file of its own.
+
+    These are its options, and the sizes that the protocol lets it narrow. More layers or wider ones would make it
+    another model than those that it is ranked with.
+
+    Args:
+      below: the values that the protocol's files set.
+    """
+    if key[0] == variant:
+        return True
+    return ".".join(key) in rules.may_narrow and isinstance(value, int) and value <= below.get(key, 0)
+
+
+def sizes_of(variant: str) -> "tuple[Sizes, ...]":
+    """The files with sizes that lie beside a variant from outside; none for the project's own."""
+    from lra.models.attention import VARIANTS
+
+    source = VARIANTS[variant].source if variant in VARIANTS else None
+    return source.sizes if source else ()
 
 
 def read(path: Path, who: str = "recipe", section: str | None = None) -> list[Binding]:
@@ -152,12 +211,17 @@ def admit(bindings: Iterable[Binding], who: str) -> None:
 
 
 def set_by_protocols(section: str) -> dict[str, dict[str, Any]]:
-    """The values that the protocols' files set in a section: by parameter, then by file, e.g. "demo/listops"."""
+    """The values that the protocols' files set in a section: by parameter, then by file, e.g. "demo/listops".
+
+    For a variant from outside these are the values of its own files.
+    """
+    top = GIN / "protocols"
+    files = {str(path.relative_to(top).with_suffix("")): read(path, "protocol") for path in visible(top.rglob("*.gin"))}
+    files |= {"/".join([*one.folders, section]): parse(one.text or "", one.file) for one in sizes_of(section)}
     values: dict[str, dict[str, Any]] = {}
-    for path in visible((GIN / "protocols").rglob("*.gin")):
-        for binding in read(path, "protocol"):
+    for name, bindings in files.items():
+        for binding in bindings:
             if binding.section == section:
-                name = str(path.relative_to(GIN / "protocols").with_suffix(""))
                 values.setdefault(binding.parameter, {})[name] = binding.value
     return values
 

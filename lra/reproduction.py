@@ -88,7 +88,7 @@ def provide_source(record: Record, folder: Path, trust: bool) -> None:
     if variant.sources is None:
         raise UserError(f"'{variant.name}' comes from outside, and the record has not its source (schema 1)")
     if not trust:
-        lines = sum(len(text.splitlines()) for text in variant.sources.values())
+        lines = sum(len(text.splitlines()) for name, text in variant.sources.items() if name.endswith(".py"))
         raise UserError(
             f"'{variant.name}' comes from outside: reproducing it executes {lines} lines of Python from the record "
             "(variant.sources); read them, then say --trust"

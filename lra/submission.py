@@ -30,7 +30,7 @@ from lra.spec import RunSpec
 from lra.tasks import TASKS
 from lra.tasks.prepared import folder_of, read_manifest
 from lra.tasks.task import fields_of, is_default
-from lra.tracks import tracks
+from lra.tracks import tracks, values_of_protocol
 
 Records = Mapping[Path, Record]  # by file
 SHOWN = 3  # the most differences that are shown
@@ -178,8 +178,8 @@ def registers(source: str, name: str) -> bool:
 def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
     """The reasons that lie in configuration, parameter count and data, compared with the plan under the protocol.
 
-    A variant from outside is not built. Its record is compared with the plan of the Transformer; the sections of both
-    variants are left out.
+    A variant from outside is not built. Its record is compared with the plan of the Transformer, narrowed as the
+    variant's own file says; the sections of both variants are left out.
     """
     task, protocol, name = record.task, record.protocol, record.variant.name
     ours = name in VARIANTS
@@ -195,6 +195,8 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
     if record.parameter_tree_sha256 is None:  # a record before schema 3
         text = "".join(line for line in text.splitlines(True) if line.split(" = ")[0] not in OF_OLD)
     if not ours:
+        narrowed = values_of_protocol(protocol.name, task.name, record.variant)
+        expected |= {key: value for key, value in narrowed.items() if key in expected}
         claimed = {key: value for key, value in claimed.items() if not key.startswith(f"{name}.")}
         expected = {key: value for key, value in expected.items() if not key.startswith("transformer.")}
     differences = [

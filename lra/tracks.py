@@ -2,11 +2,14 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
-from lra.configuration import statements
+from lra.configuration import Malformed, statements
 from lra.errors import UsageError
+from lra.leaderboard.record import VariantInfo
 from lra.leaderboard.tracks import Track
-from lra.recipe import files_of, protocol_named, protocols
+from lra.models.source.sizes import path_of_sizes
+from lra.recipe import Values, files_of, is_own, protocol_named, protocols
 from lra.sections import SECTIONS
 
 
@@ -46,15 +49,42 @@ def parameters_of_transformer(protocol: str, task: str) -> int:
     return parameter_count(task, REFERENCE, protocol)
 
 
-@functools.cache
-def values_of_protocol(protocol: str, task: str, variant: str) -> Mapping[str, str]:
+def values_of_protocol(protocol: str, task: str, variant: VariantInfo) -> Mapping[str, str]:
     """What a protocol's files set for a task and a variant, in Python's notation, by the name of the parameter.
 
-    It is empty if the protocol does not have the task. This does not import JAX.
+    For a variant from outside, the file with its own sizes counts too, if it is among the sources in the record: but
+    only what such a file may set. It is empty if the protocol does not have the task. This does not import JAX.
     """
+    values = values_of_files(protocol, task, variant.name)
+    own = own_values(protocol, task, variant, values)
+    return {".".join(key): repr(value) for key, value in (values | own).items()}
+
+
+@functools.cache
+def values_of_files(protocol: str, task: str, variant: str) -> dict[tuple[str, str], Any]:
+    """What a protocol's files set for a task and a variant; empty if the protocol does not have the task."""
     try:
         texts = [path.read_text("utf-8") for path in files_of(task, variant, protocol)]
     except UsageError:
         return {}
     bound = [statement for text in texts for statement in statements(text)]
-    return {f"{section}.{parameter}": repr(value) for section, parameter, value, _ in bound}
+    return {(section, parameter): value for section, parameter, value, _ in bound}
+
+
+def own_values(protocol: str, task: str, variant: VariantInfo, below: Values) -> dict[tuple[str, str], Any]:
+    """What a record's file with sizes of its variant sets, and may set. The file is parsed, and nothing is executed.
+
+    Args:
+      below: what the protocol's files set.
+    """
+    sources = variant.sources or {}
+    path = path_of_sizes(next(iter(sources), ""), variant.name, protocol, task)
+    if path not in sources:
+        return {}
+    try:
+        bound = statements(sources[path])
+    except Malformed:
+        return {}
+    rules = protocol_named(protocol)
+    own = {(section, parameter): value for section, parameter, value, _ in bound}
+    return {key: value for key, value in own.items() if is_own(key, value, variant.name, rules, below)}

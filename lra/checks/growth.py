@@ -12,7 +12,7 @@ import numpy as np
 from lra.checks.check import DoesNotApply, check
 from lra.checks.subject import Subject, quick_jit
 from lra.models.attention import Shape, Variant
-from lra.parameter_budget import REFERENCE, allowed_excess, excess, parameter_counts
+from lra.parameter_budget import PROTOCOL, REFERENCE, allowed_excess, excess, parameter_counts
 
 OPERATIONS_AT = (8192, 16384)  # tokens; long enough that the highest power of the length dominates
 MEMORY_AT = (2048, 4096)  # tokens
@@ -155,4 +155,6 @@ def parameters(s: Subject) -> Iterator[str]:
     counts = parameter_counts(s.variant.name, s.overrides)
     for task, share in excess(counts, parameter_counts(REFERENCE)).items():
         if share > allowed_excess():
-            yield f"{task}: {counts[task]:,} parameters, {share:+.1%} of the Transformer's"
+            file = f"protocols/{PROTOCOL}/{task}/{s.variant.name}.gin beside its own"
+            way_out = f"; narrow it in {file}" if s.variant.source and not s.variant.source.cell else ""
+            yield f"{task}: {counts[task]:,} parameters, {share:+.1%} of the Transformer's{way_out}"

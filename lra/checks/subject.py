@@ -162,8 +162,7 @@ class Subject:
         """The output of the variant without projections. Its inputs are q, k, v if it works on heads, else x."""
         if self.variant.form != "heads":
             return self.f(params, inputs[0], mask)
-        core = self.layers(params, self.rest)[-1].core
-        return core(*inputs, mask)
+        return self.layers(params, self.rest)[-1].on_heads(*inputs, mask)
 
     def inputs(self, batch: int, length: int) -> list[tuple[int, ...]]:
         """The shapes of the inputs of `core`."""

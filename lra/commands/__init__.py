@@ -7,7 +7,7 @@ GROUPS = {
     "leaderboard": "Make tables and pages from records, and records for others' tables.",
     "ci": "Compare a variant with a baseline: a gate for the repository that changes it.",
 }
-ORDER = (  # the order in the help and in the README
+ORDER = (  # the order in the help and in docs/commands.md
     "tasks",
     "variants",
     "check",

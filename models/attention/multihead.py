@@ -75,5 +75,15 @@ class MultiHead(nnx.Module):
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
     ) -> Float[Array, "batch length dim"]:
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
+        return self.out(merge_heads(self.variant.like(q, self.on_heads(q, k, v, mask))))
+
+    def on_heads(
+        self,
+        q: Float[Array, "batch length heads head_dim"],
+        k: Float[Array, "batch length heads head_dim"],
+        v: Float[Array, "batch length heads head_dim"],
+        mask: Bool[Array, "batch length"],
+    ) -> Float[Array, "batch length heads head_dim"]:
+        """What the variant returns, without the projections."""
         options = {"dropout": self.dropout()} if self.takes_dropout else {}
-        return self.out(merge_heads(self.variant.like(q, self.core(q, k, v, mask, **options))))
+        return self.core(q, k, v, mask, **options)

@@ -66,7 +66,7 @@ class Variant:
 
     @property
     def sources(self) -> dict[str, str] | None:
-        """The texts of all its modules, by their paths below one folder; None for the project's own.
+        """The texts of all its modules and sizes, by their paths below one folder; None for the project's own.
 
         Raises:
           UserError: a text cannot be had, is not what was loaded, or leaves out what another cell defines.
@@ -195,6 +195,10 @@ def register_attention(
     * a class of Flax NNX modules called with `(x, mask)`, x `[batch, length, dim]`: the whole mixer;
     * one called with `(x, mask, carry)` that returns `(y, carry)`: what a layer hands to the next, None to the first.
 
+    An attribute `deterministic` of a module is False in training and True in evaluation: Flax's `train()` and `eval()`
+    set it, as in `nnx.Dropout`. Sizes of its own for a task are in `protocols/PROTOCOL/TASK/NAME.gin` beside its file.
+    docs/own-variant.md has examples of both.
+
     A class may have a method `reach(length)`: bool[length, length], in NumPy, True where the output of token i
     depends on token j. Without one, every token is said to reach every other (every earlier one, if causal). One with
     a method `redraw(key, step)` is told when a training step begins, and may draw what it has at random anew.
@@ -221,7 +225,7 @@ def register_attention(
         raise UsageError(f"{name!r:.100} is no name for a variant; {RULE}")
     caller = sys._getframe(1)
     own = caller.f_globals.get("__name__", "").startswith(f"{__package__}.")
-    source = None if own else source_of(caller)
+    source = None if own else source_of(caller, name)
 
     def register(target: T) -> T:
         before = VARIANTS.get(name)

@@ -10,11 +10,15 @@ class Shape:
     """The sizes that a variant is built for.
 
     Attributes:
-      dim: width of the tokens that are mixed.
-      qkv_dim: width of queries, keys and values over all heads.
-      max_length: tokens of the longest sequence, the [CLS] token included.
-      dropout: rate at which attention probabilities are dropped, for variants that have any.
-      layer, layers: which layer of how many this is, from 0; 0 of 1 for a variant not registered as `by_layer`.
+      dim: the width of the tokens: a mixer gets x, [batch, length, dim], and returns the same shape.
+      qkv_dim: the width inside: of queries, keys and values over all heads. It need not be `dim`: on some tasks it is
+        narrower, so that a variant with more matrices keeps within the parameter budget.
+      heads: the number of heads. They divide `qkv_dim`.
+      max_length: the tokens of the task's longest sequence, the [CLS] token included. Inputs may be shorter.
+      dropout: the rate at which attention probabilities are dropped in training, for variants that have any.
+      layer: the number of this layer, from 0. It is always 0 for a variant that is not registered as `by_layer` and
+        takes no carry, so that all layers are built alike.
+      layers: the number of layers. It is always 1 for such a variant.
 
     Raises:
       UsageError: the heads do not divide the width.
@@ -34,6 +38,7 @@ class Shape:
 
     @property
     def head_dim(self) -> int:
+        """The width of one head, qkv_dim / heads."""
         return self.qkv_dim // self.heads
 
     def admit(self, length: int, name: str) -> None:

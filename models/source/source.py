@@ -1,4 +1,4 @@
-"""Which modules a variant from outside consists of, and their texts."""
+"""Which modules a variant from outside consists of, their texts, and the files with its sizes."""
 
 import dataclasses
 import inspect
@@ -14,6 +14,7 @@ from lra.models.source.cell import with_imports
 from lra.models.source.imports import Import, Module, Place, found_by, imports_in, in_packages, is_outside, path_of
 from lra.models.source.loaded import stray
 from lra.models.source.loader import TextLoader, module_of, stem_of
+from lra.models.source.sizes import Sizes, sizes_beside
 from lra.models.source.texts import text_of
 
 
@@ -36,6 +37,7 @@ class Source:
       packages: the top-level modules of installed packages that these import.
       fault: why there are modules that are not among these; empty if there are none.
       cell: None if the first root is no cell of a notebook.
+      sizes: the files with the variant's own sizes; a cell has none.
     """
 
     roots: tuple[Module, ...]
@@ -43,9 +45,14 @@ class Source:
     packages: frozenset[str]
     fault: str
     cell: Cell | None
+    sizes: tuple[Sizes, ...]
+
+    def has_other_sizes(self, variant: str) -> bool:
+        """Whether the variant would have other sizes if it were registered now."""
+        return not self.cell and self.sizes != sizes_beside(self.roots[0], variant)
 
     def texts(self, who: str) -> dict[str, str]:
-        """The texts of all modules by their paths below one folder, the one that registers the variant first.
+        """The texts of all modules and sizes by their paths below one folder, that which registers the variant first.
 
         Args:
           who: the variant in words, for errors.
@@ -77,11 +84,14 @@ class Source:
                     f"{who} needs {module.file}, which was changed after it was imported ('{name}' is another now); "
                     "start Python anew"
                 )
-        return {module.path: module.text or "" for module in modules}
+        if unread := [sizes.file for sizes in self.sizes if sizes.text is None]:
+            raise UserError(f"{who} has sizes in {unread[0]}, which is no text that a record could keep")
+        texts = {module.path: module.text or "" for module in modules}
+        return texts | {sizes.path: sizes.text or "" for sizes in self.sizes}
 
 
-def source_of(frame: FrameType) -> Source:
-    """The source of the variant that a frame registers."""
+def source_of(frame: FrameType, variant: str) -> Source:
+    """The source of the variant that a frame registers under a name."""
     frames = registering(frame)
     roots = [root_of(one) for one in frames[::-1]]
     outer = frames[-1]
@@ -89,7 +99,8 @@ def source_of(frame: FrameType) -> Source:
     if not cell and outer.f_code.co_name == "<module>":
         roots += since(roots[0])
     modules, packages, fault = closure(roots)
-    return Source(tuple(roots), tuple(modules), frozenset(packages), fault, cell)
+    sizes = () if cell else sizes_beside(roots[0], variant)
+    return Source(tuple(roots), tuple(modules), frozenset(packages), fault, cell, sizes)
 
 
 def registering(frame: FrameType) -> list[FrameType]:

@@ -56,7 +56,7 @@ CONTRADICTIONS = [
     ("variant.sources", {"a.py": "", "A.py": ""}, "two files of one path"),
     ("variant.sources", {"a.py": "", "a.py/b.py": ""}, "'a.py/b.py' inside a file"),
     ("variant.sources", {"a.py": "x" * ((16 << 20) + 1)}, "more than 16,777,216 characters"),
-    *(("variant.sources", {"mine.py": "", path: ""}, "no path of a Python file") for path in PATHS),
+    *(("variant.sources", {"mine.py": "", path: ""}, "no path of a Python or gin file") for path in PATHS),
     ("variant.name", "linear", "run is not the hash"),
     ("run", "0123456789ab", "run is not the hash"),
     ("status", "diverged", "status is"),

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lra import recipe
-from lra.commands.parameters import parameters
 from lra.configuration import parse, parse_override
 from lra.errors import UsageError
 from lra.models.attention import VARIANTS
@@ -250,13 +249,3 @@ def test_a_new_schedule_is_one_entry(monkeypatch):
     assert "adamw.learning_rate = @constant()\n" in plan.config
     assert "constant.value = 2.0\n" in plan.config
     assert "cosine" not in plan.config
-
-
-def test_the_page_shows_every_section():
-    page = (ROOT / "docs" / "configuration.md").read_text("utf-8").split("## Sections")[1]
-    shown = [line for line in page.splitlines() if line.startswith("| `")]
-    expected = []
-    for row in (row | {"section": name} for name in SECTIONS for row in parameters(name)):
-        default = "must be set" if row["required"] else f"`{row['default']!r}`"
-        expected.append(f"| `{row['section']}.{row['name']}` | {row['type']} | {default} | {row['meaning']} |")
-    assert shown == expected

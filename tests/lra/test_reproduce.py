@@ -37,19 +37,21 @@ def blend(q, v, share):
     import weights
     return weights.ONE * share * q + v
 """
-FILES = {"mine.py": MINE, "inner/helper.py": HELPER, "weights.py": "ONE = 1.0\n"}
+MODULES = {"mine.py": MINE, "inner/helper.py": HELPER, "weights.py": "ONE = 1.0\n"}
+SIZES = "protocols/demo/listops/mine_again.gin"
+FILES = MODULES | {SIZES: "mine_again.share = 0.25\n"}
 SEEDS = (0, 1)
 
 
 @pytest.fixture(scope="module")
 def made(small_home, tmp_path_factory) -> Path:
-    """Results with one run of a variant from outside, which is three files."""
+    """Results with one run of a variant from outside, which is three files and one with its own sizes."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "inner").mkdir()
     for path, text in FILES.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
     words = ["run", "--import", "mine.py", "--task", "listops", "--variant", "mine_again", "--protocol", "demo"]
-    words += ["--seeds", ",".join(map(str, SEEDS)), *bindings(*SMALL, "mine_again.share = 0.25")]
+    words += ["--seeds", ",".join(map(str, SEEDS)), *bindings(*SMALL)]
     done = lra(*words, cwd=folder, LRA_HOME=str(small_home))
     assert done.returncode == 0, done.stderr
     for path in FILES:
@@ -71,13 +73,14 @@ def resealed(record: Any) -> Any:
 def test_from_the_record_alone_to_the_same_bits(made, record, tmp_path):
     """The process and the folder are others, the file of the variant is gone, and nothing is prepared."""
     assert record.variant.sources == FILES
+    assert "mine_again.share = 0.25\n" in record.config
     path = write(record, tmp_path / "elsewhere")
     before = path.read_bytes()
     here = dict(cwd=tmp_path, LRA_HOME=str(tmp_path / "home"))
     done = lra("reproduce", path, **here)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert f"executes {sum(len(text.splitlines()) for text in FILES.values())} lines" in done.stderr
+    assert f"executes {sum(len(text.splitlines()) for text in MODULES.values())} lines" in done.stderr
     assert "--trust" in done.stderr
     assert not (tmp_path / "was_executed").exists()
     assert not (tmp_path / "home").exists()

@@ -20,6 +20,7 @@ from made_records import LABELS_OF_TEST, changed, make, old, raw, seed_result
 from lra.cli import main
 from lra.commands import submissions
 from lra.errors import UserError
+from lra.files import sha256_texts
 from lra.leaderboard.config import bindings_of, plain
 from lra.leaderboard.predictions import labels_file_sha256
 from lra.leaderboard.reading import read
@@ -93,6 +94,18 @@ def test_what_is_as_the_protocol_has_it_may_enter(published, name):
     (review,) = reviewed(published, FAIR[name]())
     assert review.reasons == ()
     assert any("nothing of it was run" in note for note in review.notes) == name.startswith("outside")
+
+
+@pytest.mark.parametrize("sizes", ["encoder.qkv_dim = 256\n", "encoder.qkv_dim = 1024\n", "mine.radius = 3\n"])
+def test_a_variant_from_outside_may_be_narrower_as_its_own_file_says(published, sizes):
+    plan = resolved("listops", "transformer", "paper", [0], ["encoder.qkv_dim = 256"])
+    sources = {"mine.py": OUTSIDE, "protocols/paper/listops/mine.gin": sizes}
+    of_variant = {"variant__sources": sources, "variant__source_sha256": sha256_texts(sources)}
+    record = outside(protocol__name="paper", config=f"{plan.config}mine.radius = 3\n", **of_variant)
+    (review,) = reviewed(published, record)
+    said = "encoder.qkv_dim is 256, protocol paper has 512" in review.reasons
+    assert said == (sizes != "encoder.qkv_dim = 256\n")
+    assert len([reason for reason in review.reasons if "encoder." in reason]) == 2 * said  # the rule says so too
 
 
 def test_records_of_before_schema_3_may_still_enter(published):

@@ -14,7 +14,7 @@ from lra.leaderboard.tracks import breaches
 from lra.tracks import tracks
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = {  # by LRA's code, see the README's section on protocols
+PUBLISHED = {  # by LRA's code, see docs/protocols.md
     "listops": 8_948_746, "text": 3_486_722, "retrieval": 1_087_618, "image": 248_458, "pathfinder": 26_530,
 }  # fmt: skip
 

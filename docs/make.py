@@ -1,0 +1,132 @@
+"""Writes the tables of these pages that come from the code: `.venv/bin/python docs/make.py`; a test compares them.
+
+In a page such a table stands between `<!-- table NAME -->` and `<!-- end -->`.
+"""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lra.checks import CHECKS
+from lra.commands import COMMANDS
+from lra.commands.parameters import parameters
+from lra.errors import UsageError
+from lra.leaderboard.record import SELECTIONS
+from lra.models.attention import VARIANTS, Shape, register_attention
+from lra.plan import untraced
+from lra.recipe import files_of, protocol_named, protocols
+from lra.sections import SECTIONS, meanings
+from lra.spec import RunSpec
+from lra.tasks import TASKS
+
+DOCS = Path(__file__).resolve().parent
+PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+Rows = Iterable[Iterable[Any]]  # the first is the header
+
+
+def commands() -> Rows:
+    yield "command", "does"
+    for name, command in COMMANDS.items():
+        yield f"`lra {name}`", command.summary
+
+
+def variants() -> Rows:
+    yield "variant", "paper", "time", "memory", "reads positions", "options and their defaults"
+    for name, variant in sorted(VARIANTS.items()):
+        if variant.is_own:
+            options = [f"`{field.name}` {field.default!r}" for field in dataclasses.fields(variant.options)]
+            reads = "yes" if variant.reads_positions else ""
+            paper = re.sub(r"\b\d{4}\.\d{5}\b", r"[\g<0>](https://arxiv.org/abs/\g<0>)", variant.paper)
+            yield f"`{name}`", paper, variant.cost, variant.memory, reads, ", ".join(options)
+
+
+def checks() -> Rows:
+    yield "check", "what it promises of a variant", "what a failure means"
+    for name, check in CHECKS.items():
+        yield name, check.promise, check.meaning
+
+
+def tasks() -> Rows:
+    yield "task", "what", "classes", "tokens", "train / validation / test"
+    for name, task in TASKS.items():
+        source: Any = task.source()
+        sizes = " / ".join(f"{size:,}" for size in source.sizes.values())
+        tokens = f"{task.documents} x {source.max_length:,}" if task.documents > 1 else f"{source.max_length:,}"
+        yield f"`{name}`", task.summary, task.num_classes, tokens, sizes
+
+
+def protocol_rules() -> Rows:
+    yield "protocol", "rules", "scores", "parameters", "a variant from outside may narrow"
+    for name in protocols():
+        rules = protocol_named(name)
+        budget = f"at most {rules.parameter_budget:.0%} more than the Transformer" if rules.parameter_budget else "any"
+        narrow = ", ".join(f"`{parameter}`" for parameter in rules.may_narrow)
+        yield f"`{name}`", rules.rules, SELECTIONS[rules.select], budget, narrow
+
+
+def sizes() -> Rows:
+    """The sizes of protocol `paper`."""
+    yield "task", "layers", "dim", "qkv_dim", "heads", "mlp_dim", "pool", "tokens", "batch", "steps"
+    for task in TASKS:
+        try:
+            files_of(task, None, "paper")
+        except UsageError:
+            continue
+        plan = untraced(RunSpec(task, "transformer", "paper"))
+        model, train = plan.encoder, plan.train
+        numbers = (model.layers, model.dim, model.qkv_dim, model.heads, model.mlp_dim, model.pool)
+        yield f"`{task}`", *numbers, *(f"{n:,}" for n in (plan.source.max_length, train.batch_size, train.steps))
+
+
+def parameters_of_sections() -> Rows:
+    yield "parameter", "type", "default", "what"
+    for row in (row | {"section": name} for name in SECTIONS for row in parameters(name)):
+        default = "must be set" if row["required"] else f"`{row['default']!r}`"
+        yield f"`{row['section']}.{row['name']}`", row["type"], default, row["meaning"]
+
+
+def shape() -> Rows:
+    yield "field", "what"
+    said = meanings(Shape)
+    for field in dataclasses.fields(Shape):
+        yield f"`shape.{field.name}`", said[field.name]
+    yield "`shape.head_dim`", inspect.getdoc(Shape.head_dim)
+
+
+def registration() -> Rows:
+    yield "argument", "what it declares"
+    for name, meaning in meanings(register_attention).items():
+        yield f"`{name}`", meaning
+
+
+TABLES: dict[str, Callable[[], Rows]] = {
+    "commands": commands, "variants": variants, "checks": checks, "tasks": tasks, "protocols": protocol_rules,
+    "sizes": sizes, "sections": parameters_of_sections, "shape": shape,
+    "registration": registration,
+}  # fmt: skip
+
+
+def markdown(rows: Rows) -> Iterator[str]:
+    for number, row in enumerate(rows):
+        cells = [str(cell).replace("|", "\\|") for cell in row]
+        yield f"| {' | '.join(cells)} |\n"
+        if number == 0:
+            yield f"|{'---|' * len(cells)}\n"
+
+
+def filled(text: str) -> str:
+    """A page with its tables as the code has them."""
+    return PLACE.sub(lambda match: match[1] + "".join(markdown(TABLES[match[2]]())) + match[3], text)
+
+
+def pages() -> list[Path]:
+    """The pages in this folder that have such tables."""
+    return [path for path in sorted(DOCS.glob("*.md")) if PLACE.search(path.read_text("utf-8"))]
+
+
+if __name__ == "__main__":
+    for path in pages():
+        path.write_text(filled(path.read_text("utf-8")), "utf-8")
