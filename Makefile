@@ -3,7 +3,7 @@
 # make test-all  that, slow runs end to end, the compilers of TPU and GPU, and the newest JAX if a Python 3.12 is at hand
 # make fuzz   the property tests with new examples
 # make accelerator MINUTES=25   on a machine with a GPU or TPU: its tests, benchmarks and training runs
-# make leaderboard  docs/leaderboard from leaderboard/results, docs/record.schema.json from the code
+# make leaderboard  docs/leaderboard from leaderboard/results; the schema and the tables of docs/ from the code
 # make lint   formatting, linter, type checker
 # make clean  removes what these made, but no results
 
@@ -99,6 +99,7 @@ accelerator:
 leaderboard: $(VENV)/lra
 	@$(VENV)/bin/lra leaderboard build leaderboard/results --out docs/leaderboard
 	@$(VENV)/bin/python -c 'from lra.leaderboard.record import json_schema; print(json_schema(), end="")' > docs/record.schema.json
+	@$(VENV)/bin/python docs/make.py
 
 compilers: $(COMPILERS)/done
 

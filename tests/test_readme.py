@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from conftest import SMALL, bindings, lra
 
 from lra import __version__, template
@@ -12,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_ten_minutes_go_from_nothing_to_a_row(home, tmp_path):
     (commands,) = re.findall(r"```sh\n(lra new my_attention\n.*?)```", README, re.S)
     new, check, run, leaderboard = (line.split()[1:] for line in commands.splitlines())

@@ -35,6 +35,7 @@ def made(tmp_path, monkeypatch, registered):
     return tmp_path / "lra-ci.json"
 
 
+@pytest.mark.slow
 def test_a_baseline_and_runs_against_it(made, capsys):
     committed = baseline.read(made)
     assert list(committed.variants) == ["gated"]

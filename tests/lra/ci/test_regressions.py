@@ -15,6 +15,8 @@ from lra.ci.quantities import QUANTITIES, compilers
 
 from .conftest import PLANTED
 
+pytestmark = pytest.mark.slow
+
 SMALL = replace(
     WORKLOAD,
     bindings=(
@@ -90,25 +92,6 @@ def test_one_layer_less(planted):
     failed, quantities = failing(planted, overrides=("encoder.layers = 1",), parts=("parameters", "programs"))
     assert failed == {quantity for quantity in quantities if quantity.startswith("parameters: ")}
     assert quantities["operations: cpu"].outcome == quantities["memory: cpu"].outcome == "better"
-
-
-def test_ten_per_cent_slower():
-    """The clock is fake; the runs take known times and disturb each other. test_changes.py tests the decision."""
-    now, calls = [0.0], [0]
-
-    def run(seconds):
-        def of(n):
-            calls[0] += 1
-            slowing = 1.02 ** calls[0]  # whoever comes second in a pair takes longer
-            disturbed = 1 + 0.5 * ((calls[0] - 1) // 120 % 3)  # for some pairs on end, as by another process
-            now[0] += n * seconds * slowing * disturbed
-            return ()
-
-        return of
-
-    runs = {"same": run(0.010), "slower": run(0.011), "half": run(0.005)}
-    ratios = speed.ratios(run(0.010), runs, 100, lambda: now[0])
-    assert ratios == pytest.approx({"same": 1.0, "slower": 1.1, "half": 0.5}, rel=0.01)
 
 
 def test_a_step_is_timed_in_a_process_of_its_own():
