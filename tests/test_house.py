@@ -1,13 +1,15 @@
 """The law of the house: `lra` imports tasks, models and leaderboard; they import neither its harness nor each other.
 
-And the bytes of a file never depend on the user's locale.
+And the bytes of a file never depend on the user's locale, nor the outcome of a test on luck.
 """
 
 import ast
 import graphlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -191,3 +193,29 @@ def test_no_file_is_read_or_written_in_the_encoding_of_the_locale():
     assert len(files) > 150
     found = {str(path.relative_to(ROOT)): in_the_locale(path.read_text("utf-8")) for path in files}
     assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+def luck(source: str) -> Iterator[int]:
+    """The lines that draw random numbers without a seed, or give Hypothesis settings that a profile decides."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        unseeded = called.split(".")[-1] in ("default_rng", "Random", "SeedSequence") and not node.args
+        shared = re.fullmatch(r"random\.[a-z]+", called)  # the generator of the whole process
+        profile = {"derandomize", "deadline", "database"} & {keyword.arg for keyword in node.keywords}
+        if unseeded or shared or profile:
+            yield node.lineno
+
+
+def test_this_test_knows_luck():
+    source = "import random\na = random.random()\nb = np.random.default_rng()\nc = np.random.default_rng(0)\n"
+    assert [*luck(source + "@settings(derandomize=False)\ndef f(): pass\n")] == [2, 3, 5]
+
+
+def test_no_test_depends_on_luck():
+    assert hypothesis.settings.get_profile("same").derandomize
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    found = [f"{path.relative_to(ROOT)}:{line}" for path in tests for line in luck(path.read_text("utf-8"))]
+    assert len(tests) > 100
+    assert found == []
