@@ -5,7 +5,7 @@ import itertools
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_records import make
 from made_site import SCALING, records, view
@@ -156,7 +156,6 @@ def test_what_differs_in_long_names_is_kept():
 
 @given(st.lists(st.text("ab", max_size=60) | st.from_regex(r"v \(x = [ab]{1,9}, y = [ab]{1,30}\)", fullmatch=True)),
        st.integers(9, 40))  # fmt: skip
-@settings(derandomize=True)
 def test_names_that_differ_differ_when_they_are_short(labels, most):
     short = distinct(labels, most)
     assert all(len(text) <= most for text in short)
@@ -173,7 +172,6 @@ numbers = st.floats(-1e12, 1e12, allow_subnormal=False)
 @example([-1e12, -999999999999.9999], 6)  # numbers between which there is no other
 @example([54.92726980240225, 54.85691624219565], 4)
 @example([33.62833246873151, 33.62833175147329], 6)
-@settings(derandomize=True)
 def test_an_axis_has_room_for_its_values_and_few_ticks(values, about):
     scale = around(values, 0, 100)
     assert all(-1e-6 <= scale(value) <= 100 + 1e-6 for value in values)
@@ -184,7 +182,6 @@ def test_an_axis_has_room_for_its_values_and_few_ticks(values, about):
 
 
 @given(st.lists(st.floats(1e-9, 1e15), min_size=1, max_size=5))
-@settings(derandomize=True)
 def test_a_logarithmic_axis_has_two_labels_that_differ(values):
     scale = around(values, 0, 100, log=True)
     assert all(0 <= scale(value) <= 100 for value in values)
@@ -192,7 +189,6 @@ def test_a_logarithmic_axis_has_two_labels_that_differ(values):
 
 
 @given(st.floats(1e-200, 1e15), st.floats(1.05, 1e30))
-@settings(derandomize=True)
 def test_a_logarithmic_axis_has_the_numbers_that_people_like(low, ratio):
     ticks = log_ticks(low, low * ratio)
     assert 2 <= len(ticks) <= 8
