@@ -81,6 +81,8 @@ def migrate(content: dict[str, Any], schema: int) -> None:
         if schema < 4:
             variant = content["variant"]
             source = variant.pop("source", None) if schema < 2 else variant.pop("source")
-            content |= {"schema": SCHEMA, "variant": variant | {"sources": with_path(source, variant["name"])}}
+            content |= {"variant": variant | {"sources": with_path(source, variant["name"])}}
+        if schema < 5:
+            content |= {"schema": SCHEMA, "variant": content["variant"] | {"checks": None}}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"record of schema {schema} without its parts ({error})") from error

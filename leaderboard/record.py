@@ -11,7 +11,7 @@ from lra.files import sha256_text, write_atomically
 from lra.leaderboard.predictions import Packed
 from lra.leaderboard.strict import Number, Part, WholeNumber
 
-SCHEMA = 4
+SCHEMA = 5
 ENVIRONMENT = "environment"  # the section of a configuration with the settings from outside
 LABELS = "test.labels.npy"  # the file of a prepared task that holds the test labels
 SELECTIONS = {
@@ -55,6 +55,16 @@ class TaskInfo(Part, frozen=True, kw_only=True):
     stands_in_for: Name | None  # the task that this synthetic task replaces
 
 
+class Checks(Part, frozen=True, kw_only=True):
+    """What `lra check` found of a variant from outside, under the options of the run, when its run was handed in."""
+
+    lra: str  # the version of lra that checked it
+    holds: tuple[str, ...]  # the names of the checks that hold or do not apply
+    fails: dict[str, str]  # by name, what was found
+    excepted: dict[str, str]  # by name, the reason that the variant declares
+    not_run: dict[str, str]  # by name, why not
+
+
 class VariantInfo(Part, frozen=True, kw_only=True):
     """Which attention was trained."""
 
@@ -65,6 +75,7 @@ class VariantInfo(Part, frozen=True, kw_only=True):
     # the texts of all its modules by their paths below one folder, the one that registers it first; None for own
     # variants and before schema 2
     sources: dict[str, str] | None
+    checks: Checks | None  # None for own variants, before a run is handed in, and before schema 5
 
 
 class Protocol(Part, frozen=True, kw_only=True):

@@ -80,13 +80,17 @@ def changes(record: Record, track: Track | None) -> Changes:
 
 
 def breaches(record: Record, track: Track | None) -> tuple[str, ...]:
-    """The rules of its protocol's track that a run breaks, in words; empty if it may be ranked."""
+    """Why a run is not ranked, in words: the rules that it breaks, and the checks that its variant fails."""
+    checks = record.variant.checks
+    failed = [f"fails the checks {', '.join(sorted(checks.fails))}"] if checks and checks.fails else []
+    return (*broken(record, track), *failed)
+
+
+def broken(record: Record, track: Track | None) -> Iterator[str]:
+    """The rules of its protocol's track that a run breaks, in words."""
     if track is None:
-        return (f"protocol '{record.protocol.name}' is no track",)
-    return tuple(broken(record, track))
-
-
-def broken(record: Record, track: Track) -> Iterator[str]:
+        yield f"protocol '{record.protocol.name}' is no track"
+        return
     task, variant = record.task.name, record.variant.name
     yield from over_budget(record, track)
     changed = changes(record, track)

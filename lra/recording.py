@@ -117,6 +117,7 @@ def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
             paper=plan.variant.paper,
             source_sha256=plan.source_sha256,
             sources=plan.sources,
+            checks=None,
         ),
         protocol=Protocol(name=plan.spec.protocol, overrides=plan.spec.overrides),
         config=plan.config,

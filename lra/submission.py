@@ -23,7 +23,7 @@ from lra.leaderboard.predictions import unpack
 from lra.leaderboard.reading import parse, read
 from lra.leaderboard.record import Record
 from lra.leaderboard.store import files_in, records_folder
-from lra.leaderboard.tracks import breaches
+from lra.leaderboard.tracks import broken
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
 from lra.spec import RunSpec
@@ -131,7 +131,7 @@ def faults(record: Record, published: Records, others: Records) -> Iterator[str]
     if out_of_range := [seed.seed for seed in record.seeds if not 0 <= seed.seed < 1 << 32]:
         yield f"seed {out_of_range[0]} is not from 0 to 2^32 - 1"
     yield from doubles(record, others)
-    yield from breaches(record, tracks().get(record.protocol.name))
+    yield from broken(record, tracks().get(record.protocol.name))
     unknown = list(faults_of_names(record))
     yield from unknown
     if not unknown:  # otherwise there is no plan to compare with

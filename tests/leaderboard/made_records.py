@@ -20,7 +20,7 @@ Json = Any
 EXAMPLES = 2_000
 LABELS_OF_TEST = np.random.default_rng(0).integers(0, 10, EXAMPLES)
 PATTERN: dict[str, Json] = {
-    "schema": 4,
+    "schema": 5,
     "run": "",
     "status": "ok",
     "error": None,
@@ -36,7 +36,14 @@ PATTERN: dict[str, Json] = {
         "unlearnt": None,
         "stands_in_for": None,
     },
-    "variant": {"name": "local", "version": 1, "paper": "2004.05150", "source_sha256": None, "sources": None},
+    "variant": {
+        "name": "local",
+        "version": 1,
+        "paper": "2004.05150",
+        "source_sha256": None,
+        "sources": None,
+        "checks": None,
+    },
     "protocol": {"name": "demo", "overrides": []},
     "config": "train.optimizer = @adamw()\ntrain.select = 'best'\ntrain.steps = 240\n",
     "config_sha256": "",
@@ -147,10 +154,15 @@ def make(variant: str = "local", accuracy: dict[int, float | None] | None = None
 
 
 def old(record: Record, schema: int = 1) -> Json:
-    """The JSON of a record with the same numbers in an older schema, which has but one text of a variant."""
+    """The JSON of a record with the same numbers in an older schema, which has no checks of a variant.
+
+    Before schema 4 it has but one text of a variant.
+    """
     content = changed(raw(record), "schema", schema)
-    texts = content["variant"].pop("sources")
-    content["variant"]["source"] = texts and next(iter(texts.values()))
+    del content["variant"]["checks"]
+    if schema < 4:
+        texts = content["variant"].pop("sources")
+        content["variant"]["source"] = texts and next(iter(texts.values()))
     if schema < 3:
         del content["parameter_tree_sha256"], content["task"]["unlearnt"], content["task"]["stands_in_for"]
     if schema == 1:

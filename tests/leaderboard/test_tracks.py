@@ -57,6 +57,14 @@ def test_each_rule_is_held_to(record, what):
     assert what in breach
 
 
+def test_a_variant_that_fails_checks_is_not_ranked_but_breaks_no_rule():
+    checks = {"lra": "0.0.1", "holds": ["shape"], "fails": {}, "excepted": {"order": "the paper's"}, "not_run": {}}
+    assert breaches(demo(variant__checks=checks)) == []
+    failing = demo(variant__checks=checks | {"fails": {"padding content": "it leaks", "causality": "it looks ahead"}})
+    assert breaches(failing) == ["fails the checks causality, padding content"]
+    assert [*tracks.broken(failing, TRACKS["demo"])] == []
+
+
 def test_what_is_allowed():
     assert breaches(paper(parameters=int(100_000 * 1.1))) == []
     assert breaches(paper(parameters=5)) == []

@@ -164,7 +164,7 @@ TAMPERED = {
         "not sorted",
     ),
     "score": (lambda: changed(fair(), "seeds.0.test.accuracy", 0.9), "test accuracy of seed 0"),
-    "newer": (lambda: changed(raw(fair()), "schema", 5), "take a newer lra"),
+    "newer": (lambda: changed(raw(fair()), "schema", 6), "take a newer lra"),
 }
 
 
