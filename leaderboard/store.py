@@ -1,18 +1,25 @@
 """Finds and loads the records in folders."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lra.errors import UsageError, UserError
-from lra.files import visible
+from lra.files import visible, writing
 from lra.leaderboard.duplicates import without_repeats
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
+
+MOST_LISTED = 8  # runs in an error
 
 
 def folder_of(results: Path) -> Path:
     """The folder of the records in a results folder."""
     return results / "records"
+
+
+def put_away_folder(results: Path) -> Path:
+    """The folder of the records of a results folder that no table and no list has."""
+    return results / "put-away"
 
 
 def find(results: Path, run: str) -> Record | None:
@@ -41,16 +48,55 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    searched = []
-    for folder in folders:
-        inside = records_folder(folder)
+    searched = [records_folder(folder) for folder in folders]
+    for inside in searched:
         files = [path for path in files_in(inside) if path.name == name or run_in(path).startswith(name)]
         if len(files) > 1:
-            raise UsageError(f"several runs begin with {name}: {', '.join(map(run_in, files))}")
+            raise UsageError(f"several runs begin with '{name}': {listed(files)}")
         if files and name:
             return files[0]
-        searched.append(str(inside))
-    raise UsageError(f"{name} is neither a file nor a run recorded in {' or '.join(searched)}")
+    of_variant = [path for inside in searched for path in files_in(inside) if variant_in(path) == name]
+    if of_variant:
+        raise UsageError(f"'{name}' is a variant; name one of its runs: {listed(of_variant)}")
+    where = " or ".join(map(str, searched))
+    raise UsageError(f"{name} is neither a file nor a run recorded in {where}; 'lra runs' lists the runs")
+
+
+def listed(files: Sequence[Path]) -> str:
+    """The runs of some records in words, with what tells them apart."""
+    more = f" and {len(files) - MOST_LISTED} more" if files[MOST_LISTED:] else ""
+    return "; ".join(map(in_words, files[:MOST_LISTED])) + more
+
+
+def in_words(path: Path) -> str:
+    try:
+        record = read(path)
+    except UserError:  # the name of its file is all that it says
+        return run_in(path)
+    protocol, count = record.protocol, len(record.seeds)
+    facts = [record.variant.name, record.task.name, protocol.name, *shortened(protocol.overrides)]
+    facts += [f"{count} seed{'s' * (count != 1)}", record.measured.finished_at[:10]]
+    return f"{record.run} ({', '.join(facts)})"
+
+
+def shortened(lines: Sequence[str], most: int = 2) -> list[str]:
+    """The first of some lines, and how many more there are."""
+    return [*lines[:most], *([f"{len(lines) - most} more"] if lines[most:] else [])]
+
+
+def put_away(path: Path, results: Path) -> Path:
+    """Moves the record of a run out of every table and list; returns where it is.
+
+    Raises:
+      UserError: a record of that name was put away before, or the file cannot be moved.
+    """
+    moved = put_away_folder(results) / path.name
+    if moved.exists():
+        raise UserError(f"{moved} is there already; move it elsewhere first")
+    with writing(moved):
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(moved)
+    return moved
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -65,6 +111,11 @@ def files_in(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror}; name another folder of records") from error
+
+
+def variant_in(path: Path) -> str:
+    """The variant in the name of a record's file."""
+    return path.stem.rpartition(".")[0].rpartition(".")[2]
 
 
 def run_in(path: Path) -> str:

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 
 import lra
 from lra.commands import COMMANDS, GROUPS
-from lra.commands.command import Parser, add_common
+from lra.commands.command import EXIT_CODES, Parser, add_common
 from lra.errors import UsageError, UserError, printable, unknown
-
-EPILOG = "Exit codes: 0 done, 1 the work failed, 2 the call was wrong."
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -34,7 +32,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def make_parsers() -> dict[str, Parser]:
     """The parsers by name: `lra` itself under the empty name, each group, and each command."""
-    parser = Parser(prog="lra", description=lra.__doc__, epilog=EPILOG)
+    parser = Parser(prog="lra", description=lra.__doc__, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"lra {lra.__version__}")
     parsers = {"": parser}
     below = {"": parser.add_subparsers(dest="command", metavar="COMMAND")}
@@ -44,7 +42,12 @@ def make_parsers() -> dict[str, Parser]:
             parsers[group] = below[""].add_parser(group, help=GROUPS[group], description=GROUPS[group])
             below[group] = parsers[group].add_subparsers(dest="action", metavar="ACTION")
         made = below[group].add_parser(
-            word, help=command.summary, description=command.summary, epilog=EPILOG, allow_abbrev=False
+            word,
+            help=command.summary,
+            description=command.summary,
+            epilog=command.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # an example is a line
+            allow_abbrev=False,
         )
         for add_arguments in (add_common, *command.add_arguments):
             add_arguments(made)

@@ -5,18 +5,20 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lra.errors import UsageError
+from lra.errors import UsageError, UserError
 from lra.leaderboard import statistics
 from lra.leaderboard.board import label
-from lra.leaderboard.config import configuration_of
+from lra.leaderboard.config import comparable, configuration_of, values
 from lra.leaderboard.duplicates import contradicting
-from lra.leaderboard.record import Record
+from lra.leaderboard.record import ENVIRONMENT, Record
 from lra.leaderboard.row import Row, paired, right_answers, row_of
 from lra.leaderboard.statistics import ALPHA, Interval
+from lra.leaderboard.store import shortened
 from lra.leaderboard.sweeps import sweeps_of
-from lra.leaderboard.tracks import changes
+from lra.leaderboard.tracks import Changes, changes
 from lra.tracks import tracks
 
+SHOWN = 3  # the most differing settings that are named
 Key = tuple[str, str, str]  # task, protocol with other bindings, variant with its options
 
 
@@ -83,7 +85,12 @@ def row(records: Sequence[Record]) -> Row:
 
 def named(record: Record) -> str:
     """The label of a record's row."""
-    return label(record, changes(record, tracks().get(record.protocol.name)))
+    return label(record, changes_of(record))
+
+
+def changes_of(record: Record) -> Changes:
+    """The parameters of a record that are not its protocol's."""
+    return changes(record, tracks().get(record.protocol.name))
 
 
 def compare(a: Row, b: Row) -> Comparison:
@@ -135,8 +142,7 @@ def rows(records: Iterable[Record], side: str) -> dict[Key, Row]:
     for record in records:
         if not record.seeds:
             continue
-        changed = changes(record, tracks().get(record.protocol.name))
-        protocol = ", ".join([record.protocol.name, *changed.others])
+        protocol = ", ".join([record.protocol.name, *changes_of(record).others])
         same = grouped.setdefault((record.task.name, protocol, named(record)), [])
         if same and configuration_of(record) != configuration_of(same[0]):
             raise UsageError(
@@ -157,13 +163,19 @@ def sentence(of: Comparison) -> str:
         return f"B is {way} than A: every seed of {side} diverged ({of.seeds} have a score)"
     points = f"{100 * of.difference.mean:+.2f} points"
     if of.p is None:
-        return f"no difference can be told ({points}, {of.seeds}): one seed without predictions says too little"
-    basis = f"{of.examples:,} examples" if of.test == "paired" else "no common predictions, so Welch's t-test"
+        why = f"with {unpaired(of)}, one seed of a side says too little; run both with the same --seeds"
+        return f"no difference can be told ({points}, {of.seeds}): {why}"
+    basis = f"{of.examples:,} examples" if of.test == "paired" else f"{unpaired(of)}, so Welch's t-test"
     basis = f"p = {of.p:.2g}, {of.seeds}, {basis}"
     if not of.significant:
         return f"no difference can be told ({points}, {basis})" + losses(of)
     text = f"B is {way} than A by {points.lstrip('+-')} ({basis})"
     return text + doubt(of.difference) + losses(of)
+
+
+def unpaired(of: Comparison) -> str:
+    """Why no seed of A is paired with one of B."""
+    return "no common predictions" if of.a.accuracy.keys() & of.b.accuracy.keys() else "no common seed"
 
 
 def doubt(difference: Interval) -> str:
@@ -173,6 +185,39 @@ def doubt(difference: Interval) -> str:
     if difference.low <= 0 <= difference.high:
         return "; the interval over seeds contains 0, so other seeds may come out otherwise"
     return ""
+
+
+def settings_apart(a: Row, b: Row) -> dict[str, tuple[str | None, str | None]]:
+    """The values in which two runs differ besides their variants, by the name of the parameter; None where not set.
+
+    What the protocol itself gives the two variants is left out, since it is the protocol's rule.
+    """
+    ours, theirs = a.records[0], b.records[0]
+    try:
+        first, second = values(ours), values(theirs)
+    except UserError:  # a configuration that cannot be read
+        return {}
+    own = (f"{ENVIRONMENT}.", *(f"{record.variant.name}." for record in (ours, theirs)))
+    names = {name for name in first.keys() | second.keys() if not name.startswith(own)}
+    apart: dict[str, tuple[str | None, str | None]] = {}
+    if ours.protocol.name != theirs.protocol.name:
+        apart["protocol"] = (ours.protocol.name, theirs.protocol.name)
+    else:
+        lines = [line for record in (ours, theirs) for line in changes_of(record).others]
+        names &= {line.partition(" = ")[0] for line in lines}
+    for name in sorted(names):
+        if comparable(first.get(name)) != comparable(second.get(name)):
+            apart[name] = (first.get(name), second.get(name))
+    return apart
+
+
+def caution(a: Row, b: Row) -> str:
+    """The settings in which two runs differ besides their variants in one sentence; empty if in none."""
+    apart = settings_apart(a, b)
+    if not apart:
+        return ""
+    words = [f"{name} {of_a or 'not set'} and {of_b or 'not set'}" for name, (of_a, of_b) in apart.items()]
+    return f"A and B differ in more than the variant: {'; '.join(shortened(words, SHOWN))}"
 
 
 def losses(of: Comparison) -> str:

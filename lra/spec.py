@@ -8,6 +8,8 @@ from typing import Any
 
 from lra.errors import UsageError
 
+FILE = "spec.json"  # in the folder of a run: its spec
+
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:

@@ -16,7 +16,7 @@ from jaxtyping import Int
 from lra import environment, feed, settings
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
-from lra.files import check_writable, locked
+from lra.files import check_writable, locked, write_atomically
 from lra.interrupt import Interrupted
 from lra.leaderboard import store
 from lra.leaderboard.predictions import pack
@@ -27,6 +27,7 @@ from lra.model_tree import ModelTree, model_tree
 from lra.plan import Plan
 from lra.progress import Bar, silent_bar
 from lra.recording import Outcome, PeakMemory, make_record
+from lra.spec import FILE
 from lra.tasks.prepared import Prepared
 from lra.tasks.task import SPLITS, Split
 from lra.train import Best, StepFunctions, TrainState, accuracy_of, batch_rows, keep_best, step_functions
@@ -52,8 +53,8 @@ def execute(
     """Trains and scores all seeds of a plan and writes the record. It continues where an earlier call was stopped.
 
     Args:
-      results: the results folder. Checkpoint, metrics.jsonl and TensorBoard files are in `runs/RUN`, the record is in
-        `records`.
+      results: the results folder. Spec, checkpoint, metrics.jsonl and TensorBoard files are in `runs/RUN`, the record
+        is in `records`.
       bar: is advanced by the number of steps.
       stop: once set, the run saves a checkpoint and ends.
       checkpoint_every: the seconds between checkpoints; they do not change the outcome.
@@ -78,6 +79,7 @@ def execute(
     with locked(folder, f"run {run} is being trained"):
         if anew:
             shutil.rmtree(folder, ignore_errors=True)
+        write_atomically(folder / FILE, plan.spec.to_json())  # says whose checkpoint it is until there is a record
         try:
             trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every)
             outcome = trainer.train_and_score()

@@ -31,6 +31,7 @@ def add_one_variant(parser: Parser) -> None:
     "List the attention variants, or show the options of one.",
     add_imports,
     add_one_variant,
+    examples=("", "local", "--import my_attention.py my_attention"),
 )
 def variants(options: Namespace) -> int:
     from lra import extension
@@ -82,6 +83,7 @@ def add_checked(parser: Parser) -> None:
     add_imports,
     add_checked,
     add_workers,
+    examples=("--import my_attention.py my_attention", "local --gin 'local.radius = 4'", "all"),
 )
 def check(options: Namespace) -> int:
     from lra import extension
@@ -218,7 +220,7 @@ def add_name(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", help="the name of the variant; its file is NAME.py")
 
 
-@command("new", "Write a file with an attention variant to begin with.", add_name)
+@command("new", "Write a file with an attention variant to begin with.", add_name, examples=("my_attention",))
 def new(options: Namespace) -> int:
     from lra import extension, template
     from lra.models.attention import VARIANTS

@@ -33,6 +33,7 @@ def add_measured(parser: Parser) -> None:
     add_bindings,
     add_imports,
     add_measured,
+    examples=("kernels", "variants --variant local,performer --lengths 1024,4096"),
 )
 def bench(options: Namespace) -> int:
     from lra import extension, settings

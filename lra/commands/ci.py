@@ -40,6 +40,7 @@ def add_reports(parser: Parser) -> None:
     add_bindings,
     add_imports,
     add_gated,
+    examples=("my_attention --import my_attention.py", "local"),
 )
 def ci_baseline(options: Namespace) -> int:
     """Measures variants and writes their baseline."""
@@ -83,6 +84,7 @@ def ci_baseline(options: Namespace) -> int:
     add_imports,
     add_gated,
     add_reports,
+    examples=("", "--import my_attention.py --markdown lra-ci.md --junit lra-ci.xml"),
 )
 def ci_run(options: Namespace) -> int:
     """Measures variants again and compares them with the baseline. Raises UserError if a quantity fails."""

@@ -20,28 +20,40 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see '{self.prog} --help'")
 
 
+EXIT_CODES = "Exit codes: 0 done, 1 the work failed, 2 the call was wrong."
 Arguments = Callable[[Parser], None]  # adds arguments to the parser of a command
 Run = Callable[[argparse.Namespace], int]  # does what the options say and returns the exit code
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command of `lra`. A name of two words is an action of a group."""
+    """A command of `lra`. A name of two words is an action of a group.
+
+    Attributes:
+      examples: calls that work as they stand, without `lra NAME`.
+    """
 
     name: str
     summary: str
     add_arguments: tuple[Arguments, ...]
     run: Run
+    examples: tuple[str, ...]
+
+    @property
+    def epilog(self) -> str:
+        """The end of the help."""
+        calls = [f"  lra {self.name} {words}".rstrip() for words in self.examples]
+        return "\n".join(["examples:", *calls, "", EXIT_CODES])
 
 
 REGISTERED: list[Command] = []
 
 
-def command(name: str, summary: str, *add_arguments: Arguments) -> Callable[[Run], Run]:
+def command(name: str, summary: str, *add_arguments: Arguments, examples: tuple[str, ...]) -> Callable[[Run], Run]:
     """Registers a function as a command. The help lists the arguments in the order of `add_arguments`."""
 
     def register(run: Run) -> Run:
-        REGISTERED.append(Command(name, summary, add_arguments, run))
+        REGISTERED.append(Command(name, summary, add_arguments, run, examples))
         return run
 
     return register

@@ -32,7 +32,12 @@ def add_one_task(parser: Parser) -> None:
     )
 
 
-@command("tasks", "List the tasks and what of them is prepared, or show the parameters of one.", add_one_task)
+@command(
+    "tasks",
+    "List the tasks and what of them is prepared, or show the parameters of one.",
+    add_one_task,
+    examples=("", "listops"),
+)
 def tasks(options: Namespace) -> int:
     from lra.tasks import TASKS
     from lra.tasks.prepared import home, prepared_folders, read_manifest
@@ -108,6 +113,7 @@ def add_preparation(parser: Parser) -> None:
     add_task,
     add_protocol,
     add_preparation,
+    examples=("listops --protocol demo", "text --protocol paper --from aclImdb_v1.tar.gz"),
 )
 def prepare(options: Namespace) -> int:
     from lra.progress import Display
@@ -175,6 +181,7 @@ def add_selection(parser: Parser) -> None:
     add_task,
     add_protocol,
     add_selection,
+    examples=("listops --protocol demo", "pathfinder --protocol paper --split test --png pathfinder.png"),
 )
 def show(options: Namespace) -> int:
     from lra.plan import prepare_command
@@ -235,6 +242,7 @@ def add_folder(parser: Parser) -> None:
     add_folder,
     add_protocol,
     add_workers,
+    examples=("pathfinder pathfinder-images --protocol paper --count 1000",),
 )
 def export(options: Namespace) -> int:
     from lra.progress import Display

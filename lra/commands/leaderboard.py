@@ -36,7 +36,13 @@ def add_tables(parser: Parser) -> None:
     )
 
 
-@command("leaderboard build", "Make all tables and the site from records.", add_results, add_tables)
+@command(
+    "leaderboard build",
+    "Make all tables and the site from records.",
+    add_results,
+    add_tables,
+    examples=("", "results-of-a results-of-b --out tables"),
+)
 def leaderboard_build(options: Namespace) -> int:
     """Writes all tables and the site. With --check it compares them with the files instead."""
     folders = options.folders or [options.results, shipped()]

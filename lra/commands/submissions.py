@@ -29,6 +29,7 @@ def add_submission(parser: Parser) -> None:
     "Write a run's record, checked, to a file that can be handed in.",
     add_results,
     add_submission,
+    examples=("0704d0", "0704d0 --to leaderboard/results"),
 )
 def leaderboard_submit(options: Namespace) -> int:
     """Checks a record and writes it to a new file."""
@@ -58,6 +59,7 @@ def add_files(parser: Parser) -> None:
     "leaderboard validate",
     "Say whether records may enter, and why not; exit code 1 if one may not.",
     add_files,
+    examples=("listops.demo.my_attention.0704d0a1b2c3.json",),
 )
 def leaderboard_validate(options: Namespace) -> int:
     """Prints for each file whether it may enter. Raises UserError if one may not."""
@@ -102,6 +104,7 @@ def add_sides(parser: Parser) -> None:
     "Say whether B is better than A; exit code 1 if B is worse, 2 if they cannot be compared.",
     add_results,
     add_sides,
+    examples=("0704d0 c89d2f", "results-of-a results-of-b"),
 )
 def compare(options: Namespace) -> int:
     """Compares two runs or two folders. The exit code is 1 if B is worse, 2 if they cannot be compared."""
@@ -121,7 +124,8 @@ def compare_runs(options: Namespace) -> int:
     compared = comparison.compare(a, b)
     sentence = comparison.sentence(compared)
     if options.json:
-        print_json(comparison_json(compared) | {"sentence": sentence})
+        apart = comparison.settings_apart(a, b)
+        print_json(comparison_json(compared) | {"settings_apart": apart, "sentence": sentence})
         return int(compared.worse)
     names = ("", "variant", "run", "accuracy %", "95 % interval", "seeds", "parameters", "steps/s", "MB")
     rows = [
@@ -139,6 +143,8 @@ def compare_runs(options: Namespace) -> int:
         print(
             printable(f"steps/s and MB are of different hardware: {'; '.join(a.hardware)} and {'; '.join(b.hardware)}")
         )
+    if caution := comparison.caution(a, b):
+        print(printable(caution))
     print(sentence)
     return int(compared.worse)
 
@@ -247,6 +253,7 @@ def add_reproduction(parser: Parser) -> None:
     "Make a run again from its record; exit code 1 if it does not come to the same within noise.",
     add_results,
     add_reproduction,
+    examples=("c89d2f", "listops.demo.my_attention.0704d0a1b2c3.json --trust"),
 )
 def reproduce(options: Namespace) -> int:
     """Repeats a run from its record. The exit code is 1 if the outcome is not the same within noise."""

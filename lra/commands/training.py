@@ -1,6 +1,7 @@
 """The command `lra run`, which trains."""
 
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra.commands.command import Parser, add_bindings, add_imports, add_results, command
@@ -39,6 +40,11 @@ def add_runs(parser: Parser) -> None:
     add_bindings,
     add_imports,
     add_runs,
+    examples=(
+        "--task listops --variant local --protocol demo --seeds 0,1,2",
+        "--task listops --variant local --protocol demo --gin 'local.radius = 4'",
+        "--import my_attention.py --task listops --variant my_attention --protocol demo",
+    ),
 )
 def run(options: Namespace) -> int:
     from lra.interrupt import Interrupted, interruptible
@@ -67,6 +73,7 @@ def run(options: Namespace) -> int:
                 before = None if options.again else recorded(plan, data, options.results)
                 if before:
                     display.say(f"{plan.variant.name}: {summary(before)} (recorded before; --again runs it again)")
+                    display.say(named(before, options.results))
                     overall.skip(plan.train.steps)
                     records.append(before)
                     continue
@@ -89,6 +96,7 @@ def run(options: Namespace) -> int:
                 failures.append(plan.variant.name)
                 continue
             display.say(f"{plan.variant.name}: {summary(record)}")
+            display.say(named(record, options.results))
             records.append(record)
     if options.json:
         print_json([as_json(record) for record in records])
@@ -117,6 +125,14 @@ def seeds_of(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise UsageError(f"--seeds {text}: seeds are whole numbers with commas between them, e.g. 0,1,2") from None
+
+
+def named(record: "Record", results: Path) -> str:
+    """One line with the name of a run and where its record is."""
+    from lra.leaderboard.record import file_name
+    from lra.leaderboard.store import folder_of
+
+    return f"  run {record.run}: {folder_of(results) / file_name(record)}"
 
 
 def summary(record: "Record") -> str:

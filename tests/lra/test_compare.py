@@ -157,6 +157,45 @@ def test_speed_and_memory_of_different_hardware_have_no_ratio(tmp_path, capsys):
     assert [cost["hardware"] for side in "ab" for cost in printed[side]["costs"]] == ["NVIDIA H200", "v6"]
 
 
+OTHER_STEPS = "train.optimizer = @adamw()\ntrain.select = 'best'\ntrain.steps = 500\n"
+BY_HAND = {"config": OTHER_STEPS, "protocol__overrides": ["train.steps = 500"]}
+APART = [
+    ({}, {}, ""),
+    ({}, {"config": OTHER_STEPS + "linear.power = 3\nenvironment.xla_flags = 'x'\n"}, "train.steps 240 and 500"),
+    ({}, BY_HAND, "train.steps 240 and 500"),
+    (BY_HAND, BY_HAND, ""),
+    ({}, {"protocol__name": "paper"}, "protocol demo and paper"),
+    ({}, {"protocol__name": "paper", "config": OTHER_STEPS + "a.b = 1\nc.d = 2\nencoder.dim = 3\n"},
+     "protocol demo and paper; a.b not set and 1; c.d not set and 2; 2 more"),
+    ({}, {"config": "import os\n"}, ""),  # of which nothing is known
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("of_a", "of_b", "says"), APART)
+def test_what_differs_besides_the_variants_is_said(of_a, of_b, says, tmp_path, capsys):
+    a, b = write(make("local", **of_a), tmp_path / "a"), write(make("linear", **of_b), tmp_path / "b")
+    main(["compare", str(a), str(b)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "differ" in line and "no difference" not in line]
+    assert lines == ([f"A and B differ in more than the variant: {says}"] if says else [])
+    main(["compare", str(a), str(b), "--json"])
+    apart = json.loads(capsys.readouterr().out)["settings_apart"]
+    assert bool(apart) == bool(says)
+    if says == "train.steps 240 and 500":
+        assert apart == {"train.steps": ["240", "500"]}
+
+
+def test_the_sentence_says_why_nothing_is_paired(tmp_path):
+    a, b = make("local", {0: 0.5}), make("linear", {1: 0.5})
+    assert "with no common seed, one seed of a side says too little; run both with the same --seeds" in sentence(
+        compared(a, b)
+    )
+    without = changed(make("linear", {0: 0.5}), "seeds.0.predictions", None)
+    assert "with no common predictions, one seed" in sentence(compared(a, without))
+    assert "no common seed, so Welch" in sentence(
+        compared(make("local", {0: 0.5, 1: 0.6}), make("fnet", {2: 0.5, 3: 0.6}))
+    )
+
+
 REFUSED = {
     "other task": (lambda: make("local", task__name="image"), "only runs of one task"),
     "other data": (lambda: make("local", task__files=None, task__test_labels=None, task__data_sha256="f" * 64,
