@@ -39,6 +39,12 @@ def contradictions(record: Record) -> Iterator[str]:
         yield "config_sha256 is not that of its configuration"
     if variant.sources is not None:
         yield from contradictions_of_sources(variant.sources, variant.source_sha256)
+    if (checks := variant.checks) is not None:
+        names = [*checks.holds, *checks.fails, *checks.excepted, *checks.not_run]
+        if variant.source_sha256 is None:
+            yield "it has variant.checks, and its variant is not from outside"
+        if len(set(names)) < len(names):
+            yield "variant.checks has two results of one check"
     if record.status in ("ok", "diverged") and run_of(record) != record.run:
         yield "run is not the hash of what the record says was run"
     if any(len(values) != len(seeds) for line in record.curve for values in (line.loss, line.accuracy) if seeds):

@@ -21,8 +21,9 @@ from lra.leaderboard.config import (
 from lra.leaderboard.integrity import contradictions
 from lra.leaderboard.predictions import unpack
 from lra.leaderboard.reading import parse, read
-from lra.leaderboard.record import Record
-from lra.leaderboard.store import files_in, records_folder
+from lra.leaderboard.record import Checks, Record
+from lra.leaderboard.statistics import above_floor
+from lra.leaderboard.store import files_in, records_folder, shortened
 from lra.leaderboard.tracks import broken
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
@@ -43,7 +44,7 @@ class Review(NamedTuple):
     Attributes:
       record: the record; None if the file is not a record.
       reasons: why the record may not enter.
-      notes: what the review could not check.
+      notes: what the tables will make of it, and what the review could not check.
     """
 
     file: Path
@@ -95,15 +96,60 @@ def review(file: Path, published: Records, others: Records) -> Review:
         return Review(file, None, (str(error),), ())
     # a record that contradicts itself is not examined further
     reasons = gathered(contradictions(record)) or gathered(faults(record, published, others))
-    notes = []
-    if not reasons and (settings := environment_of(record)):
-        notes.append(f"it was trained under settings of its own: {', '.join(settings)}")
-    if record.variant.name not in VARIANTS:
-        notes.append(
-            "the variant comes from outside and nothing of it was run: its number of parameters stands as submitted "
-            "until 'lra reproduce --trust' has counted it again"
+    return Review(file, record, tuple(reasons), () if reasons else tuple(notes_on(record)))
+
+
+def is_own(variant: str) -> bool:
+    """Whether a name is that of one of the project's own variants."""
+    return variant in VARIANTS and VARIANTS[variant].is_own
+
+
+def notes_on(record: Record) -> Iterator[str]:
+    """What the tables will make of a record that may enter, and what a review cannot check."""
+    if settings := environment_of(record):
+        yield f"it was trained under settings of its own: {', '.join(settings)}"
+    if is_own(record.variant.name):
+        yield f"{record.variant.name} is the project's own variant, which its tests hold to every check"
+    else:
+        yield (
+            "the variant comes from outside: its number of parameters stands as submitted until "
+            "'lra reproduce FILE --trust' has counted it again"
         )
-    return Review(file, record, tuple(reasons), tuple(notes))
+        yield from notes_on_checks(record.variant.checks)
+    yield from notes_on_seeds(record)
+
+
+def notes_on_checks(checks: Checks | None) -> Iterator[str]:
+    """Which checks a variant from outside holds, as its record says, and what that means for its row."""
+    if checks is None:
+        yield "which checks it holds is not recorded; 'lra leaderboard submit' of this lra writes that into the file"
+        return
+    kinds = {"fail": checks.fails, "not run": checks.not_run, "excepted": checks.excepted}
+    total = len(checks.holds) + sum(map(len, kinds.values()))
+    counts = "".join(f", {len(found)} {kind}" for kind, found in kinds.items() if found)
+    text = f"of {total} checks {len(checks.holds)} hold{counts}, as submitted (lra {checks.lra})"
+    if checks.fails:
+        found = [f"{name} ({what})" for name, what in checks.fails.items()]
+        text += f"; its row is not ranked, since it fails {'; '.join(shortened(found, SHOWN))}"
+    yield text
+
+
+def notes_on_seeds(record: Record) -> Iterator[str]:
+    """What the tables make of a run whose seeds diverged or learnt nothing."""
+    task = record.task
+    shares = [seed.test.accuracy for seed in record.seeds if seed.test]
+    lost, total = len(record.seeds) - len(shares), len(record.seeds)
+    counts = "the floor" if task.unlearnt is None else f"{100 * task.unlearnt:.0f} %"
+    if lost and not shares:
+        all_of_them = f"all {total} seeds" if total > 1 else "its only seed"
+        yield (
+            f"{all_of_them} diverged: its row has no accuracy and stands below those that have one; "
+            f"in averages and ranks it counts as {counts}"
+        )
+    elif lost:
+        yield f"{lost} of {total} seeds diverged: in averages and ranks they count as {counts}"
+    if shares and not above_floor(sum(shares) / len(shares), task.examples.test, task.floor.test):
+        yield "its mean accuracy is not better than the floor by more than luck, and is marked so"
 
 
 def gathered(reasons: Iterator[str]) -> list[str]:
@@ -148,7 +194,7 @@ def faults_of_names(record: Record) -> Iterator[str]:
         yield f"it ran on {task.name} {task.version}, whose version is {here} now"
     elif (task.unlearnt, task.stands_in_for) != (TASKS[task.name].unlearnt, TASKS[task.name].stands_in_for):
         yield f"task.unlearnt and task.stands_in_for are not those of {task.name}"
-    if name in VARIANTS:
+    if is_own(name):
         if variant.source_sha256 or variant.sources is not None:
             yield f"its variant comes from outside, but '{name}' is the name of one of the project's own"
         elif version != VARIANTS[name].version:
@@ -182,7 +228,7 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
     variant's own file says; the sections of both variants are left out.
     """
     task, protocol, name = record.task, record.protocol, record.variant.name
-    ours = name in VARIANTS
+    ours = is_own(name)
     own = [line for line in protocol.overrides if line.startswith(f"{name}.")] if ours else []
     safe = [f"{key} = {value}" for key, value in plain(own).items()]  # only plain values are parsed
     plan = resolve(RunSpec(task.name, name if ours else "transformer", protocol.name, overrides=tuple(safe)))

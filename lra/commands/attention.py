@@ -104,15 +104,14 @@ def check(options: Namespace) -> int:
     with Display() as display, display.bar("checks", len(names) * len(CHECKS)) as bar:
         for name, results in checked(names, options, bar.advance):
             by_variant[name] = results
-            if not options.gin:
-                try:
-                    status.save(VARIANTS[name], results)
-                except UserError as error:
-                    not_kept.add(str(error))
+            try:
+                status.save(VARIANTS[name], results, options.gin)
+            except UserError as error:
+                not_kept.add(str(error))
             if len(names) > 1:
                 display.say(f"{name}: {status.in_words([result.status for result in results])}")
     for problem in sorted(not_kept):
-        warn(f"'lra variants' will not show these results: {problem}")
+        warn(f"'lra variants' and 'lra leaderboard submit' will not know these results: {problem}")
     statuses = {name: {result.status for result in by_variant[name]} for name in names}
     failing = [name for name in names if "fails" in statuses[name]]
     unchecked = [name for name in names if "not run" in statuses[name] and name not in failing]

@@ -22,29 +22,42 @@ def add_submission(parser: Parser) -> None:
     parser.add_argument(
         "--to", type=Path, default=Path(), metavar="DIR", help="the folder to write to (default: the current one)"
     )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="execute the source of a variant from outside to check it, if 'lra check' has not checked it",
+    )
 
 
 @command(
     "leaderboard submit",
-    "Write a run's record, checked, to a file that can be handed in.",
+    "Write a run's record, checked, to a file that can be handed in, with the checks of its variant.",
     add_results,
     add_submission,
     examples=("0704d0", "0704d0 --to leaderboard/results"),
 )
 def leaderboard_submit(options: Namespace) -> int:
-    """Checks a record and writes it to a new file."""
+    """Checks a record and writes it to a new file, with what the checks say of a variant from outside."""
+    from msgspec.structs import replace
+
+    from lra.checks import CHECKS
+    from lra.checks.recorded import checks_of
     from lra.leaderboard import store
     from lra.leaderboard.record import write
-    from lra.submission import reviews
+    from lra.progress import Display
+    from lra.submission import notes_on, reviews
 
     (review,) = reviews([store.locate(options.run, [options.results])], shipped())
     if review.reasons or review.record is None:
         raise UserError(f"{review.file} may not enter: {'; '.join(review.reasons)}")
-    path = write(review.record, options.to)
+    with Display() as display, display.bar("checks", len(CHECKS)) as bar:
+        checks = checks_of(review.record, options.trust, bar.advance)
+    record = replace(review.record, variant=replace(review.record.variant, checks=checks))
+    path, notes = write(record, options.to), [*notes_on(record)]
     if options.json:
-        return print_json({"file": str(path.resolve()), "notes": review.notes})
-    for note in review.notes:
-        print(f"note: {note}")
+        return print_json({"file": str(path.resolve()), "notes": notes})
+    for note in notes:
+        print(f"note: {printable(note)}")
     print(f"written to {path}: the whole run, with its predictions; nothing else has to go with it")
     print("to hand it in, add it to leaderboard/results in a pull request; there it is checked again by")
     print(f"\n    lra leaderboard validate {path}")
@@ -89,7 +102,7 @@ def print_reviews(reviews: "list[Review]") -> None:
         for reason in review.reasons:
             print(f"  {printable(reason)}")
         for note in review.notes:
-            print(f"  note: {note}")
+            print(f"  note: {printable(note)}")
 
 
 def add_sides(parser: Parser) -> None:

@@ -205,9 +205,11 @@ CHECKS = {
 
 
 def test_a_record_may_say_since_schema_5_which_checks_hold(tmp_path):
-    record = make(variant__checks=CHECKS)
-    assert read(write(record, tmp_path)).variant.checks == record.variant.checks != None  # noqa: E711
-    assert record.run == make().run
+    text = {"variant__sources": {"mine.py": "x = 1\n"}, "variant__source_sha256": sha256("x = 1\n")}
+    record = make("mine", variant__checks=CHECKS, **text)
+    assert record.variant.checks is not None
+    assert read(write(record, tmp_path)) == record
+    assert record.run == make("mine", **text).run
     assert read(put(tmp_path, old(make(), 4))) == make()
     for field in CHECKS:
         refused(put(tmp_path, changed(RAW, "variant.checks", CHECKS | {field: 3})), f"record.variant.checks.{field}")

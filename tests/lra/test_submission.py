@@ -93,7 +93,52 @@ FAIR = {
 def test_what_is_as_the_protocol_has_it_may_enter(published, name):
     (review,) = reviewed(published, FAIR[name]())
     assert review.reasons == ()
-    assert any("nothing of it was run" in note for note in review.notes) == name.startswith("outside")
+    assert any("comes from outside" in note for note in review.notes) == name.startswith("outside")
+
+
+CHECKED = {
+    "lra": "0.0.1",
+    "holds": ["shape", "order"],
+    "fails": {},
+    "excepted": {"reach": "the paper's"},
+    "not_run": {},
+}
+LEAKS = {"padding content": "it leaks", "causality": "it looks ahead"}
+DEAD = {"status": "diverged", "seeds__0": seed_result(0, None), "curve": []}
+NOTED = [
+    (lambda: fair(), ["local is the project's own variant, which its tests hold to every check"]),
+    (lambda: outside(), ["which checks it holds is not recorded; 'lra leaderboard submit'"]),
+    (lambda: outside(variant__checks=CHECKED), ["of 3 checks 2 hold, 1 excepted, as submitted (lra 0.0.1)"]),
+    (lambda: outside(variant__checks=CHECKED | {"fails": LEAKS}),
+     ["of 5 checks 2 hold, 2 fail, 1 excepted", "not ranked, since it fails padding content (it leaks); causality ("]),
+    (lambda: fair(**DEAD), ["its only seed diverged: its row has no accuracy", "counts as the floor"]),
+    (lambda: fair(seeds=(0, 1), status="diverged", seeds__0=seed_result(0, None), seeds__1=seed_result(1, None),
+                  curve=[]), ["all 2 seeds diverged: its row has no accuracy and stands below"]),
+    (lambda: fair(seeds=(0, 1), seeds__1=seed_result(1, None), curve__1__accuracy=[0.5, None]),
+     ["1 of 2 seeds diverged: in averages and ranks they count as the floor"]),
+    (lambda: fair(seeds__0=seed_result(0, 0.1)), ["not better than the floor by more than luck"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "says"), NOTED, ids=[str(place) for place in range(len(NOTED))])
+def test_what_the_tables_will_make_of_an_entry_is_said(published, record, says):
+    (review,) = reviewed(published, record())
+    assert review.reasons == ()
+    assert all(any(words in note for note in review.notes) for words in says), review.notes
+    for words in ("diverged", "than the floor", "fail"):
+        assert any(words in note for note in review.notes) == any(words in line for line in says), words
+
+
+@pytest.mark.parametrize(
+    ("checks", "says"),
+    [
+        (CHECKED | {"fails": {"shape": "none"}}, "variant.checks has two results of one check"),
+        (CHECKED, "it has variant.checks, and its variant is not from outside"),
+    ],
+)
+def test_results_of_checks_that_cannot_be_are_refused(published, checks, says):
+    record = fair(variant__checks=checks) if "outside" in says else outside(variant__checks=checks)
+    assert reviewed(published, record)[0].reasons == (says,)
 
 
 @pytest.mark.parametrize("sizes", ["encoder.qkv_dim = 256\n", "encoder.qkv_dim = 1024\n", "mine.radius = 3\n"])
