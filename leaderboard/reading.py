@@ -36,6 +36,10 @@ def parse(path: Path) -> Record:
         if (size := path.stat().st_size) > MOST_BYTES:
             raise UserError(f"{path} has {size >> 20} MiB, a record has at most {MOST_BYTES >> 20}; {AWAY}")
         content = decode(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file; 'lra runs' lists the records of a folder") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder; name the files of records in it, as in {path}/*.json") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a record ({error}); {AWAY}") from error
     schema = content.get("schema") if isinstance(content, dict) else None

@@ -48,6 +48,7 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
+    folders = [*folders]
     searched = [records_folder(folder) for folder in folders]
     for inside in searched:
         files = [path for path in files_in(inside) if path.name == name or run_in(path).startswith(name)]
@@ -59,7 +60,8 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     if of_variant:
         raise UsageError(f"'{name}' is a variant; name one of its runs: {listed(of_variant)}")
     where = " or ".join(map(str, searched))
-    raise UsageError(f"{name} is neither a file nor a run recorded in {where}; 'lra runs' lists the runs")
+    lists = f"'lra runs --results {folders[0]}' lists the runs"
+    raise UsageError(f"{name} is neither a file nor a run recorded in {where}; {lists}")
 
 
 def listed(files: Sequence[Path]) -> str:

@@ -16,7 +16,7 @@ from lra.leaderboard.rows import rows as rows_of
 from lra.models.attention import register_attention
 from lra.plan import Plan, resolve
 from lra.recipe import task_and_source
-from lra.spec import RunSpec
+from lra.spec import RunSpec, seeds_of
 from lra.tasks import Split, prepared
 from lra.tracks import tracks
 from lra.trainer import execute, recorded
@@ -51,6 +51,7 @@ def prepare(
       the folder of the prepared task.
 
     Raises:
+      UsageError: `workers` is less than 1.
       UserError: the examples cannot be obtained that way, or the folder already holds other examples.
     """
     chosen, source = task_and_source(task, protocol, overrides)
@@ -89,8 +90,9 @@ def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:
     >>> logits = model(split.inputs[:4], split.lengths[:4])  # doctest: +SKIP
 
     Raises:
-      UsageError, UserError: as `resolve`.
+      UsageError, UserError: as `resolve`; or `seed` is no seed.
     """
+    (seed,) = seeds_of(seed)
     model = resolve(spec).fresh_model(seed)
     model.eval()
     return model

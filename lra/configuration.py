@@ -17,7 +17,7 @@ from gin import config_parser
 
 from lra.errors import UsageError, unknown
 from lra.sections import SECTIONS, Section, section_named, section_of
-from lra.typed import in_words, is_plain, typed
+from lra.typed import in_words, is_plain, shown, typed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +142,7 @@ def statements(text: str) -> tuple[tuple[str, str, Any, int], ...]:
     """
     read = []
     line = 1
+    at = lambda number: [*text.splitlines()[number - 1 : number], ""][0]
     try:
         for statement in config_parser.ConfigParser(text, Delegate()):
             line = statement.location.line_num
@@ -154,16 +155,33 @@ def statements(text: str) -> tuple[tuple[str, str, Any, int], ...]:
                 raise Malformed(line, f"{EXAMPLE}, without a scope")
             read.append((statement.selector, statement.arg_name, statement.value, line))
     except SyntaxError as error:
-        raise Malformed(error.lineno or line, f"{reason_of(error)}; {EXAMPLE}") from error
+        where = error.lineno or line
+        raise Malformed(where, f"{reason_of(error, at(where))}; {EXAMPLE}") from error
     except (tokenize.TokenError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise Malformed(line, f"{reason_of(error)}; {EXAMPLE}") from error
+        raise Malformed(line, f"{reason_of(error, at(line))}; {EXAMPLE}") from error
     return tuple(read)
 
 
-def reason_of(error: Exception) -> str:
-    """The reason that gin's or Python's parser gives, in one line without representations of objects."""
+def reason_of(error: Exception, line: str) -> str:
+    """Why a line is no binding, in words.
+
+    Args:
+      line: where the parser stopped.
+    """
+    value = line.partition("=")[2].strip()
+    if value.isidentifier():  # a bare word
+        if value in SECTIONS:
+            return f"{value} is no plain value, a section stands as @{value}()"
+        if value.capitalize() in ("True", "False", "None"):
+            return f"{value} is no plain value, write {value.capitalize()}"
+        return f"{value} is no plain value, a text stands in quotes: {value!r}"
+    if "=" in line and not value:
+        return "it has no value"
     reason = str(error.args[0] if error.args else error).splitlines()[0].strip().rstrip(".")
-    return "this is no plain value" if "malformed node" in reason or "<" in reason else reason
+    known = ("malformed node", "<", "Expected newline", "Expected ':'", "Unable to parse value", "invalid syntax")
+    if value and any(words in reason for words in known):
+        return "this is no plain value: a number, a text in quotes, True, False, None, or a tuple, list or dict of them"
+    return reason
 
 
 def checked(binding: Binding) -> Binding:
@@ -203,7 +221,7 @@ def typed_value(binding: Binding, hint: Any) -> Any:
     except ValueError as error:
         raise UsageError(f"{binding.section}.{binding.parameter} = {error}") from error
     if not is_plain(value) or len(repr(value)) > LONGEST:  # infinity, where any value is taken
-        raise UsageError(f"{binding.section}.{binding.parameter} = {value!r:.100} can stand in no record")
+        raise UsageError(f"{binding.section}.{binding.parameter} = {shown(value)} can stand in no record")
     return value
 
 

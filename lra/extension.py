@@ -60,8 +60,14 @@ def load(path: Path) -> list[str]:
         str(path).encode()
     except UnicodeEncodeError as error:  # JAX could not name the place of an operation
         raise UserError(f"--import {str(path)!a}: this locale cannot name it; set PYTHONUTF8=1") from error
+    if path.is_dir():
+        raise UserError(f"--import {path} is a folder; name the Python file that registers the variant")
     if not path.is_file():
-        raise UserError(f"--import {path}: there is no such file")
+        beside = path.with_name(f"{path.name}.py")
+        hint = f"; did you mean {beside}?" if beside.is_file() else ""
+        raise UserError(f"--import {path}: there is no such file{hint}")
+    if path.suffix == ".ipynb":
+        raise UserError(f"--import {path} is a notebook; put the variant into a Python file, or call lra.run in it")
     if path in _loaded:
         texts, names = _loaded[path]
         if not texts.changed() and all(name in VARIANTS and is_current(VARIANTS[name]) for name in names):
@@ -127,7 +133,8 @@ def run(path: Path) -> Texts:
             line = error.lineno
         else:
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-            line = frames[-1].lineno if frames else 0
+            line = frames[-1].lineno if frames else None
         kind = UsageError if isinstance(error, UsageError) else UserError
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        raise kind(f"--import {path}, line {line}: {reason}".splitlines()[0]) from error
+        where = f"{path}, line {line}" if line else f"{path}"
+        raise kind(f"--import {where}: {reason}".splitlines()[0]) from error

@@ -25,6 +25,7 @@ from lra.recipe import bindings_of, parsed, task_named, variant_named
 from lra.spec import RunSpec
 from lra.tasks import TASKS, Source, Task
 from lra.train_config import TrainConfig
+from lra.typed import shown
 
 T = TypeVar("T")
 
@@ -182,7 +183,7 @@ def resolve(spec: RunSpec) -> Plan:
       UserError: an imported file does not exist or raised, or the variant raised; the message names file and line.
     """
     if not isinstance(spec, RunSpec):
-        raise UsageError(f"{spec!r:.100} is no run spec; write RunSpec(task, variant, protocol)")
+        raise UsageError(f"{shown(spec)} is no run spec; write RunSpec(task, variant, protocol)")
     plan = untraced(spec)
     try:
         return traced(plan)

@@ -72,9 +72,10 @@ def variant_named(name: str) -> "Variant":
       UsageError: there is none, or a configuration could not tell its name from a section's or a task's.
     """
     from lra.models.attention import VARIANTS
+    from lra.models.attention.elsewhere import unknown_variant
 
     if name not in VARIANTS:
-        raise unknown("variant", name, VARIANTS)
+        raise unknown_variant(name, VARIANTS)
     if name == "all" or name in SECTIONS or name in TASKS:
         raise UsageError(f"variant '{name}' ({VARIANTS[name].where}): this name means something else; choose another")
     return VARIANTS[name]
@@ -224,6 +225,24 @@ def set_by_protocols(section: str) -> dict[str, dict[str, Any]]:
             if binding.section == section:
                 values.setdefault(binding.parameter, {})[name] = binding.value
     return values
+
+
+def source_of(task: Task, protocol: str) -> Source | None:
+    """The parameters of a task's data under a protocol; None if the protocol does not run on it.
+
+    This does not import JAX, since it reads no other section.
+    """
+    try:
+        files = files_of(task.name, None, protocol)
+    except UsageError:
+        return None
+    return build(task.name, layered(*(read(path, "protocol", section=task.name) for path in files)))
+
+
+def protocols_of(task: Task) -> dict[str, Source]:
+    """The parameters of a task's data under each protocol that runs on it, by the protocol's name."""
+    sources = {name: source_of(task, name) for name in protocols()}
+    return {name: source for name, source in sources.items() if source is not None}
 
 
 def task_and_source(name: str, protocol: str | None, overrides: Sequence[str]) -> tuple[Task, Source]:

@@ -165,7 +165,8 @@ def data_of(plan: Plan, record: Record, display: Display) -> Prepared:
     if data.data_sha256 != record.task.data_sha256:
         raise UserError(
             f"the record's {task.name} is {record.task.data_sha256[:12]}, what is prepared here is "
-            f"{data.data_sha256[:12]} (origin: {data.manifest['origin']}); prepare it from the record's: {command}"
+            f"{data.data_sha256[:12]} (origin: {data.manifest['origin']}); prepare it from the record's: "
+            f"{command} --force"
         )
     return data
 

@@ -88,9 +88,12 @@ def section_named(name: str) -> Section:
         load = lambda: typing.cast(type[Any], TASKS[name].source)
         return Section(name, load, load)
     from lra.models.attention import VARIANTS
+    from lra.models.attention.elsewhere import file_that_registers, unknown_variant
 
     if name in VARIANTS:
         return Section(name, lambda: VARIANTS[name].options, lambda: VARIANTS[name].make)
+    if file_that_registers(name):
+        raise unknown_variant(name, VARIANTS)
     raise unknown("section, task or variant", name, [*SECTIONS, *TASKS, *VARIANTS])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lra.errors import UsageError
+from lra.typed import shown
 
 FILE = "spec.json"  # in the folder of a run: its spec
 
@@ -38,7 +39,7 @@ class RunSpec:
     def __post_init__(self) -> None:
         for name in ("task", "variant", "protocol"):
             if not isinstance(getattr(self, name), str):
-                raise UsageError(f"{name} = {getattr(self, name)!r} of a run spec is not a text")
+                raise UsageError(f"{name} = {shown(getattr(self, name))} of a run spec is not a text")
         for name in ("overrides", "imports"):
             object.__setattr__(self, name, texts(name, getattr(self, name)))
         object.__setattr__(self, "seeds", seeds_of(self.seeds))
@@ -68,7 +69,7 @@ class RunSpec:
 
 def texts(name: str, values: Any) -> tuple[str, ...]:
     if isinstance(values, str) or not isinstance(values, Sequence) or not all(isinstance(v, str) for v in values):
-        raise UsageError(f"{name} = {values!r} is not a list of texts")
+        raise UsageError(f"{name} = {shown(values)} is not a list of texts")
     return tuple(values)
 
 

@@ -29,7 +29,7 @@ from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
 from lra.spec import RunSpec
 from lra.tasks import TASKS
-from lra.tasks.prepared import folder_of, read_manifest
+from lra.tasks.prepared import folder_of, read_manifest, with_files
 from lra.tasks.task import fields_of, is_default
 from lra.tracks import tracks, values_of_protocol
 
@@ -268,7 +268,8 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
         named = f"only {', '.join(digest[:12] for digest in sorted(known))}" if known else "none"
         yield (
             f"data {task.data_sha256[:12]} is not known here, {named} with these parameters is; "
-            f"if it is another origin's, prepare it here and validate again: {plan.prepare_command}"
+            "if it is another origin's, prepare it here and validate again; "
+            + with_files(plan.task, plan.prepare_command)
         )
 
 

@@ -1,6 +1,7 @@
 """Checks the values of a configuration against the declared types."""
 
 import math
+import re
 import types
 import typing
 from typing import Any
@@ -27,6 +28,16 @@ def is_plain(value: Any) -> bool:
     return type(value) in (int, bool, str, bytes, types.NoneType)
 
 
+def shown(value: Any) -> str:
+    """A value in an error: as Python writes it, or its kind where Python has no notation for it.
+
+    >>> shown(0.5), shown(print), shown((1, object()))
+    ('0.5', 'a builtin_function_or_method', 'a tuple')
+    """
+    text = repr(value)
+    return f"a {type(value).__name__}" if re.search("^<| at 0x[0-9a-f]", text) else f"{text:.100}"
+
+
 def typed(value: Any, hint: Any) -> Any:
     """The value, converted to its declared type: int to float, list to tuple. Nothing else is converted.
 
@@ -49,6 +60,10 @@ def typed(value: Any, hint: Any) -> Any:
         return value
     if origin is tuple:
         return of_tuple(value, arguments, hint)
+    if origin is list and isinstance(value, list):
+        return [typed(item, arguments[0]) for item in value]
+    if origin is dict and isinstance(value, dict):
+        return {typed(key, arguments[0]): typed(item, arguments[1]) for key, item in value.items()}
     if hint is float:
         return of_float(value)
     kind = hint if origin is None else origin
@@ -94,7 +109,7 @@ def of_float(value: Any) -> float:
 
 
 def wrong(value: Any, hint: Any) -> ValueError:
-    return ValueError(f"{value!r:.100} is not {in_words(hint)}")
+    return ValueError(f"{shown(value)} is not {in_words(hint)}")
 
 
 def in_words(hint: Any) -> str:
@@ -110,4 +125,6 @@ def in_words(hint: Any) -> str:
         return " or ".join(map(repr, arguments))
     if origin is tuple and len(arguments) == 2 and arguments[1] is ...:
         return f"a tuple of {PLURALS.get(arguments[0], 'values')}"
+    if origin is list:
+        return f"a list of {PLURALS.get(arguments[0], 'values')}"
     return WORDS.get(hint if origin is None else origin, "any value")

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
 
+MOST_LAYERS = 1_000  # each is traced by itself, so that more would take minutes without a word
 POOLING = ("mean", "cls", "first")
 POSITIONS = ("sinusoidal", "learned", "none")
 
@@ -48,6 +49,8 @@ class EncoderConfig:
             least = 0 if name == "layers" else 1  # without layers, only the embeddings are pooled
             if (size := getattr(self, name)) < least:
                 raise UsageError(f"encoder.{name} = {size} is not at least {least}")
+        if self.layers > MOST_LAYERS:
+            raise UsageError(f"encoder.layers = {self.layers} is more than {MOST_LAYERS:,}")
         for name in ("dropout", "attention_dropout"):
             if not 0 <= (rate := getattr(self, name)) < 1:
                 raise UsageError(f"encoder.{name} = {rate} is not a rate of at least 0 and less than 1")

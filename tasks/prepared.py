@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import lra
-from lra.errors import UserError
+from lra.errors import UsageError, UserError
 from lra.files import folder_atomically, locked, sha256, sha256_text, write_atomically, writing
 from lra.tasks.publisher import opened
 from lra.tasks.task import SPLITS, Blocks, Source, Split, Task, fields_of, folder_name, is_default
@@ -101,6 +102,8 @@ def prepare(
       UserError: a file is malformed, the disk is full, or another process prepares the same task. Or examples of
         another origin are prepared under these parameters and `force` is not set.
     """
+    if workers < 1:
+        raise UsageError(f"workers = {workers} is not at least 1")
     folder = folder_of(task, source)
     origin = f"{read_from.resolve()}" if read_from else task.origin
     if not force and is_prepared(folder, source, origin):  # which needs neither a lock nor a right to write
@@ -135,7 +138,9 @@ def is_prepared(folder: Path, source: Source, origin: str) -> bool:
             return False
     there = read_manifest(folder)
     if there["origin"] != origin:
-        raise UserError(f"{folder} is prepared already (origin: {there['origin']}); --force replaces it")
+        raise UserError(
+            f"{folder} is prepared already (origin: {there['origin']}); it serves as it is, and --force replaces it"
+        )
     if there["parameters"] != fields_of(source):
         raise UserError(f"{folder} was prepared with other parameters; --force replaces it")
     return True
@@ -307,7 +312,7 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
     """
     folder = folder_of(task, source)
     with permitted(folder):
-        manifest = verified(task, source, folder, f"run: {how or f'lra prepare {task.name}'}")
+        manifest = verified(task, source, folder, how or f"lra prepare {task.name}")
         splits = {
             split: Split(*(np.load(folder / f"{split}.{column}.npy", mmap_mode="r") for column in COLUMNS))
             for split in SPLITS
@@ -315,13 +320,29 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
     return Prepared(task, folder, manifest, splits)
 
 
-def verified(task: Task, source: Source, folder: Path, way_out: str) -> dict[str, Any]:
-    """The manifest in a folder, if all files are what it says; errors as for `load`."""
+def with_files(task: Task, how: str, origin: str | None = None) -> str:
+    """How to prepare a task, with the publisher's files where it needs them.
+
+    Args:
+      how: the command, or the call, that prepares it.
+      origin: where the examples were read from that are prepared already.
+    """
+    if not how.startswith("lra prepare"):
+        return f"run: {how}"
+    if origin not in (None, task.origin):
+        return f"run: {how} --from {shlex.quote(str(origin))}"
+    return f"fetch {task.published} and run: {how} --from {task.archive}" if task.needs_files else f"run: {how}"
+
+
+def verified(task: Task, source: Source, folder: Path, how: str) -> dict[str, Any]:
+    """The manifest in a folder, if all files are what it says; arguments and errors as for `load`."""
+    way_out = with_files(task, how)
     if not folder.is_dir():
         raise UserError(f"{task.name} is not prepared with these parameters ({folder} is not there); {way_out}")
     manifest = read_manifest(folder)
     if manifest["parameters"] != fields_of(source):
         raise UserError(f"{folder} was prepared with other parameters; delete it and {way_out}")
+    way_out = with_files(task, how, manifest["origin"])
     expected = manifest["sha256"]
     if missing := [name for name in expected if not (folder / name).is_file()]:
         raise UserError(f"{folder / missing[0]} is missing; delete {folder} and {way_out}")

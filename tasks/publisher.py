@@ -135,7 +135,7 @@ def import_tensorflow(what: str) -> Any:
     try:
         import tensorflow
     except ImportError as error:
-        raise UserError(f"reading {what} needs TensorFlow: pip install 'long-range-arena[seqio]'") from error
+        raise UserError(f"reading {what} needs TensorFlow: pip install tensorflow") from error
     return tensorflow
 
 
@@ -155,12 +155,12 @@ def from_tfds(name: str, split: str, task: str, published: str) -> Iterator[dict
     Raises:
       UserError: TFDS is not installed or cannot reach its source. The message says what to fetch instead.
     """
-    instead = f"fetch {published} and say: lra prepare {task} --from FILE"
+    instead = f"fetch {published} and run the same command with --from FILE"
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise UserError(
-            f"{task} comes from TFDS, which is not installed: {instead} (or pip install 'long-range-arena[seqio]')"
+            f"{task} comes from TFDS, which is not installed: {instead} (or pip install tensorflow tensorflow-datasets)"
         ) from error
     try:
         builder = tfds.builder(name)

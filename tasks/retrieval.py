@@ -47,7 +47,7 @@ class Retrieval(Sized):
     def generate(self, workers: int = 1) -> Blocks:
         raise UserError(
             f"the AAN pairs can be neither generated nor downloaded: fetch new_aan_pairs.{{train,eval,test}}.tsv from "
-            f"{PUBLISHED}, and say: lra prepare retrieval --from FOLDER"
+            f"{PUBLISHED}, and run the same command with --from FOLDER"
         )
 
     def read(self, folder: Path, workers: int, warn: Warn) -> Blocks:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import hashlib
+import importlib.util
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -139,6 +141,17 @@ class Task:
         """Raises ValueError if the name is none."""
         if not is_name(self.name):
             raise ValueError(f"{self.name!r} is no name for a task; {RULE}")
+
+    @property
+    def needs_files(self) -> bool:
+        """Whether the examples come from the publisher's files alone, as far as is installed here."""
+        tfds = self.origin.startswith("TFDS") and importlib.util.find_spec("tensorflow_datasets") is not None
+        return self.origin != "generated" and not tfds
+
+    @property
+    def archive(self) -> str:
+        """The name of the publisher's archive."""
+        return next(iter(re.findall(r"[\w.-]+\.gz", self.published)), "FILE")
 
     @property
     def num_classes(self) -> int:

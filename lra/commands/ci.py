@@ -132,13 +132,14 @@ def admitted(names: list[str], workload: "Workload", options: Namespace) -> list
     """
     from lra.ci.quantities import plan_of
     from lra.models.attention import VARIANTS
+    from lra.models.attention.elsewhere import unknown_variant
 
     if options.workers < 1:
         raise UsageError(f"--workers {options.workers} is not at least 1")
     names = list(dict.fromkeys(names))
     for name in names:
         if name not in VARIANTS:
-            raise UsageError(f"{unknown('variant', name, VARIANTS)} (--import names the file of one of your own)")
+            raise unknown_variant(name, VARIANTS)
         try:
             plan_of(name, workload, () if options.action == "baseline" else options.gin)
         except UsageError:

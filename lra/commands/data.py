@@ -2,8 +2,10 @@
 
 import io
 import itertools
+import shlex
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,9 @@ def add_task(parser: Parser) -> None:
 
 def add_protocol(parser: Parser) -> None:
     parser.add_argument(
-        "--protocol", metavar="NAME", help="take the sizes of this protocol (default: the task's own sizes)"
+        "--protocol",
+        metavar="NAME",
+        help="take the sizes of this protocol, which its runs need (default: the task's own)",
     )
 
 
@@ -39,8 +43,10 @@ def add_one_task(parser: Parser) -> None:
     examples=("", "listops"),
 )
 def tasks(options: Namespace) -> int:
+    from lra.recipe import protocols_of
     from lra.tasks import TASKS
     from lra.tasks.prepared import home, prepared_folders, read_manifest
+    from lra.tasks.task import fields_of
 
     if options.name is not None:
         from lra.commands.parameters import show_parameters
@@ -58,7 +64,7 @@ def tasks(options: Namespace) -> int:
         prepared: list[dict[str, Any]] = []
         for folder in folders[task.name] if folders else ():
             size = sum(path.stat().st_size for path in folder.iterdir())
-            entry: dict[str, Any] = {"folder": str(folder), "bytes": size, "error": None}
+            entry: dict[str, Any] = {"folder": str(folder), "bytes": size, "error": None, "protocols": []}
             try:
                 manifest = read_manifest(folder)
             except UserError as error:
@@ -66,6 +72,8 @@ def tasks(options: Namespace) -> int:
             else:
                 keys = ("origin", "examples", "max_length", "floor", "also_in_train", "warnings", "data_sha256")
                 entry |= {key: manifest[key] for key in keys}
+                of_protocols = {name: fields_of(source) for name, source in protocols_of(task).items()}
+                entry["protocols"] = [name for name, own in of_protocols.items() if own == manifest["parameters"]]
             prepared.append(entry)
         described.append(
             {"name": task.name, "version": task.version, "summary": task.summary, "classes": task.num_classes,
@@ -83,12 +91,13 @@ def tasks(options: Namespace) -> int:
     for item in itertools.chain.from_iterable(entry["prepared"] for entry in described):
         name = Path(item["folder"]).name
         if item["error"]:
-            rows.append([name, item["error"], "", "", ""])
+            rows.append([name, item["error"], "", "", "", ""])
             continue
         sizes = " / ".join(f"{count:,}" for count in item["examples"].values())
-        rows.append([name, item["origin"], sizes, f"{item['max_length']:,}", f"{item['bytes'] / 1e6:,.1f}"])
+        serves = ", ".join(item["protocols"]) or "none"
+        rows.append([name, serves, item["origin"], sizes, f"{item['max_length']:,}", f"{item['bytes'] / 1e6:,.1f}"])
     if rows:
-        print_table(("prepared", "from", "train / val / test", "tokens", "MB"), rows)
+        print_table(("prepared", "for protocol", "from", "train / val / test", "tokens", "MB"), rows)
     if folders:
         print(f"{'these folders are' if rows else 'nothing is prepared; what will be, is'} in {home() / 'tasks'}")
     return 0
@@ -117,9 +126,14 @@ def add_preparation(parser: Parser) -> None:
 )
 def prepare(options: Namespace) -> int:
     from lra.progress import Display
+    from lra.recipe import protocols_of
     from lra.tasks import prepared
 
     task, source = configured(options)
+    of_protocols = protocols_of(task)
+    serves = [name for name, own in of_protocols.items() if own == source]
+    if not serves and options.protocol is None:
+        warn(f"no protocol has these sizes of {task.name}; {others(options, of_protocols)}")
     with Display() as display, display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
         new = prepared.prepare(
             task,
@@ -132,15 +146,24 @@ def prepare(options: Namespace) -> int:
     folder = prepared.folder_of(task, source)
     manifest = prepared.read_manifest(folder)
     if options.json:
-        return print_json({"folder": str(folder), "new": new, "manifest": manifest})
+        return print_json({"folder": str(folder), "new": new, "protocols": serves, "manifest": manifest})
     sizes = ", ".join(f"{count:,} {split}" for split, count in manifest["examples"].items())
     print(f"{task.name} {task.version}: {sizes} {'written to' if new else 'are already in'} {folder}")
+    if serves:
+        print(f"for runs of protocol {' and '.join(serves)}")
     for split, count in manifest["also_in_train"].items():
         if count:
             print(f"note: {count:,} of the {split} examples are also in train")
     for warning in manifest["warnings"]:
         print(f"note: {warning}")
     return 0
+
+
+def others(options: Namespace, protocols: Iterable[str]) -> str:
+    """The commands that prepare a task for runs, in words."""
+    files = f" --from {shlex.quote(str(options.read_from))}" if options.read_from else ""
+    commands = [f"lra prepare {options.task} --protocol {name}{files}" for name in protocols]
+    return f"for its runs: {' or '.join(commands)}" if commands else "it has no recipe for a run"
 
 
 def configured(options: Namespace) -> "tuple[Task, Source]":

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from lra.typed import is_plain, typed
+from lra.typed import is_plain, shown, typed
 
 # what the arena hands to a class and to a function: these are no options
 OF_A_CLASS = {"self", "shape", "rngs"}
@@ -42,7 +42,7 @@ def options_type(name: str, target: Callable[..., Any]) -> type[Any]:
             )
         if default is not parameter.empty and not is_plain(default):
             raise ValueError(
-                f"the default of '{option}', {default!r:.100}, can stand in no record; take a number, a text or None"
+                f"the default of '{option}', {shown(default)}, can stand in no record; take a number, a text or None"
             )
         if default is parameter.empty:
             fields.append((option, hint, dataclasses.field(kw_only=True)))

@@ -13,11 +13,13 @@ from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError, UserError
 from lra.files import sha256_texts
+from lra.models.attention.elsewhere import refuse_others
 from lra.models.attention.multihead import Core, MultiHead
 from lra.models.attention.options import options_dict, options_type
 from lra.models.attention.shape import Shape
 from lra.models.source import Source, source_of
 from lra.names import RULE, is_name
+from lra.typed import shown
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -221,8 +223,10 @@ def register_attention(
         these, or `small` names an option that is not there.
     """
 
+    if callable(name):
+        raise UsageError('the decorator takes a name: @register_attention("my_attention")')
     if not is_name(name):
-        raise UsageError(f"{name!r:.100} is no name for a variant; {RULE}")
+        raise UsageError(f"{shown(name)} is no name for a variant; {RULE}")
     caller = sys._getframe(1)
     own = caller.f_globals.get("__name__", "").startswith(f"{__package__}.")
     source = None if own else source_of(caller, name)
@@ -233,6 +237,7 @@ def register_attention(
             raise UsageError(
                 f"an attention variant called '{name}' is registered already ({before.where}); choose another name"
             )
+        refuse_others(name, target)
         call = target.__call__ if inspect.isclass(target) else target
         arguments = tuple(argument for argument in inspect.signature(call).parameters if argument != "self")
         form = next((form for names, form in FORMS.items() if arguments[: len(names)] == names), None)

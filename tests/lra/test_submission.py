@@ -449,7 +449,7 @@ def test_a_run_is_found_by_how_its_name_begins(published, tmp_path, capsys):
 def test_a_missing_file_is_one_line(capsys):
     assert main(["leaderboard", "validate", "nowhere.json"]) == 1
     said = capsys.readouterr()
-    assert "nowhere.json cannot be read as a record" in said.out
+    assert "nowhere.json: there is no such file" in said.out
     assert said.err.count("\n") == 1
     assert "Traceback" not in said.err + said.out
 
