@@ -1,5 +1,6 @@
 """Finds and loads the records in folders."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -60,8 +61,8 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     if of_variant:
         raise UsageError(f"'{name}' is a variant; name one of its runs: {listed(of_variant)}")
     where = " or ".join(map(str, searched))
-    lists = f"'lra runs --results {folders[0]}' lists the runs"
-    raise UsageError(f"{name} is neither a file nor a run recorded in {where}; {lists}")
+    lists = f"lra runs --results {shlex.quote(str(folders[0]))}"
+    raise UsageError(f"{name} is neither a file nor a run recorded in {where}; '{lists}' lists the runs")
 
 
 def listed(files: Sequence[Path]) -> str:

@@ -34,8 +34,10 @@ def shown(value: Any) -> str:
     >>> shown(0.5), shown(print), shown((1, object()))
     ('0.5', 'a builtin_function_or_method', 'a tuple')
     """
-    text = repr(value)
-    return f"a {type(value).__name__}" if re.search("^<| at 0x[0-9a-f]", text) else f"{text:.100}"
+    text, kind = repr(value), type(value).__name__
+    if re.search("^<| at 0x[0-9a-f]", text):
+        return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    return f"{text:.100}"
 
 
 def typed(value: Any, hint: Any) -> Any:
