@@ -98,6 +98,11 @@ def is_current(variant: Variant) -> bool:
     return variant.source is None or not variant.source.has_other_sizes(variant.name)
 
 
+def loaded_from(name: str) -> Path | None:
+    """The file from which a variant was loaded; None for the project's own and those of installed packages."""
+    return next((path for path, (_, names) in _loaded.items() if name in names), None)
+
+
 def registered_since(before: Mapping[str, Variant]) -> list[str]:
     """The names of the variants that were registered since the registry was copied."""
     return [name for name in VARIANTS if VARIANTS[name] is not before.get(name)]

@@ -244,6 +244,7 @@ def new(options: Namespace) -> int:
     if options.json:
         return print_json({"variant": name, "file": str(path.resolve())})
     print(f"written to {path}; next:\n\n    lra check --import {path} {name}")
+    print("    lra prepare listops --protocol demo")
     print(f"    lra run --import {path} --task listops --variant {name} --protocol demo --seeds 0,1,2")
     print("    lra leaderboard build")
     return 0

@@ -132,8 +132,6 @@ def prepare(options: Namespace) -> int:
     task, source = configured(options)
     of_protocols = protocols_of(task)
     serves = [name for name, own in of_protocols.items() if own == source]
-    if not serves and options.protocol is None:
-        warn(f"no protocol has these sizes of {task.name}; {others(options, of_protocols)}")
     with Display() as display, display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
         new = prepared.prepare(
             task,
@@ -151,6 +149,8 @@ def prepare(options: Namespace) -> int:
     print(f"{task.name} {task.version}: {sizes} {'written to' if new else 'are already in'} {folder}")
     if serves:
         print(f"for runs of protocol {' and '.join(serves)}")
+    elif options.protocol is None:
+        print(f"note: no protocol has these sizes; {others(options, of_protocols)}")
     for split, count in manifest["also_in_train"].items():
         if count:
             print(f"note: {count:,} of the {split} examples are also in train")

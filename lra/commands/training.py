@@ -1,5 +1,6 @@
 """The command `lra run`, which trains."""
 
+import shlex
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,11 +143,14 @@ def summary(record: "Record") -> str:
         steps = [seed.step for seed in record.seeds]
         if record.status != "diverged" or any(steps):
             return f"{record.status} at step {min(steps)}" if steps else record.status
+        from lra import extension
         from lra.models.attention import VARIANTS
 
         name = record.variant.name
+        file = extension.loaded_from(name)
+        check = shlex.join(["lra", "check", *(["--import", str(file)] if file else []), name])
         where = VARIANTS[name].where
-        return f"diverged: the loss is NaN or infinite at the first step; 'lra check {name}' says more ({where})"
+        return f"diverged: the loss is NaN or infinite at the first step; '{check}' says more ({where})"
     lost = len(record.seeds) - len(scores)
     text = ", ".join(f"{100 * score:.2f}" for score in scores)
     return f"test accuracy {text} % (floor {100 * record.task.floor.test:.2f} %)" + (

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sys
 
 import pytest
@@ -142,8 +143,9 @@ def test_new_writes_a_file_that_runs(home, capsys):
     assert main(["new", "my_attention"]) == 1
     assert "my_attention.py is there already" in capsys.readouterr().err
     assert open("my_attention.py").read() == before
-    check, run, _ = (line.split()[1:] for line in said.splitlines() if line.startswith("    lra "))
+    check, prepare, run, _ = (line.split()[1:] for line in said.splitlines() if line.startswith("    lra "))
     assert check == ["check", "--import", "my_attention.py", "my_attention"]  # test_readme.py calls it
+    assert prepare == ["prepare", "listops", "--protocol", "demo"]
     assert main([*run, *bindings(*SMALL)]) == 0
 
 
@@ -156,7 +158,7 @@ def test_a_run_whose_variant_gives_nan_says_so(home, capsys):
         == 0
     )
     said = capsys.readouterr()
-    assert "at the first step; 'lra check nan' says more" in said.out + said.err
+    assert f"at the first step; 'lra check --import {os.path.abspath(file)} nan' says more" in said.out + said.err
     assert "nan.py, line 5" in said.out + said.err
 
 

@@ -40,7 +40,7 @@ REFUSED = {
     "one for a tuple": ("pathx.paddle_margins = 2", "2 is not a tuple of whole numbers"),
     "infinite": ("cosine.base = 1e999", "cosine.base = inf is not a number"),
     "huge": (f"encoder.dim = {'9' * 400}", "is not a whole number"),
-    "bare word": ("local.radius = abc", "this is no plain value"),
+    "bare word": ("local.radius = abc", "abc is no plain value, a text stands in quotes: 'abc'"),
     "call": ("local.radius = open('x')", "local.radius = open('x')"),
     "no value": ("train.steps", "train.steps"),
     "no parameter": ("train = 5", "a binding reads like 'train.steps = 500'"),
@@ -97,8 +97,8 @@ def test_parameters_that_contradict_each_other_name_the_override(override, says)
 
 
 MISTAKES_IN_FILES = {
-    "syntax": ("encoder.dim = = 3", 3, "Unable to parse value"),
-    "word": ("encoder.dim = wide", 3, "this is no plain value"),
+    "syntax": ("encoder.dim = = 3", 3, "this is no plain value: a number"),
+    "word": ("encoder.dim = wide", 3, "wide is no plain value"),
     "parameter": ("encoder.dimm = 3", 3, "did you mean 'dim'?"),
     "type": ("encoder.dim = 'x'", 3, "encoder.dim = 'x' is not a whole number"),
     "twice": ("encoder.dim = 32\nencoder.heads = 2\nencoder.dim = 64", 5, "encoder.dim is bound twice, before in"),

@@ -188,9 +188,9 @@ def test_a_task_is_prepared_as_its_protocol_has_it(capsys):
     small = "--gin listops.train=9 --gin listops.validation=3 --gin listops.test=3 --workers 1"
     assert cli.main(shlex.split(f"prepare listops {small}")) == 0
     text = capsys.readouterr()
-    assert "lra prepare listops --protocol demo or lra prepare listops --protocol paper" in text.err
+    assert "lra prepare listops --protocol demo or lra prepare listops --protocol paper" in text.out
     assert cli.main(shlex.split(f"prepare listops --protocol demo {small}")) == 0
-    assert capsys.readouterr().err == ""
+    assert "note" not in capsys.readouterr().out
     assert cli.main(["tasks", "--json"]) == 0
 
 

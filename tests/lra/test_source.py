@@ -94,7 +94,7 @@ def test_what_a_file_imports_from_its_folder_is_part_of_its_source(tree, imports
     tree(helper="SCALE = 0.0\n")
     assert loaded(path) == (["mine.py", "helper.py"], 0.0)
     assert VARIANTS["with_helper"].source_sha256 != before.source_sha256
-    assert status.key(VARIANTS["with_helper"]) != status.key(before)
+    assert status.code_of_variant(VARIANTS["with_helper"]) != status.code_of_variant(before)
     assert before.sources == texts  # what has been loaded stays what it was
     assert float(before.make(ONE, ONE, ONE, None)[0, 0, 0, 0]) == 3.0
 

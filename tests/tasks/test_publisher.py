@@ -202,7 +202,7 @@ def test_an_error_of_tfds_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"ConnectionError: no network\b") as caught:
         next(from_tfds("imdb_reviews", "train", "text", "http://localhost/x.tar.gz"))
     assert "\n" not in str(caught.value)
-    assert re.search("http://localhost/x.tar.gz .*lra prepare text --from", str(caught.value))
+    assert re.search("http://localhost/x.tar.gz and run the same command with --from FILE", str(caught.value))
 
 
 def test_tfds_is_not_asked_for_what_cannot_be_reached(tmp_path, monkeypatch):
@@ -220,5 +220,5 @@ def test_tfds_is_not_asked_for_what_cannot_be_reached(tmp_path, monkeypatch):
 
 def test_without_tfds(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(UserError, match=r"not installed: fetch URL .*lra prepare text --from"):
+    with pytest.raises(UserError, match=r"not installed: fetch URL and run the same command with --from FILE"):
         next(from_tfds("imdb_reviews", "train", "text", "URL"))
