@@ -184,6 +184,19 @@ def test_what_differs_besides_the_variants_is_said(of_a, of_b, says, tmp_path, c
         assert apart == {"train.steps": ["240", "500"]}
 
 
+def test_what_the_protocol_gives_a_variant_is_no_difference(tmp_path, capsys):
+    """Protocol `paper` gives luna narrower queries on ListOps, so that it has no more parameters."""
+    config = "train.optimizer = @adamw()\ntrain.select = 'last'\nencoder.qkv_dim = {}\n"
+    a, b, c = (
+        write(make(name, protocol__name="paper", config=config.format(width)), tmp_path)
+        for name, width in (("transformer", 512), ("luna", 480), ("local", 480))
+    )
+    main(["compare", str(a), str(b)])
+    assert "differ in more" not in capsys.readouterr().out
+    main(["compare", str(a), str(c)])
+    assert "more than the variant: encoder.qkv_dim 512 and 480" in capsys.readouterr().out
+
+
 def test_the_sentence_says_why_nothing_is_paired(tmp_path):
     a, b = make("local", {0: 0.5}), make("linear", {1: 0.5})
     assert "with no common seed, one seed of a side says too little; run both with the same --seeds" in sentence(

@@ -194,7 +194,7 @@ def test_a_task_is_prepared_as_its_protocol_has_it(capsys):
     assert cli.main(["tasks", "--json"]) == 0
 
 
-def test_the_protocols_of_prepared_sizes_are_known_without_jax():
+def test_the_sizes_that_serve_a_protocol_are_those_of_its_recipe():
     from lra.recipe import protocols_of, task_and_source
 
     for task in TASKS.values():
