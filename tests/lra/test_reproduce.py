@@ -189,7 +189,7 @@ def test_the_configuration_is_the_whole_plan(record, task, variant, protocol, ov
 def own(record) -> Any:
     """A run of a variant of the project, and its results."""
     config = "".join(line for line in record.config.splitlines(True) if not line.startswith("mine_again."))
-    variant = as_json(record.variant) | {"name": "transformer", "version": 1, "sources": None, "source_sha256": None}
+    variant = raw(record)["variant"] | {"name": "transformer", "version": 1, "sources": None, "source_sha256": None}
     return changed(changed(changed(record, "variant", variant), "config", config), "config_sha256", sha256(config))
 
 
