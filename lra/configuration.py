@@ -178,6 +178,8 @@ def reason_of(error: Exception, line: str) -> str:
     if "=" in line and not value:
         return "it has no value"
     reason = str(error.args[0] if error.args else error).splitlines()[0].strip().rstrip(".")
+    if "EOF in multi-line" in reason:
+        return "a bracket is not closed"
     known = ("malformed node", "<", "Expected newline", "Expected ':'", "Unable to parse value", "invalid syntax")
     if value and any(words in reason for words in known):
         return "this is no plain value: a number, a text in quotes, True, False, None, or a tuple, list or dict of them"

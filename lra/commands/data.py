@@ -208,14 +208,19 @@ def add_selection(parser: Parser) -> None:
 )
 def show(options: Namespace) -> int:
     from lra.plan import prepare_command
-    from lra.tasks.prepared import load
-    from lra.tasks.task import SPLITS
+    from lra.recipe import protocols_of
+    from lra.tasks.prepared import folder_of, load
+    from lra.tasks.task import SPLITS, is_default
 
     task, source = configured(options)
     if options.split not in SPLITS:
         raise unknown("split", options.split, SPLITS)
     if options.png and not task.picture:
         raise UsageError(f"--png: {task.name} is not made of images; without it, lra show prints")
+    unnamed = options.protocol is None and is_default(source) and not folder_of(task, source).is_dir()
+    if unnamed and (of_protocols := protocols_of(task)):
+        command = f"lra show {options.task} --protocol {next(iter(of_protocols))}"
+        raise UserError(f"{task.name} is not prepared in its own sizes; name a protocol, as in '{command}'")
     split = load(task, source, prepare_command(task, options.protocol, options.gin)).splits[options.split]
     count = options.count if options.count is not None else 40 if options.png else 3
     if count < 1 or not 0 <= options.first < len(split):

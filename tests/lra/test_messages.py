@@ -127,6 +127,7 @@ VALUES = {
     "": "it has no value",
     **dict.fromkeys(["[abc]", "(1, abc)", "{abc: 1}", "{1, 2}", "f(3)", "f'x'", "1 + 2", "-abc", "a.b", "...",
                      "lambda x: x", "[x for x in y]", "3 if x else 4", "not x", "1L"], PLAIN),
+    "(1": "a bracket is not closed",
     "@abc": "a reference reads like @cosine()",
     "print": "print is no plain value",
 }  # fmt: skip
@@ -218,9 +219,15 @@ def test_commands_that_messages_suggest_are_commands(capsys):
 
     texts = [with_files(task, f"lra prepare {task.name} --protocol paper") for task in TASKS.values()]
     texts += [data.others(SimpleNamespace(task="text", read_from=Path("a b.gz")), [name]) for name in ("demo", "paper")]
-    texts += [said(line, capsys) for line in ("run --task listops --variant local --protocol demo", "show image")]
+    texts += [
+        said(line, capsys)
+        for line in ("run --task listops --variant local --protocol demo", "show image --protocol paper")
+    ]
     commands = [text.partition("run: ")[2] or text.partition("runs: ")[2] for text in texts]
-    quoted = [said(line, capsys) for line in ("compare x y", "leaderboard submit x --results 'a b'", "ci baseline")]
+    quoted = [
+        said(line, capsys)
+        for line in ("show image", "compare x y", "leaderboard submit x --results 'a b'", "ci baseline")
+    ]
     commands += [re.findall(r"'(lra .*)'", text)[0] for text in quoted]
     for command in commands:
         words = shlex.split(command)
