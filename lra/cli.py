@@ -10,8 +10,9 @@ import lra
 from lra.commands import COMMANDS, GROUPS
 from lra.commands.command import Parser, add_common
 from lra.errors import UsageError, UserError, printable, unknown
+from lra.interrupt import STOPPED, heard_at_once
 
-EPILOG = "Exit codes: 0 done, 1 the work failed, 2 the call was wrong."
+EPILOG = f"Exit codes: 0 done, 1 the work failed, 2 the call was wrong, {STOPPED} stopped by Ctrl-C or SIGTERM."
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -78,7 +79,8 @@ def main(words: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     try:
         options = parse(words)
-        return int(COMMANDS[name_of(options)].run(options))
+        with heard_at_once(stopping):
+            return int(COMMANDS[name_of(options)].run(options))
     except UserError as error:
         if debug:
             raise
@@ -91,7 +93,7 @@ def main(words: Sequence[str] | None = None) -> int:
             "lra: interrupted; the same command goes on or starts over, nothing is half-written",
             file=sys.stderr,
         )
-        return 1
+        return STOPPED
     except BrokenPipeError:  # `lra tasks | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -106,6 +108,11 @@ def main(words: Sequence[str] | None = None) -> int:
         blame = "the machine refused that" if isinstance(error, OSError) else "that is a defect"
         print(f"lra: {reason}; {blame}, --debug shows where", file=sys.stderr)
         return 1
+
+
+def stopping() -> None:
+    """Answers Ctrl-C, which a computation of JAX hears only when it ends."""
+    print("lra: stopping; Ctrl-C again ends at once", file=sys.stderr)
 
 
 def print_what_can_be() -> None:
