@@ -48,7 +48,8 @@ def duration(seconds: float) -> str:
     """
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.2g} min" if seconds < 5940 else f"{seconds / 3600:.2g} h"
+    number, unit = (seconds / 60, "min") if seconds < 6000 else (seconds / 3600, "h")
+    return f"{number:.1f} {unit}" if number < 10 else f"{number:,.0f} {unit}"
 
 
 class Bar:
