@@ -35,7 +35,7 @@ def can_be_shifted(layer: nnx.Conv) -> bool:
     """Whether `shifted` computes what the layer does."""
     return (
         layer.conv_general_dilated is lax.conv_general_dilated
-        and np.all(np.asarray(layer.input_dilation or 1) == 1)
+        and set(np.ravel(layer.input_dilation or 1)) == {1}
         and math.prod(layer.kernel_size) <= MOST_TAPS
     )
 

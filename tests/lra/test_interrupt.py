@@ -46,7 +46,7 @@ def test_the_first_is_answered_and_the_second_obeyed_while_c_code_computes(scrip
         assert process.stdout.readline().startswith(answer)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait() == 130
+        assert process.wait(60) == 130
     finally:
         process.kill()
         process.communicate()
