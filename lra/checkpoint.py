@@ -15,28 +15,30 @@ import orbax.checkpoint as ocp
 
 from lra.errors import UserError
 from lra.files import writing
+from lra.progress import STDERR
 
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """Drops all that is written to standard error.
+    """Drops all that is written to standard error. The lines of `Display` wait.
 
     If an array cannot be written, the threads of Orbax, asyncio and TensorStore print long tracebacks of an error that
     they also raise.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    except BaseException:
-        time.sleep(1)  # the threads may still be printing
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it prints later, when it collects the tasks
-        raise
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with STDERR:
+        sys.stderr.flush()
+        kept = os.dup(2)
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        except BaseException:
+            time.sleep(1)  # the threads may still be printing
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it prints later, when it collects the tasks
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 class Checkpoints:

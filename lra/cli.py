@@ -10,6 +10,7 @@ import lra
 from lra.commands import COMMANDS, GROUPS
 from lra.commands.command import EXIT_CODES, Parser, add_common
 from lra.errors import UsageError, UserError, printable, unknown
+from lra.interrupt import STOPPED, heard_at_once
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -81,7 +82,8 @@ def main(words: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     try:
         options = parse(words)
-        return int(COMMANDS[name_of(options)].run(options))
+        with heard_at_once(stopping):
+            return int(COMMANDS[name_of(options)].run(options))
     except UserError as error:
         if debug:
             raise
@@ -94,7 +96,7 @@ def main(words: Sequence[str] | None = None) -> int:
             "lra: interrupted; the same command goes on or starts over, nothing is half-written",
             file=sys.stderr,
         )
-        return 1
+        return STOPPED
     except BrokenPipeError:  # `lra tasks | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -109,6 +111,11 @@ def main(words: Sequence[str] | None = None) -> int:
         blame = "the machine refused that" if isinstance(error, OSError) else "that is a defect"
         print(f"lra: {reason}; {blame}, --debug shows where", file=sys.stderr)
         return 1
+
+
+def stopping() -> None:
+    """Answers Ctrl-C, which a computation of JAX hears only when it ends."""
+    print("lra: stopping; Ctrl-C again ends at once", file=sys.stderr)
 
 
 def print_what_can_be() -> None:

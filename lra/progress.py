@@ -1,80 +1,135 @@
 """Progress with the remaining time: a bar in a terminal, a line every 15 seconds in a log."""
 
 import contextlib
+import dataclasses
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 LINE_EVERY = 15.0  # seconds between two lines, without a terminal
+MAIN = ""  # the main kind of work
+NOTHING: Mapping[str, float] = MappingProxyType({})
+STDERR = threading.Lock()  # held while something is printed, and by who turns standard error off for a while
+
+
+@dataclasses.dataclass
+class Work:
+    """Work of one kind, in units of this kind.
+
+    Attributes:
+      timed: how much of `done` was done here, in `seconds`.
+    """
+
+    total: float
+    done: float = 0
+    timed: float = 0
+    seconds: float = 0
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.total - self.done)
+
+    @property
+    def seconds_each(self) -> float | None:
+        """The seconds of one unit; None if no unit was timed."""
+        return self.seconds / self.timed if self.timed else None
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> [duration(seconds) for seconds in (8.4, 150, 9000)]
+    ['8 s', '2.5 min', '2.5 h']
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    number, unit = (seconds / 60, "min") if seconds < 6000 else (seconds / 3600, "h")
+    return f"{number:.1f} {unit}" if number < 10 else f"{number:,.0f} {unit}"
 
 
 class Bar:
-    """One progress bar.
+    """One progress bar. It shows the work of its main kind, and the time that all its work will still take.
 
     Args:
-      within: a bar that advances together with this one.
+      total: the work of the main kind.
+      more: other work by kind. Until its speed is known, a unit of it counts as one of the main kind.
+      within: a bar of the same kinds that advances together with this one.
     """
 
-    def __init__(self, progress: Progress, console: Console, name: str, total: int, within: "Bar | None"):
-        self.progress, self.console, self.name = progress, console, name
-        self.total, self.within = total, within
-        self.row = progress.add_task(name, total=total, note="")
-        self.done = self.skipped = 0
+    def __init__(
+        self, display: "Display", name: str, total: float, more: Mapping[str, float] = NOTHING,
+        within: "Bar | None" = None,
+    ):  # fmt: skip
+        self.display, self.name, self.within = display, name, within
+        self.works = {kind: Work(amount) for kind, amount in {MAIN: total, **more}.items()}
+        self.row = display.progress.add_task(name, total=total, note="", left="")
         self.text = ""
-        self.began: float | None = None
-        self.last_line = time.monotonic()
+        self.reported = self.last_line = time.monotonic()
 
-    def advance(self, amount: int) -> None:
-        """Reports work that was done since the last call."""
-        if self.began is None:  # the first call includes the compilation, so the estimate ignores it
-            self.skipped += amount
-            self.began = time.monotonic()
-        self.done += amount
-        self.progress.update(self.row, completed=self.done, note=self.text)
+    def advance(self, amount: float, kind: str = MAIN) -> None:
+        """Reports work that took the time since the last report."""
+        work, now = self.works[kind], time.monotonic()
+        work.done += amount
+        work.timed += amount
+        work.seconds += now - self.reported
+        self.reported = now
+        self.show()
         if self.within:
-            self.within.advance(amount)
-        elif not self.console.is_terminal:
+            self.within.advance(amount, kind)
+        elif not self.display.console.is_terminal:
             self.line()
 
-    def skip(self, amount: int) -> None:
-        """Reports work that an earlier process did. The estimate ignores it."""
-        self.skipped += amount
-        self.done += amount
-        self.progress.update(self.row, completed=self.done)
+    def skip(self, amount: float, kind: str = MAIN) -> None:
+        """Reports work that nobody needs to do, or that an earlier process did."""
+        self.works[kind].done += amount
+        self.show()
         if self.within:
-            self.within.skip(amount)
+            self.within.skip(amount, kind)
+
+    def skip_rest(self) -> None:
+        """Reports that nothing is left to do."""
+        for kind, work in self.works.items():
+            self.skip(work.left, kind)
 
     def note(self, text: str) -> None:
         """Sets the text behind the bar."""
         self.text = text
         if self.within:
-            self.within.text = f"({self.name}: {text})"
-        self.progress.update(self.row, note=text)
+            self.within.note(f"{self.name}: {text}" if text else self.name)
+        self.show()
+
+    def seconds_left(self) -> float | None:
+        """The seconds of all work that is left; None if no unit of the main kind was timed."""
+        usual = self.works[MAIN].seconds_each
+        if usual is None:
+            return None
+        return sum(
+            work.left * (usual if work.seconds_each is None else work.seconds_each) for work in self.works.values()
+        )
+
+    def show(self) -> None:
+        left = self.seconds_left()
+        words = "" if left is None else f"{duration(left)} left"
+        self.display.progress.update(self.row, completed=self.works[MAIN].done, note=self.text, left=words)
 
     def line(self) -> None:
         """Prints a line with the remaining time if the last one is old enough."""
-        now = time.monotonic()
-        if self.began and self.done > self.skipped and now - self.last_line >= LINE_EVERY:
-            left = (now - self.began) * (self.total - self.done) / (self.done - self.skipped)
-            text = f"{self.name}: {self.done:,} of {self.total:,}, about {left:.0f} s left {self.text}"
-            self.console.print(text.rstrip(), highlight=False, markup=False)
+        left, now = self.seconds_left(), time.monotonic()
+        if left is not None and now - self.last_line >= LINE_EVERY:
+            main = self.works[MAIN]
+            text = f"{self.name}: {main.done:,.0f} of {main.total:,.0f}, about {duration(left)} left"
+            self.display.say(f"{text}, {self.text}" if self.text else text)
             self.last_line = now
 
 
-def silent_bar(name: str, total: int) -> Bar:
+def silent_bar(name: str, total: float, more: Mapping[str, float]) -> Bar:
     """A bar that shows nothing."""
-    display = Display(quiet=True)
-    return Bar(display.progress, display.console, name, total, None)
+    return Bar(Display(quiet=True), name, total, more)
 
 
 class Display:
@@ -87,8 +142,7 @@ class Display:
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
             TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             transient=True,
@@ -104,14 +158,18 @@ class Display:
         self.stack.close()
 
     @contextlib.contextmanager
-    def bar(self, name: str, total: int, within: Bar | None = None) -> Iterator[Bar]:
-        """A bar that disappears when the block ends."""
-        bar = Bar(self.progress, self.console, name, total, within)
+    def bar(
+        self, name: str, total: float, more: Mapping[str, float] = NOTHING, within: Bar | None = None
+    ) -> Iterator[Bar]:
+        """A bar that disappears when the block ends; arguments as for `Bar`."""
+        bar = Bar(self, name, total, more, within)
         try:
             yield bar
         finally:
+            bar.skip_rest()  # what is not done now will not be done
             self.progress.remove_task(bar.row)
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        with STDERR:
+            self.console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -28,7 +28,7 @@ from lra.spec import RunSpec
 from lra.tasks import TASKS
 from lra.tasks.prepared import Prepared, folder_of, load, prepare, prepared_folders
 from lra.tasks.task import fields_of
-from lra.trainer import execute
+from lra.trainer import execute, work_beside_steps
 
 
 class Reproduction(NamedTuple):
@@ -189,7 +189,7 @@ def run_again(record: Record, results: Path, trust: bool, display: Display, stop
     plan = plan_of_record(record)
     data = data_of(plan, record, display)
     before = store.find(results, plan.run_id(data.data_sha256))
-    with display.bar(plan.variant.name, plan.train.steps) as bar:
+    with display.bar(plan.variant.name, plan.train.steps, work_beside_steps(plan, data)) as bar:
         return execute(plan, data, results, bar=bar, stop=stop, anew=before is not None)
 
 

@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from lra import settings
+from lra import convolution, settings
 from lra.errors import UserError
 from lra.model_tree import model_tree
 from lra.models.encoder import begin_step
@@ -51,6 +51,18 @@ class Best(NamedTuple):
     step: Int[Array, ""]
 
 
+class Answers(NamedTuple):
+    """The answers of some seeds on a split, whose last batch is filled up with its last example.
+
+    Attributes:
+      loss: in nats.
+      prediction: the predicted classes.
+    """
+
+    loss: Float[Array, "seeds filled_up"]
+    prediction: Int[Array, "seeds filled_up"]
+
+
 class StepFunctions(NamedTuple):
     """The pure functions of a plan. Each works on all s seeds at once.
 
@@ -58,12 +70,15 @@ class StepFunctions(NamedTuple):
       init: seeds -> TrainState. It raises UserError if the built model is not the plan's.
       run: (state, keys [s], first step, number of steps n, rows [at least n, s, batch], train split) -> TrainState.
         `rows` are the positions of the examples in the split.
-      evaluate: (params, buffers, split) -> losses in nats [s, examples], predicted classes [s, examples].
+      unanswered: the number of examples of a split -> Answers that are to be filled in.
+      evaluate: (params, buffers, split, first batch, number of batches n, Answers) -> Answers with those of n batches
+        filled in. A batch is `eval_batch_size` consecutive examples, or the split if that is smaller.
     """
 
     init: Callable[..., TrainState]
     run: Callable[..., TrainState]
-    evaluate: Callable[..., tuple[Array, Array]]
+    unanswered: Callable[[int], Answers]
+    evaluate: Callable[..., Answers]
 
 
 @settings.fixed()
@@ -75,7 +90,7 @@ def step_functions(plan: Plan) -> StepFunctions:
 
     optimizer = plan.train.optimizer.transform()
     # every step reseeds the random streams, so that they are not part of the train state
-    some = plan.model(nnx.Rngs(params=0, dropout=0))
+    some = convolution.mend(plan.model(nnx.Rngs(params=0, dropout=0)))
     train_graph, _, streams, _ = split_model(some)
     some.eval()
     eval_graph = split_model(some)[0]
@@ -128,25 +143,33 @@ def step_functions(plan: Plan) -> StepFunctions:
         # the number of steps is an argument, so that a run that is split elsewhere has the same compiled program
         return jax.lax.fori_loop(0, count, body, state)
 
-    def evaluate(params: Tree, buffers: Tree, split: Split) -> tuple[Array, Array]:
-        size, batch = len(split.labels), min(plan.train.eval_batch_size, len(split.labels))
+    def unanswered(size: int) -> Answers:
+        batch = min(plan.train.eval_batch_size, size)
+        shape = len(plan.seeds), -(-size // batch) * batch
+        return Answers(jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
 
-        def score(params: Tree, buffers: Tree, examples: Split) -> tuple[Array, Array]:
+    def evaluate(
+        params: Tree, buffers: Tree, split: Split, first: Int[Array, ""], count: Int[Array, ""], answers: Answers
+    ) -> Answers:
+        size = len(split.labels)
+        batch = min(plan.train.eval_batch_size, size)
+
+        def score(params: Tree, buffers: Tree, examples: Split) -> Answers:
             model = nnx.merge(eval_graph, params, streams, buffers, copy=True)
             logits = model(examples.inputs, examples.lengths).astype(jnp.float32)
-            return optax.softmax_cross_entropy_with_integer_labels(logits, examples.labels), logits.argmax(-1)
+            loss = optax.softmax_cross_entropy_with_integer_labels(logits, examples.labels)
+            return Answers(loss, logits.argmax(-1))
 
-        def of_batch(index: Int[Array, " batch"]) -> tuple[Array, Array]:
-            examples = jax.tree.map(lambda column: column[index], split)
-            return jax.vmap(score, in_axes=(0, 0, None))(params, buffers, examples)
+        def body(index: Int[Array, ""], answers: Answers) -> Answers:
+            rows = jnp.minimum(index * batch + jnp.arange(batch), size - 1)
+            examples = jax.tree.map(lambda column: column[rows], split)
+            new = jax.vmap(score, in_axes=(0, 0, None))(params, buffers, examples)
+            place = lambda all, part: jax.lax.dynamic_update_slice_in_dim(all, part, index * batch, axis=1)
+            return jax.tree.map(place, answers, new)
 
-        # the last batch is filled up with the last example; the surplus is cut off below
-        index = jnp.minimum(jnp.arange(-(-size // batch) * batch), size - 1).reshape(-1, batch)
-        loss, prediction = jax.lax.map(of_batch, index)  # [batches, seeds, batch]
-        join = lambda x: jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)[:, :size]
-        return join(loss), join(prediction)
+        return jax.lax.fori_loop(first, first + count, body, answers)
 
-    return StepFunctions(init, run, evaluate)
+    return StepFunctions(init, run, unanswered, evaluate)
 
 
 def hold_to_plan(plan: Plan, params: Tree, buffers: Tree) -> None:

@@ -4,7 +4,6 @@ import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from lra import environment, feed, settings
+from lra import convolution, environment, feed, settings
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
 from lra.files import check_writable, locked, write_atomically
@@ -30,7 +29,8 @@ from lra.recording import Outcome, PeakMemory, make_record
 from lra.spec import FILE
 from lra.tasks.prepared import Prepared
 from lra.tasks.task import SPLITS, Split
-from lra.train import Best, StepFunctions, TrainState, accuracy_of, batch_rows, keep_best, step_functions
+from lra.train import Answers, Best, StepFunctions, TrainState, accuracy_of, batch_rows, keep_best, step_functions
+from lra.train_config import TrainConfig
 
 DISPATCH_SECONDS = 1.0  # the target of a dispatch, so that progress is shown and Ctrl-C is heard
 
@@ -55,8 +55,8 @@ def execute(
     Args:
       results: the results folder. Spec, checkpoint, metrics.jsonl and TensorBoard files are in `runs/RUN`, the record
         is in `records`.
-      bar: is advanced by the number of steps.
-      stop: once set, the run saves a checkpoint and ends.
+      bar: is advanced by the steps, and by the kinds of `work_beside_steps`.
+      stop: once set, the run saves a checkpoint and ends; also while it evaluates.
       checkpoint_every: the seconds between checkpoints; they do not change the outcome.
       anew: whether to delete the checkpoint of an earlier call.
 
@@ -103,8 +103,29 @@ def execute(
     return record
 
 
-class Answers(NamedTuple):
-    """The answers of all seeds on a split.
+COMPILATION, EVALUATION = "compilation", "evaluation"  # kinds of work beside the steps
+FORWARD = 1 / 3  # the time of an example without its gradients, as a share of that with them, until it is measured
+
+
+def work_beside_steps(plan: Plan, data: Prepared) -> dict[str, float]:
+    """The work of a run that a bar reports beside its steps: the compilation, and all evaluation in steps."""
+    validation, test = (len(data.splits[split]) for split in SPLITS[1:])
+    examples = (validations(plan.train, plan.train.steps) + 1) * validation + test
+    return {COMPILATION: 1, EVALUATION: in_steps(plan.train, examples)}
+
+
+def in_steps(train: TrainConfig, examples: int) -> float:
+    """The steps that take about as long as the evaluation of some examples."""
+    return FORWARD * examples / train.batch_size
+
+
+def validations(train: TrainConfig, steps: int) -> int:
+    """How often the first steps of a run are followed by an evaluation of the validation split."""
+    return steps // train.eval_every + (steps == train.steps and steps % train.eval_every > 0)
+
+
+class Scored(NamedTuple):
+    """The answers of all seeds on a split, with what they are worth.
 
     Attributes:
       loss: the mean loss of each seed in nats.
@@ -131,7 +152,7 @@ class Trainer:
         checkpoint_every: float = float("inf"),
     ):
         self.plan, self.data, self.checkpoint_every = plan, data, checkpoint_every
-        self.bar = bar or silent_bar(plan.variant.name, plan.train.steps)
+        self.bar = bar or silent_bar(plan.variant.name, plan.train.steps, work_beside_steps(plan, data))
         self.stop = stop or threading.Event()
         self.functions: StepFunctions = step_functions(plan)
         self.feed = self.make_feed(data.splits["train"])
@@ -147,17 +168,21 @@ class Trainer:
             params, buffers = jax.tree.map(jnp.copy, (self.state.params, self.state.buffers))
             self.best = Best(params, buffers, jnp.full(count, -1.0), jnp.zeros(count, jnp.int32))
         self.step, self.seconds, self.timed_steps, kept = 0, 0.0, 0, 0
+        self.validated = 0  # the step of the last validation
         self.machine = {"hardware": environment.hardware(), "versions": environment.versions()}
         self.earlier: list[dict[str, Any]] = []
         if restored := self.checkpoints.restore((self.state, self.best)):
             (self.state, self.best), notes = restored
             self.state, self.best = jax.device_put((self.state, self.best))
             self.step, kept, self.earlier = notes["step"], notes["metrics_bytes"], notes["earlier"]
+            self.validated = notes.get("validated", self.step)  # earlier versions saved it after the validation
             if notes["machine"] == self.machine:
                 self.seconds, self.timed_steps = notes["seconds"], notes["timed_steps"]
             else:  # the speed is that of the machine that ends the run
                 self.earlier.append(notes["machine"] | {"until_step": self.step})
+        self.saved = self.step  # the step of the last checkpoint
         self.log = MetricsLog(folder, plan.seeds, kept, self.step)
+        self.evaluators: dict[int, Any] = {}  # by the number of examples
 
     def make_feed(self, train: Split) -> feed.Feed:
         config = self.plan.train
@@ -202,15 +227,22 @@ class Trainer:
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
         step = jax.jit(self.functions.run, donate_argnums=0)
         piece = self.feed.piece(min(self.step, self.plan.train.steps - 1))
-        compiled = step.lower(self.state, self.keys, scalar, scalar, piece.rows, piece.examples).compile()
+        lowered = step.lower(self.state, self.keys, scalar, scalar, piece.rows, piece.examples)
+        if convolution.is_slow(lowered.as_text()):
+            self.bar.display.say(f"{self.plan.variant.name}: {convolution.SLOW}")
+        compiled = lowered.compile()
+        self.bar.advance(1, COMPILATION)
+        self.bar.note("")
         return compiled, time.monotonic() - began
 
     def train_to_the_end(self, compiled: Any) -> None:
         config = self.plan.train
         self.bar.skip(self.step)
+        self.skip_validations(0, self.validated)
         steps_per_second = 0.0
         saved_at = time.monotonic()
-        while self.step < config.steps and not self.all_diverged():
+        self.validate()  # an earlier call may have been stopped before it
+        while not self.is_trained():
             boundary = min(config.steps, (self.step // config.log_every + 1) * config.log_every)
             boundary = min(boundary, (self.step // config.eval_every + 1) * config.eval_every)
             began = time.monotonic()
@@ -226,18 +258,29 @@ class Trainer:
             self.seconds += elapsed
             if self.step % config.log_every == 0 or self.step == config.steps:
                 self.log_training()
-            validated = len(self.data.splits["validation"]) > 0
-            if validated and (self.step % config.eval_every == 0 or self.step == config.steps):
-                self.log_validation()
             self.bar.advance(count)
-            done = self.step == config.steps or self.all_diverged()
-            if done or self.stop.is_set() or time.monotonic() - saved_at >= self.checkpoint_every:
+            self.validate()
+            if self.is_trained() or time.monotonic() - saved_at >= self.checkpoint_every:
                 self.save()
                 saved_at = time.monotonic()
-            if self.stop.is_set() and not done:
-                raise Interrupted(f"stopped at step {self.step} of {config.steps}; the same command goes on from there")
-
+            self.heed()
         self.bar.skip(config.steps - self.step)  # if all seeds diverged
+        self.skip_validations(self.validated, config.steps)
+
+    def is_trained(self) -> bool:
+        return self.step == self.plan.train.steps or self.all_diverged()
+
+    def skip_validations(self, first: int, last: int) -> None:
+        """Tells the bar that nothing is validated between two steps."""
+        count = validations(self.plan.train, last) - validations(self.plan.train, first)
+        self.bar.skip(in_steps(self.plan.train, count * len(self.data.splits["validation"])), EVALUATION)
+
+    def heed(self) -> None:
+        """Saves a checkpoint and raises Interrupted if `stop` was set."""
+        if self.stop.is_set():
+            self.save()
+            steps = self.plan.train.steps
+            raise Interrupted(f"stopped at step {self.step} of {steps}; the same command goes on from there")
 
     def all_diverged(self) -> bool:
         return bool((np.asarray(self.state.diverged_at) >= 0).all())
@@ -252,40 +295,76 @@ class Trainer:
         self.log.write(self.step, split="train", loss=loss.tolist(), accuracy=accuracy.tolist(), learning_rate=rate)
         self.bar.note(f"loss {np.nanmean(loss):.3f}" if alive.any() else "diverged")
 
-    def log_validation(self) -> None:
-        answers = self.evaluate("validation", self.state.params, self.state.buffers)
+    def validate(self) -> None:
+        """Evaluates the validation split if that is due after the last step."""
+        config, split = self.plan.train, "validation"
+        due = validations(config, self.step) > validations(config, self.validated)
+        if not due or not len(self.data.splits[split]):
+            return
+        note = self.bar.text
+        scored = self.evaluate(split, self.state.params, self.state.buffers, "validating")
+        self.bar.note(note)
         dead = np.asarray(self.state.diverged_at) >= 0
-        loss, accuracy = (np.where(dead, np.nan, values).tolist() for values in (answers.loss, answers.accuracy))
-        self.log.write(self.step, split="validation", loss=loss, accuracy=accuracy)
+        loss, accuracy = (np.where(dead, np.nan, values).tolist() for values in (scored.loss, scored.accuracy))
+        self.log.write(self.step, split=split, loss=loss, accuracy=accuracy)
         if self.best is not None:
-            self.best = jax.jit(keep_best)(self.best, self.state, jnp.array(answers.accuracy), jnp.int32(self.step))
+            self.best = jax.jit(keep_best)(self.best, self.state, jnp.array(scored.accuracy), jnp.int32(self.step))
+        self.validated = self.step
 
-    def evaluate(self, split: str, params: Any, buffers: Any) -> Answers:
-        """The answers of each seed on all examples of a split. The split is evaluated in pieces that fit the device."""
-        if not hasattr(self, "evaluator"):
-            self.evaluator: Callable[..., Any] = jax.jit(self.functions.evaluate)
-        examples = self.data.splits[split]
-        batch = self.plan.train.eval_batch_size
-        piece = min(len(examples), max(1, feed.PIECE * len(examples) // feed.size(examples) // batch) * batch)
+    def evaluate(self, split: str, params: Any, buffers: Any, doing: str) -> Scored:
+        """The answers of each seed on all examples of a split. The split is evaluated in pieces that fit the device.
+
+        Args:
+          doing: what the evaluation is for, in a word or two.
+
+        Raises:
+          Interrupted: `stop` was set; a checkpoint was saved.
+        """
+        examples, config = self.data.splits[split], self.plan.train
+        count, batch = len(examples), min(config.eval_batch_size, len(examples))
+        piece = min(count, max(1, feed.PIECE * count // feed.size(examples) // batch) * batch)
         losses, predictions = [], []
-        for start in range(0, len(examples), piece):
+        for start in range(0, count, piece):
             # the last piece is filled up with the last example, so that all pieces have one shape
-            rows = np.minimum(np.arange(start, start + piece), len(examples) - 1)
-            answers = self.evaluator(params, buffers, feed.gather(examples, rows))
-            loss, prediction = (np.asarray(part)[:, : len(examples) - start] for part in answers)
+            part = feed.gather(examples, np.minimum(np.arange(start, start + piece), count - 1))
+            end = min(start + piece, count)
+            answers = self.functions.unanswered(piece)
+            evaluate = self.evaluator(params, buffers, part, answers)
+            batches, batches_per_second = 0, 0.0
+            while (place := start + batches * batch) < end:
+                self.heed()
+                began = time.monotonic()
+                many = min(-(-(end - place) // batch), max(1, int(DISPATCH_SECONDS * batches_per_second)))
+                answers = evaluate(params, buffers, part, jnp.int32(batches), jnp.int32(many), answers)
+                jax.block_until_ready(answers)
+                batches_per_second = many / max(time.monotonic() - began, 1e-6)
+                batches += many
+                done = min(many * batch, end - place)
+                self.bar.note(f"{doing}: {place + done:,} of {count:,}")
+                self.bar.advance(in_steps(config, done), EVALUATION)
+            loss, prediction = (np.asarray(column)[:, : end - start] for column in answers)
             losses.append(loss.astype(np.float64))
             predictions.append(prediction)
         answered = np.concatenate(predictions, 1)
-        return Answers(np.concatenate(losses, 1).mean(1).tolist(), accuracy_of(answered, examples.labels), answered)
+        return Scored(np.concatenate(losses, 1).mean(1).tolist(), accuracy_of(answered, examples.labels), answered)
+
+    def evaluator(self, params: Any, buffers: Any, examples: Split, answers: Answers) -> Any:
+        """The compiled evaluation of as many examples as these; arguments as for `StepFunctions.evaluate`."""
+        size = len(examples.labels)
+        if size not in self.evaluators:
+            scalar = jax.ShapeDtypeStruct((), jnp.int32)
+            lowered = jax.jit(self.functions.evaluate).lower(params, buffers, examples, scalar, scalar, answers)
+            self.evaluators[size] = lowered.compile()
+            self.bar.advance(0, COMPILATION)
+        return self.evaluators[size]
 
     def score(self) -> list[SeedResult]:
         """Validation and test scores of the selected parameters."""
         chosen = self.best or Best(
             self.state.params, self.state.buffers, jnp.zeros(0), jnp.full(len(self.plan.seeds), self.step)
         )
-        self.bar.note("scoring")
         answers = {
-            split: self.evaluate(split, chosen.params, chosen.buffers)
+            split: self.evaluate(split, chosen.params, chosen.buffers, f"scoring {split}")
             for split in SPLITS[1:]
             if len(self.data.splits[split])
         }
@@ -306,8 +385,12 @@ class Trainer:
         return seeds
 
     def save(self) -> None:
+        """Saves a checkpoint if there is none of this step."""
+        if self.saved == self.step:
+            return
         notes = {
-            "step": self.step, "timed_steps": self.timed_steps, "seconds": self.seconds,
+            "step": self.step, "validated": self.validated, "timed_steps": self.timed_steps, "seconds": self.seconds,
             "metrics_bytes": self.log.size(), "machine": self.machine, "earlier": self.earlier,
         }  # fmt: skip
         self.checkpoints.save(self.step, (self.state, self.best), notes)
+        self.saved = self.step

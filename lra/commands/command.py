@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lra.errors import UsageError
+from lra.interrupt import STOPPED
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,7 +21,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see '{self.prog} --help'")
 
 
-EXIT_CODES = "Exit codes: 0 done, 1 the work failed, 2 the call was wrong."
+EXIT_CODES = f"Exit codes: 0 done, 1 the work failed, 2 the call was wrong, {STOPPED} stopped by Ctrl-C or SIGTERM."
 Arguments = Callable[[Parser], None]  # adds arguments to the parser of a command
 Run = Callable[[argparse.Namespace], int]  # does what the options say and returns the exit code
 

@@ -282,7 +282,7 @@ def reproduce(options: Namespace) -> int:
     folder = options.to or options.results / "reproduced" / record.run
     if store.folder_of(folder).resolve() == path.resolve().parent:
         raise UsageError(f"--to {folder} is where the record is; name another folder, so that it is not replaced")
-    with Display() as display, interruptible() as stop:
+    with Display() as display, interruptible(display.say) as stop:
         again = run_again(record, folder, options.trust, display, stop)
     outcome = compare_with(record, again)
     path = store.folder_of(folder) / file_name(again)

@@ -2,6 +2,7 @@
 
 import shlex
 from argparse import Namespace
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def run(options: Namespace) -> int:
     from lra.progress import Display
     from lra.recipe import task_named
     from lra.tasks.prepared import load
-    from lra.trainer import execute, recorded
+    from lra.trainer import execute, recorded, work_beside_steps
 
     announce(options, task_named(options.task, options.protocol))
     plans = [resolve(spec) for spec in specs_of(options)]
@@ -64,21 +65,24 @@ def run(options: Namespace) -> int:
         if plan.source not in by_source:
             by_source[plan.source] = load(plan.task, plan.source, plan.prepare_command)
     total = sum(plan.train.steps for plan in plans)
+    more = sum((Counter(work_beside_steps(plan, by_source[plan.source])) for plan in plans), Counter())
     records, failures = [], []
-    with Display() as display, display.bar("all runs", total) as overall, interruptible() as stop:
+    with Display() as display, display.bar("all runs", total, more) as overall, interruptible(display.say) as stop:
         for plan in plans:
             if stop.is_set():
                 raise Interrupted("stopped between two runs; the same command goes on with the next")
             data = by_source[plan.source]
+            beside = work_beside_steps(plan, data)
             try:
                 before = None if options.again else recorded(plan, data, options.results)
                 if before:
                     display.say(f"{plan.variant.name}: {summary(before)} (recorded before; --again runs it again)")
                     display.say(named(before, options.results))
-                    overall.skip(plan.train.steps)
+                    with display.bar(plan.variant.name, plan.train.steps, beside, overall):
+                        pass  # nothing of it is left to do
                     records.append(before)
                     continue
-                with display.bar(plan.variant.name, plan.train.steps, within=overall) as bar:
+                with display.bar(plan.variant.name, plan.train.steps, beside, overall) as bar:
                     record = execute(
                         plan,
                         data,
@@ -103,6 +107,8 @@ def run(options: Namespace) -> int:
         print_json([as_json(record) for record in records])
     if failures:
         raise UserError(f"{len(failures)} of {len(plans)} runs failed: {', '.join(failures)}")
+    if lost := [record.variant.name for record in records if record.status == "diverged"]:
+        raise UserError(f"all seeds of {', '.join(lost)} diverged; the record says so")
     return 0
 
 
