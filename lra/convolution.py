@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
+from jax.stages import Lowered
 from jaxtyping import Array
 
 from lra import settings
@@ -78,10 +79,6 @@ def shifted(
     return outputs.astype(preferred_element_type or x.dtype)
 
 
-def is_slow(program: str) -> bool:
-    """Whether a program is for a CPU and has a convolution of XLA.
-
-    Args:
-      program: the text of its StableHLO.
-    """
-    return settings.device().platform == "cpu" and "stablehlo.convolution" in program
+def is_slow(program: Lowered) -> bool:
+    """Whether a program is for a CPU and has a convolution of XLA."""
+    return settings.device().platform == "cpu" and "stablehlo.convolution" in program.as_text()

@@ -228,7 +228,7 @@ class Trainer:
         step = jax.jit(self.functions.run, donate_argnums=0)
         piece = self.feed.piece(min(self.step, self.plan.train.steps - 1))
         lowered = step.lower(self.state, self.keys, scalar, scalar, piece.rows, piece.examples)
-        if convolution.is_slow(lowered.as_text()):
+        if convolution.is_slow(lowered):
             self.bar.display.say(f"{self.plan.variant.name}: {convolution.SLOW}")
         compiled = lowered.compile()
         self.bar.advance(1, COMPILATION)
