@@ -59,7 +59,7 @@ demo: $(VENV)/lra
 
 PYTEST = JAX_PLATFORMS=cpu $(VENV)/bin/pytest -n 2 --dist loadfile
 test: $(VENV)/dev
-	$(PYTEST) -m "not slow and not compilers"
+	$(PYTEST) -m "not (slow or common or compilers)"
 
 test-all: test
 	@$(MAKE) --no-print-directory test-slow
@@ -68,7 +68,7 @@ test-all: test
 # Where there are no such compilers for a machine, the tests that need them say so and are skipped.
 test-slow: $(VENV)/dev
 	@$(MAKE) --no-print-directory $(COMPILERS)/done || echo "no compilers of TPU and GPU for this machine"
-	PYTHONPATH=$(CURDIR)/$(COMPILERS) $(PYTEST) -m "slow or compilers"
+	PYTHONPATH=$(CURDIR)/$(COMPILERS) $(PYTEST) -m "slow or common or compilers"
 
 # A failure prints the line `@reproduce_failure`, which repeats its example.
 fuzz: $(VENV)/dev
@@ -84,7 +84,7 @@ test-new: $(VENV)/dev
 	@rm -rf build/wheel && $(VENV)/bin/python -m build --wheel --outdir build/wheel . >/dev/null
 	@$(NEW)/bin/pip install --quiet pytest pytest-xdist hypothesis tensorboard build/wheel/*.whl
 	@$(NEW)/bin/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
-	JAX_PLATFORMS=cpu $(NEW)/bin/pytest -n 2 --dist loadfile -m "not slow and not compilers" \
+	JAX_PLATFORMS=cpu $(NEW)/bin/pytest -n 2 --dist loadfile -m "not (slow or compilers)" \
 	  -k "not formula and not (what_it_says and ($(PATTERNS)))" --ignore tests/lra/checks --ignore tests/lra/test_machine.py \
 	  --ignore tests/lra/test_protocols.py --ignore tests/lra/ci --ignore tests/lra/test_submission.py \
 	  --ignore tests/lra/test_compare.py tests/models tests/lra

@@ -111,6 +111,7 @@ def test_without_an_accelerator_it_says_so(tmp_path):
         module.main(1)
 
 
+@pytest.mark.slow
 def test_the_package_is_found_without_being_installed(runner):
     where = runner.ask(["-c", "import lra.models.kernels as found; print(found.__file__)"])
     assert str(runner.WORK / "package") in where

@@ -115,6 +115,7 @@ def test_mistakes_are_one_line(words, says, capsys):
     assert not said.out
 
 
+@pytest.mark.slow
 def test_several_are_checked_in_processes_and_the_list_knows_what_was_found(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
     status = lambda: {entry["name"]: entry["check"] for entry in json.loads(capsys.readouterr().out)}
@@ -151,12 +152,8 @@ def test_new_writes_a_file_that_runs(home, capsys):
 
 def test_a_run_whose_variant_gives_nan_says_so(home, capsys):
     file = write("nan", "return q / (0 * q)")
-    assert (
-        main(
-            ["run", "--import", file, "--task", "listops", "--variant", "nan", "--protocol", "demo", *bindings(*SMALL)]
-        )
-        == 0
-    )
+    words = ["run", "--import", file, "--task", "listops", "--variant", "nan", "--protocol", "demo"]
+    assert main([*words, *bindings(*SMALL)]) == 1
     said = capsys.readouterr()
     assert f"at the first step; 'lra check --import {os.path.abspath(file)} nan' says more" in said.out + said.err
     assert "nan.py, line 5" in said.out + said.err
@@ -171,6 +168,7 @@ def package(folder, name: str, code: str) -> None:
     (info / "entry_points.txt").write_text(f"[lra.attention]\n{name} = {name}\n")
 
 
+@pytest.mark.slow
 def test_installed_packages_bring_variants_by_an_entry_point(tmp_path):
     package(tmp_path, "fine", BROKEN.format(name="from_a_package", body="return q", more=', paper="theirs"'))
     package(tmp_path, "damaged", "raise ValueError('boom')")

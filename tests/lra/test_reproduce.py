@@ -70,6 +70,7 @@ def resealed(record: Any) -> Any:
     return changed(record, "run", run_of(record))
 
 
+@pytest.mark.slow
 def test_from_the_record_alone_to_the_same_bits(made, record, tmp_path):
     """The process and the folder are others, the file of the variant is gone, and nothing is prepared."""
     assert record.variant.sources == FILES

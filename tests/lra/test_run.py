@@ -79,6 +79,7 @@ def undisturbed(small_home, tmp_path_factory):
     return results
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_comes_to_the_same_bits(undisturbed, home, tmp_path):
     dice, interrupted = random.Random(0), 0
     words = command(tmp_path, "performer", *bindings("performer.redraw_every = 3"), "--checkpoint-every", "0")
@@ -140,6 +141,7 @@ def test_tensorboard_has_the_metrics(undisturbed):
     assert losses == expected
 
 
+@pytest.mark.slow
 def test_a_run_with_a_record_is_not_run_again_unless_asked(undisturbed, home):
     words = command(undisturbed, "performer", *bindings("performer.redraw_every = 3"))
     (path,) = (undisturbed / "records").glob("*.json")
@@ -175,6 +177,7 @@ def test_a_seed_that_diverges_ends_alone_and_the_record_says_so(home, tmp_path):
     assert "2 of 2 seeds diverged" in table.stdout
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(home, tmp_path):
     words = command(tmp_path, "linear", "--checkpoint-every", "0")
 

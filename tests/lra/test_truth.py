@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import orbax.checkpoint as ocp
+import pytest
 from conftest import bindings, lra
 
 # protocol `paper` on Pathfinder has a file for linformer, and sets options of both
@@ -22,6 +23,7 @@ def trained_parameters(results, run: str) -> int:
     return sum(int(np.prod(array.shape[1:])) for array in params)
 
 
+@pytest.mark.slow
 def test_several_variants_in_one_call_are_recorded_as_they_were_trained(tmp_path):
     """Each variant has a configuration of its own; the others do not get that of the last one."""
     here = dict(LRA_HOME=str(tmp_path / "home"))

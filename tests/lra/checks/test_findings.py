@@ -47,6 +47,7 @@ class Flax(nnx.Module):
         return self.attention(x, mask=mask[:, None, None, :])
 
 
+@pytest.mark.slow
 def test_a_mixer_whose_heads_divide_the_width_is_honest():
     register_attention("flax", cost="L^2 d", memory="L^2")(Flax)
     subjects = Subjects(VARIANTS["flax"])
@@ -57,6 +58,7 @@ def test_a_mixer_whose_heads_divide_the_width_is_honest():
 AT_LENGTH = ("lengths", "bfloat16", "padding content", "padding amount", "causality", "reach", "order", "gradients")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_variant_has_no_finding_at_length(name):
     target = HONEST[name]

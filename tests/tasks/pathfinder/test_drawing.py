@@ -249,6 +249,7 @@ def separation(first, second, folds=5):
     return np.mean(scores[target == 1][:, None] > scores[target == 0])
 
 
+@pytest.mark.slow
 def test_no_classifier_tells_ours_from_the_law(ours, literal):
     assert abs(separation(literal[0], ours[0][:1000]) - 0.5) < 0.065  # three standard errors
 
