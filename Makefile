@@ -57,9 +57,10 @@ demo: $(VENV)/lra
 	@$(VENV)/bin/lra run --task $(TASK) --variant $(VARIANTS) --protocol demo --seeds $(SEEDS)
 	@$(VENV)/bin/lra leaderboard build
 
+LATER := slow or common or interpreter or compilers
 PYTEST = JAX_PLATFORMS=cpu $(VENV)/bin/pytest -n 2 --dist loadfile
 test: $(VENV)/dev
-	$(PYTEST) -m "not (slow or common or compilers)"
+	$(PYTEST) -m "not ($(LATER))"
 
 test-all: test
 	@$(MAKE) --no-print-directory test-slow
@@ -68,7 +69,7 @@ test-all: test
 # Where there are no such compilers for a machine, the tests that need them say so and are skipped.
 test-slow: $(VENV)/dev
 	@$(MAKE) --no-print-directory $(COMPILERS)/done || echo "no compilers of TPU and GPU for this machine"
-	PYTHONPATH=$(CURDIR)/$(COMPILERS) $(PYTEST) -m "slow or common or compilers"
+	PYTHONPATH=$(CURDIR)/$(COMPILERS) $(PYTEST) -m "$(LATER)"
 
 # A failure prints the line `@reproduce_failure`, which repeats its example.
 fuzz: $(VENV)/dev

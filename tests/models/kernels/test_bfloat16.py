@@ -12,6 +12,8 @@ from lra.models.kernels.softmax import attend
 
 from .where import PLATFORMS, interpret
 
+pytestmark = pytest.mark.interpreter
+
 LENGTH, WIDTH = 130, 32
 RNG = np.random.default_rng(0)
 Q, K, V = (jnp.asarray(RNG.normal(size=(1, LENGTH, 1, WIDTH)), jnp.bfloat16) for _ in range(3))

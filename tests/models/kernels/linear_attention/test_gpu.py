@@ -12,6 +12,8 @@ from lra.models.kernels.linear_attention import gpu_pass, linear_attention
 from ..where import interpret, on
 from .oracle import assert_close, oracle, problem
 
+pytestmark = pytest.mark.interpreter
+
 CHUNK = gpu_pass.CHUNK
 
 

@@ -13,6 +13,8 @@ from lra.models.kernels.linear_attention import linear_attention, tpu
 from ..where import on
 from .oracle import assert_close, oracle, problem
 
+pytestmark = pytest.mark.interpreter
+
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 

@@ -6,6 +6,8 @@ import pytest
 from ..where import interpret
 from .core import Case, assert_agrees, assert_maps
 
+pytestmark = pytest.mark.interpreter
+
 CASES = [
     Case(1, 3, constant=True, direction="both"),
     Case(45, 130, constant=True, complex_=True, direction="both", batch=1),

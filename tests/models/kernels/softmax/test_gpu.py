@@ -13,6 +13,8 @@ from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Blocks, SameBlock, 
 from ..where import on
 from .oracle import assert_close, oracle, problem
 
+pytestmark = pytest.mark.interpreter
+
 RNG = np.random.default_rng(0)
 GAPS = Blocks(32, ((0, 1), (6,), (), (4, 1), (2,), (1, 2, 3), (0,)))  # some blocks see nothing, some are unseen
 

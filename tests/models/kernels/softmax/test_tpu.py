@@ -13,6 +13,8 @@ from lra.models.kernels.softmax.tpu_tiling import Schedule, tiling_of
 from ..where import on
 from .oracle import assert_close, oracle, problem
 
+pytestmark = pytest.mark.interpreter
+
 RNG = np.random.default_rng(0)
 RANDOM_BLOCKS = Blocks(
     64, ((0, 1), (3,), (), (8, 1), (2,), (1, 2, 3), (0,), (), (8,))
