@@ -57,7 +57,7 @@ demo: $(VENV)/lra
 	@$(VENV)/bin/lra run --task $(TASK) --variant $(VARIANTS) --protocol demo --seeds $(SEEDS)
 	@$(VENV)/bin/lra leaderboard build
 
-LATER := slow or common or interpreter or compilers
+LATER := slow or more or interpreter or compilers
 PYTEST = JAX_PLATFORMS=cpu $(VENV)/bin/pytest -n 2 --dist loadfile
 test: $(VENV)/dev
 	$(PYTEST) -m "not ($(LATER))"

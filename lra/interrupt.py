@@ -29,6 +29,8 @@ class Interrupted(UserError):
 def interruptible(say: Callable[[str], None]) -> Iterator[threading.Event]:
     """Yields an event that SIGINT and SIGTERM set. A second signal ends the process at once with exit code 130.
 
+    A signal that the process ignores, as a shell makes it where it starts it in the background, stays ignored.
+
     Args:
       say: prints the answer to the first signal, from another thread.
     """
@@ -42,7 +44,8 @@ def interruptible(say: Callable[[str], None]) -> Iterator[threading.Event]:
         if threading.current_thread() is not threading.main_thread():
             yield event
             return
-        old = {number: signal.signal(number, lambda *_: None) for number in REQUESTS}
+        heard = [number for number in REQUESTS if signal.getsignal(number) != signal.SIG_IGN]
+        old = {number: signal.signal(number, lambda *_: None) for number in heard}
         try:
             yield event
         finally:

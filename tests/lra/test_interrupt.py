@@ -71,6 +71,17 @@ def test_a_signal_is_a_request_and_all_is_as_before_afterwards(number):
         os.close(writer)
 
 
+def test_what_a_shell_has_a_process_ignore_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible(pytest.fail):
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_another_thread_than_the_main_one_hears_nothing_and_works():
     """As in a notebook or a server."""
     stops = []

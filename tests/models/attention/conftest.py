@@ -1,18 +1,20 @@
-"""`make test` runs the checks of what a variant is on all variants, and the checks of how one is built on a few."""
+"""`make test` runs the checks of what a variant is on all variants. It leaves the checks of how a variant is built, and
+more sizes of the formulas, to `make test-all`, except on a few variants.
+"""
 
 from pathlib import Path
 
 import pytest
 
-# a change of what all variants share shows on these: each form of a variant and each op is among them
-FEW = ("local", "performer", "luna", "s5")
-COMMON = ("bfloat16", "lengths", "inputs", "gradients", "transformations", "restore", "parameters", "memory")
+FEW = ("local", "performer", "s5")  # a function, a module on heads, a mixer: a change of what all share shows on these
+OWN = ("shape", "padding content", "causality", "reach", "order", "oracle")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.parent == Path(__file__).parent and item.name.startswith("test_is_what_it_says["):
-            variant, _, check = item.name.removesuffix("]").partition("[")[2].partition("-")
-            if check in COMMON and variant not in FEW:
-                item.add_marker(pytest.mark.common)
+        if item.path.parent != Path(__file__).parent or item.path.stem.removeprefix("test_") in FEW:
+            continue
+        check = item.name.removesuffix("]").partition("-")[2] if item.name.startswith("test_is_what_it_says[") else None
+        if check not in (None, *OWN) or item.name.startswith("test_equals_the_formula"):
+            item.add_marker(pytest.mark.more)
