@@ -58,7 +58,9 @@ demo: $(VENV)/lra
 	@$(VENV)/bin/lra leaderboard build
 
 LATER := slow or more or interpreter or compilers
-PYTEST = JAX_PLATFORMS=cpu $(VENV)/bin/pytest -n 2 --dist loadfile
+# in the order of the files: those with few tests, which xdist puts last, are the slow ones
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST = JAX_PLATFORMS=cpu $(VENV)/bin/pytest $(PARALLEL)
 test: $(VENV)/dev
 	$(PYTEST) -m "not ($(LATER))"
 
@@ -76,16 +78,17 @@ fuzz: $(VENV)/dev
 	$(PYTEST) -m hypothesis --hypothesis-profile new
 
 # The newest JAX needs Python 3.12. A wheel and not a link: the links are the other environment's. Models and harness
-# are what touches JAX. Of each variant's checks those are run that another JAX may break: numbers, gradients, keys,
-# transformations. Patterns and costs, more sizes of the oracles and the recipes are left to the other one, as are the
-# tests of the checks, of the machine, the gate and the submissions, which stand on what is tested here.
+# are what touches JAX. Of the checks of variants those are run that another JAX may break: each oracle, with its
+# gradients, and keys and transformations on a few. Patterns and costs, more sizes of the oracles and the recipes are
+# left to the other one, as are the tests of the checks, of the machine, the gate and the submissions, which stand on
+# what is tested here.
 PATTERNS := bfloat16 or padding or neighbours or zero or causality or reach or order or parameters or operations or memory
 test-new: $(VENV)/dev
 	@test -x $(NEW)/bin/python || { echo "setting up $(NEW) with $(PYTHON_NEW)"; $(PYTHON_NEW) -m venv $(NEW) && $(NEW)/bin/pip install --quiet --upgrade pip; }
 	@rm -rf build/wheel && $(VENV)/bin/python -m build --wheel --outdir build/wheel . >/dev/null
 	@$(NEW)/bin/pip install --quiet pytest pytest-xdist hypothesis tensorboard build/wheel/*.whl
 	@$(NEW)/bin/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
-	JAX_PLATFORMS=cpu $(NEW)/bin/pytest -n 2 --dist loadfile -m "not (slow or compilers)" \
+	JAX_PLATFORMS=cpu $(NEW)/bin/pytest $(PARALLEL) -m "not (slow or more or compilers)" \
 	  -k "not formula and not (what_it_says and ($(PATTERNS)))" --ignore tests/lra/checks --ignore tests/lra/test_machine.py \
 	  --ignore tests/lra/test_protocols.py --ignore tests/lra/ci --ignore tests/lra/test_submission.py \
 	  --ignore tests/lra/test_compare.py tests/models tests/lra
