@@ -133,7 +133,8 @@ def make_board(
 
     Options of a variant, or settings from outside, that are not the protocol's make a separate row. All other values
     that are not the protocol's make a separate table. If records of one run have different answers, each machine has a
-    row of its own; if they are of one machine, neither counts. Of several sources of one variant the newest is ranked.
+    row of its own, and so have the project's records; if they are of one machine, neither counts. Of several sources of
+    one variant the newest is ranked.
 
     Args:
       tracks: the track of each protocol, by name. Tables have this order; those of other protocols come last.
@@ -218,6 +219,8 @@ def rows_of(key: tuple[str, ...], held: Sequence[Held]) -> list[Row]:
     parts: dict[str, list[Held]] = {"": [*held]}
     if contradicting([one.record for one in held]):
         machines = [machine(one.record) for one in held]
+        if all(facts == machines[0] for facts in machines):  # two machines may have one name
+            machines = [{"origin": "the project's machine" if one.came else "your machine"} for one in held]
         names = dict.fromkeys(name for facts in machines for name in facts)
         differing = [name for name in names if len({facts.get(name) for facts in machines}) > 1]
         parts = defaultdict(list)

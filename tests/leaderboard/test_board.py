@@ -252,6 +252,17 @@ def test_records_of_one_run_with_different_answers_never_win():
         assert all(not row.breaches and row.versus for row in table.rows if row.key[0] == "local")
 
 
+def test_a_record_of_the_project_does_not_contradict_ones_own():
+    """Their machines may have one name and round differently."""
+    own, shipped = make("local", {0: 0.5}), make("local", {0: 0.9})
+    own = changed(own, "measured.finished_at", "2026-11-27T12:00:00+00:00")
+    (table,) = make_board([own, shipped], TRACKS, shipped=[shipped]).tables
+    found = {(row.label, row.mean, row.came, row.breaches) for row in table.rows}
+    assert found == {("local on your machine", 0.5, False, ()), ("local on the project's machine", 0.9, True, ())}
+    (table,) = make_board([own, shipped], TRACKS, shipped=[own, shipped]).tables
+    assert [(row.label, row.mean) for row in table.rows] == [("local", None)]
+
+
 def test_a_seed_of_two_runs_counts_from_the_one_with_more_seeds():
     """Beside other seeds a seed has other last bits, and so perhaps other answers."""
     for other in range(1, 9):  # whichever of the two names is the smaller one
