@@ -11,12 +11,20 @@ import numpy as np
 import pytest
 
 from lra.errors import UserError
-from lra.leaderboard.predictions import labels_file_sha256, pack
+from lra.leaderboard.board import make_board
+from lra.leaderboard.predictions import labels_file_sha256, pack, unpack
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import LABELS, Record, as_json
 from lra.leaderboard.tracks import Track
 
 Json = Any
+# lines of a configuration that gin would execute, or that are no plain binding
+GIN_TRICKS = [
+    "import evil", "from evil import x", "include 'evil.gin'", "local.radius = @evil.f()", "local.radius = @evil/f",
+    "local.radius = %evil", "local.radius = __import__('evil')", "local.radius = 1\nimport evil", "a/local.radius = 1",
+    "local.radius = (1,\n    import evil)", "local:\n  radius = 1", "local.radius = open('trace', 'w')", "local = 1",
+    "local.radius = [x for x in (1,)]", "local.radius = 1; import evil", "import.x = evil",
+]  # fmt: skip
 EXAMPLES = 2_000
 LABELS_OF_TEST = np.random.default_rng(0).integers(0, 10, EXAMPLES)
 PATTERN: dict[str, Json] = {
@@ -189,3 +197,23 @@ def refused(path: Path, what: str) -> None:
     assert what in message
     assert "move it out of the folder" in message
     assert "\n" not in message
+
+
+def tables(records: list, reference: str = "transformer") -> tuple:
+    return make_board(records, TRACKS, reference).tables
+
+
+def row(*records: Record):
+    """The only row of the only table."""
+    ((entry,),) = (table.rows for table in tables([*records]))
+    return entry
+
+
+def answering(record: Record, right: dict[int, np.ndarray]) -> Record:
+    """The record with these answers of each seed right, and all other answers wrong."""
+    labels = unpack(record.task.test_labels, "labels")
+    for place, seed in enumerate(record.seeds):
+        mine = right[seed.seed]
+        record = changed(record, f"seeds.{place}.predictions", pack(np.where(mine, labels, (labels + 1) % 10)))
+        record = changed(record, f"seeds.{place}.test.accuracy", float(mine.mean()))
+    return record

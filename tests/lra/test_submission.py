@@ -1,6 +1,5 @@
 """Submissions: every reason against a record is found and named, and nothing in a file is executed."""
 
-import ast
 import json
 import os
 import subprocess
@@ -10,18 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gin
 import pytest
 from conftest import lra, resolved
-from hypothesis import example, given
-from hypothesis import strategies as st
-from made_records import LABELS_OF_TEST, changed, make, old, raw, seed_result
+from made_records import GIN_TRICKS, LABELS_OF_TEST, changed, make, old, raw, seed_result
 
 from lra.cli import main
 from lra.commands import submissions
-from lra.errors import UserError
 from lra.files import sha256_texts
-from lra.leaderboard.config import bindings_of, plain
 from lra.leaderboard.predictions import labels_file_sha256
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import LABELS, Record, file_name, write
@@ -301,12 +295,6 @@ def test_a_published_record_is_no_double_of_itself(published):
 # --- A record is data ------------------------------------------------------------------------------------------
 
 TRACE = "open('trace', 'w').close()\n"
-GIN_TRICKS = [
-    "import evil", "from evil import x", "include 'evil.gin'", "local.radius = @evil.f()", "local.radius = @evil/f",
-    "local.radius = %evil", "local.radius = __import__('evil')", "local.radius = 1\nimport evil", "a/local.radius = 1",
-    "local.radius = (1,\n    import evil)", "local:\n  radius = 1", "local.radius = open('trace', 'w')", "local = 1",
-    "local.radius = [x for x in (1,)]", "local.radius = 1; import evil", "import.x = evil",
-]  # fmt: skip
 
 
 def test_nothing_in_a_file_is_executed(published, tmp_path):
@@ -335,53 +323,6 @@ def test_nothing_in_a_file_is_executed(published, tmp_path):
     words = [sys.executable, "-c", f"import gin; gin.parse_config({GIN_TRICKS[0]!r})"]
     subprocess.run(words, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True)
     assert (tmp_path / "trace").exists()
-
-
-@pytest.mark.parametrize(
-    "trick", [*GIN_TRICKS, "local.radius = " + "(" * 5000, "x.y = " + "1" * 20_000, "x.y = -" + "-" * 9000]
-)
-def test_only_plain_bindings_are_taken(trick):
-    with pytest.raises(UserError, match="plain"):
-        plain([trick])
-    with pytest.raises(UserError, match="plain"):
-        bindings_of(f"{trick}\n")
-
-
-def test_a_parameter_is_bound_once():
-    with pytest.raises(UserError, match="bound twice"):
-        bindings_of("a.b = 1\na.b = 2\n")
-
-
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=90),
-    lambda inner: (
-        st.lists(inner, max_size=9)
-        | st.lists(inner, max_size=9).map(tuple)
-        | st.dictionaries(st.text(max_size=9), inner, max_size=9)
-    ),
-    max_leaves=12,
-)
-
-
-@gin.configurable("configured_in_a_test")
-def configured_in_a_test(first: Any, second: Any) -> None:
-    """Something whose operative configuration gin writes."""
-
-
-@given(values, values)
-@example("x" * 300, tuple(range(100)))
-def test_what_gin_writes_of_plain_values_is_read_back(first, second):
-    """Records before schema 3 have such text; gin breaks long values into several lines."""
-    gin.clear_config()
-    gin.bind_parameter("configured_in_a_test.first", first)
-    gin.bind_parameter("configured_in_a_test.second", second)
-    configured_in_a_test()
-    text = "\n".join(line for line in gin.operative_config_str().splitlines() if line and line[0] != "#")
-    gin.clear_config()
-    bound = bindings_of(text)
-    assert {name.rpartition(".")[2]: ast.literal_eval(value) for name, value in bound.items()} == {
-        "first": first, "second": second,
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

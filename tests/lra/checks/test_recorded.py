@@ -24,7 +24,7 @@ def handed_in(q, k, v, mask, radius: int = 3):
 FOUND = [
     Result("shape", "holds"),
     Result("oracle", "does not apply", ("it has none",)),
-    Result("causality", "fails", ("it raised at /home/me/some where/x/handed_in.py, line 5", "more")),
+    Result("causality", "fails", ("it raised at /a folder/of/its author/handed_in.py, line 5", "more")),
     Result("order", "excepted", ("it changes by 3",), "the paper's"),
     Result("reach", "not run", ("'causality' fails",)),
 ]
