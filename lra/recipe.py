@@ -136,7 +136,7 @@ def own_sizes(variant: str, task: str, protocol: str, below: Bindings) -> list[B
             bindings = parse(sizes.text, sizes.file)
     rules, values = protocol_named(protocol), {key: binding.value for key, binding in below.items()}
     for binding in bindings:
-        if not is_own(binding.key, binding.value, variant, rules, values):
+        if not may_set(binding.key, binding.value, variant, rules, values):
             smaller = f", and make {', '.join(rules.may_narrow)} smaller" if rules.may_narrow else ""
             raise UsageError(
                 f"{binding.where}: {binding} is refused; under {protocol} this file may set {variant}.*{smaller}"
@@ -144,7 +144,7 @@ def own_sizes(variant: str, task: str, protocol: str, below: Bindings) -> list[B
     return bindings
 
 
-def is_own(key: tuple[str, str], value: Any, variant: str, rules: Protocol, below: Values) -> bool:
+def may_set(key: tuple[str, str], value: Any, variant: str, rules: Protocol, below: Values) -> bool:
     """Whether a variant from outside may set a parameter in a file of its own.
 
     These are its options, and the sizes that the protocol lets it narrow. More layers or wider ones would make it

@@ -9,7 +9,7 @@ from lra.errors import UsageError
 from lra.leaderboard.record import VariantInfo
 from lra.leaderboard.tracks import Track
 from lra.models.source.sizes import path_of_sizes
-from lra.recipe import Values, files_of, is_own, protocol_named, protocols
+from lra.recipe import Values, files_of, may_set, protocol_named, protocols
 from lra.sections import SECTIONS
 
 
@@ -87,4 +87,4 @@ def own_values(protocol: str, task: str, variant: VariantInfo, below: Values) ->
         return {}
     rules = protocol_named(protocol)
     own = {(section, parameter): value for section, parameter, value, _ in bound}
-    return {key: value for key, value in own.items() if is_own(key, value, variant.name, rules, below)}
+    return {key: value for key, value in own.items() if may_set(key, value, variant.name, rules, below)}

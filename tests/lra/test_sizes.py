@@ -164,6 +164,6 @@ def test_the_projects_own_variants_keep_the_rule_too():
         files = [recipe.read(file, "protocol") for file in recipe.files_of(task, None, "paper")]
         below = {binding.key: binding.value for bindings in files for binding in bindings}
         for binding in recipe.read(path):
-            assert recipe.is_own(binding.key, binding.value, variant, rules, below), binding.where
+            assert recipe.may_set(binding.key, binding.value, variant, rules, below), binding.where
             narrowed |= {f"{binding.section}.{binding.parameter}"} - {f"{variant}.{binding.parameter}"}
     assert narrowed == {*rules.may_narrow}
