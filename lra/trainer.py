@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from lra import convolution, environment, feed, settings
+from lra import compilation, convolution, environment, feed, settings
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
 from lra.files import check_writable, locked, write_atomically
@@ -151,6 +151,7 @@ class Trainer:
         stop: threading.Event | None = None,
         checkpoint_every: float = float("inf"),
     ):
+        compilation.keep()
         self.plan, self.data, self.checkpoint_every = plan, data, checkpoint_every
         self.bar = bar or silent_bar(plan.variant.name, plan.train.steps, work_beside_steps(plan, data))
         self.stop = stop or threading.Event()
