@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,7 +202,7 @@ class Trainer:
           Interrupted: `stop` was set; a checkpoint was saved.
           UserError: a checkpoint could not be written.
         """
-        try:
+        with closing(self.checkpoints), closing(self.log), closing(self.feed):
             compiled, compile_seconds = self.compile()
             self.train_to_the_end(compiled)
             seeds = self.score()
@@ -212,10 +213,6 @@ class Trainer:
                 status, self.tree(), None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds,
                 step_bytes, earlier=self.earlier,
             )  # fmt: skip
-        finally:
-            self.feed.close()
-            self.log.close()
-            self.checkpoints.close()
 
     def tree(self) -> ModelTree:
         """The model tree of the train state. The record has this one, not the plan's."""
