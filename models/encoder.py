@@ -191,8 +191,13 @@ class Classifier(nnx.Module):
 def begin_step(model: nnx.Module, key: Array, step: Int[Array, ""]) -> None:
     """Makes all randomness of a training step a function of the key; modules with a method `redraw` are told."""
     dropout, redraw = jax.random.split(key)
-    # "default" is the name of the streams of a model that was built with a single seed
-    nnx.reseed(model, dropout=dropout, default=dropout)
+    reseed(model, dropout)
     redrawn = [module for _, module in nnx.iter_modules(model) if hasattr(module, "redraw")]
     for index, module in enumerate(redrawn):
         module.redraw(jax.random.fold_in(redraw, index), step)
+
+
+def reseed(model: nnx.Module, key: Array) -> None:
+    """Makes all that a model drops a function of the key."""
+    # "default" is the name of the streams of a model that was built with a single seed
+    nnx.reseed(model, dropout=key, default=key)
