@@ -93,6 +93,12 @@ def device() -> jax.Device:
     return jax.devices(chosen)[0] if chosen is None or isinstance(chosen, str) else chosen
 
 
+def platform() -> str:
+    """The platform that a program is traced for: that of the mesh, if one has a device, or of `device()`."""
+    target = jax.sharding.get_abstract_mesh().abstract_device
+    return device().platform if target is None else target.platform
+
+
 def known(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"backend '{name}' is none of {', '.join(NAMES)}")
