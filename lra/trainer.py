@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lra import convolution, environment, feed, forecast, memory, settings
+from lra import compilation, convolution, environment, feed, forecast, memory, settings
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
 from lra.evaluation import DISPATCH_SECONDS, Evaluator, Scored
@@ -142,6 +143,7 @@ class Trainer:
         checkpoint_every: float = float("inf"),
         devices: Sequence[jax.Device] | None = None,
     ):
+        compilation.keep()
         self.plan, self.data, self.checkpoint_every = plan, data, checkpoint_every
         self.placement = placement_of(len(plan.seeds), plan.train.at_once, devices)
         self.room = memory.there(self.placement.device)  # before anything is there
@@ -195,7 +197,7 @@ class Trainer:
           Interrupted: `stop` was set; a checkpoint was saved.
           UserError: a checkpoint could not be written.
         """
-        try:
+        with closing(self.checkpoints), closing(self.log), closing(self.feed):
             compiled, step_bytes, compile_seconds = self.compile()
             self.train_to_the_end(compiled)
             seeds = self.score()
@@ -204,10 +206,6 @@ class Trainer:
                 status, self.tree(), None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds,
                 step_bytes, mesh=self.placement.sizes, earlier=self.earlier,
             )  # fmt: skip
-        finally:
-            self.feed.close()
-            self.log.close()
-            self.checkpoints.close()
 
     def tree(self) -> ModelTree:
         """The model tree of the train state. The record has this one, not the plan's."""
