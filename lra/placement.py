@@ -63,7 +63,7 @@ class Placement:
         return f"{devices}, {' x '.join(spread)}"
 
 
-def place(seeds: int, batch: int, devices: Sequence[jax.Device] | None = None) -> Placement:
+def placement_of(seeds: int, batch: int, devices: Sequence[jax.Device] | None = None) -> Placement:
     """The mesh that keeps the most devices busy. Where several do, it spreads seeds rather than batches.
 
     Args:

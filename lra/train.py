@@ -14,7 +14,7 @@ from lra import convolution, settings
 from lra.errors import UserError
 from lra.model_tree import model_tree
 from lra.models.encoder import begin_step, reseed
-from lra.placement import DATA, SEED, Placement, place
+from lra.placement import DATA, SEED, Placement, placement_of
 from lra.plan import Plan
 from lra.tasks import Split
 
@@ -87,7 +87,7 @@ def step_functions(plan: Plan, placement: Placement | None = None) -> StepFuncti
     Args:
       placement: where the arrays of its programs are; None for one device.
     """
-    placement = placement or place(1, 1)
+    placement = placement or placement_of(1, 1)
 
     def split_model(model: nnx.Module) -> tuple[Any, Tree, Tree, Tree]:
         return nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[return-value]

@@ -27,7 +27,7 @@ from lra.leaderboard.store import folder_of
 from lra.metrics import MetricsLog
 from lra.model_tree import ModelTree, model_tree
 from lra.order import Order, lengths_of
-from lra.placement import SEED, place
+from lra.placement import SEED, placement_of
 from lra.plan import Plan
 from lra.progress import Bar, silent_bar
 from lra.recording import Outcome, PeakMemory, make_record
@@ -145,7 +145,7 @@ class Trainer:
     ):
         compilation.keep()
         self.plan, self.data, self.checkpoint_every = plan, data, checkpoint_every
-        self.placement = place(len(plan.seeds), plan.train.at_once, devices)
+        self.placement = placement_of(len(plan.seeds), plan.train.at_once, devices)
         self.room = memory.there(self.placement.device)  # before anything is there
         self.bar = bar or silent_bar(plan.variant.name, plan.train.steps, work_beside_steps(plan, data))
         self.stop = stop or threading.Event()
@@ -167,7 +167,7 @@ class Trainer:
         self.step, self.seconds, self.timed_steps, kept = 0, 0.0, 0, 0
         self.validated = 0  # the step of the last validation
         self.machine = {
-            "hardware": environment.hardware() | {"devices": self.placement.mesh.size, "mesh": self.placement.sizes},
+            "hardware": environment.hardware(self.placement.sizes),
             "versions": environment.versions(),
         }
         self.earlier: list[dict[str, Any]] = []
@@ -204,7 +204,7 @@ class Trainer:
             status: Status = "ok" if any(seed.status == "ok" for seed in seeds) else "diverged"
             return Outcome(
                 status, self.tree(), None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds,
-                step_bytes, earlier=self.earlier,
+                step_bytes, mesh=self.placement.sizes, earlier=self.earlier,
             )  # fmt: skip
 
     def tree(self) -> ModelTree:

@@ -98,6 +98,12 @@ def device() -> jax.Device:
     return devices()[0]
 
 
+def platform() -> str:
+    """The platform that a program is traced for: that of the mesh, if one has a device, or of `device()`."""
+    target = jax.sharding.get_abstract_mesh().abstract_device
+    return device().platform if target is None else target.platform
+
+
 def known(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"backend '{name}' is none of {', '.join(NAMES)}")
