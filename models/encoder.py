@@ -32,6 +32,8 @@ class EncoderConfig:
       pool: "mean" over the real tokens, "cls", the representation of a learned token before the others, or "first",
         that of the first token, which is what LRA's code makes of CLS where it encodes pairs.
       positions: "sinusoidal", "learned" or "none".
+      remat: whether the backward pass computes the inside of each block again, so that a train step keeps only what
+        goes from block to block: less memory, more time.
     """
 
     layers: int = 4
@@ -43,6 +45,7 @@ class EncoderConfig:
     attention_dropout: float = 0.1
     pool: str = "mean"
     positions: str = "sinusoidal"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         for name in ("layers", "dim", "heads", "qkv_dim", "mlp_dim"):
@@ -138,6 +141,7 @@ class Encoder(nnx.Module):
         self.drop = nnx.Dropout(config.dropout, rngs=rngs)
         self.blocks = nnx.List([Block(config, variant, length, layer, rngs, options) for layer in range(config.layers)])
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
+        self.remat = config.remat
 
     def __call__(self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]) -> Float[Array, "batch dim"]:
         if tokens.shape[1] > self.max_length:
@@ -152,8 +156,9 @@ class Encoder(nnx.Module):
             x = x + self.positions.get_value()[: x.shape[1]]
         x = self.drop(x)
         carry = None
+        run = nnx.remat(Block.__call__) if self.remat else Block.__call__
         for block in self.blocks:
-            x, carry = block(x, mask, carry)
+            x, carry = run(block, x, mask, carry)
         x = self.norm(x)
         return masked_mean(x, mask) if self.pool == "mean" else x[:, 0]
 
