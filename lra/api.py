@@ -84,7 +84,8 @@ def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:
     """The model with which a seed begins its training, in evaluation mode.
 
     The model takes tokens, uint8 or int32[batch, length], and lengths, int32[batch]; for pairs [batch, 2, length] and
-    [batch, 2]. It returns logits, float32[batch, classes].
+    [batch, 2]. It returns logits, float32[batch, classes]. Under `train.compute_type = 'bfloat16'` its parameters are
+    those that a run computes with.
 
     >>> model = lra.build_model(lra.RunSpec("listops", "local", "demo"))  # doctest: +SKIP
     >>> logits = model(split.inputs[:4], split.lengths[:4])  # doctest: +SKIP
@@ -93,7 +94,9 @@ def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:
       UsageError, UserError: as `resolve`; or `seed` is no seed.
     """
     (seed,) = seeds_of(seed)
-    model = resolve(spec).fresh_model(seed)
+    plan = resolve(spec)
+    model = plan.fresh_model(seed)
+    nnx.update(model, plan.narrowed(nnx.state(model, nnx.Param)))
     model.eval()
     return model
 

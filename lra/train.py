@@ -112,7 +112,7 @@ def step_functions(plan: Plan) -> StepFunctions:
         _, params, rng, buffers = split_model(model)
 
         def loss_of(params: Tree) -> tuple[Array, tuple[Array, Tree]]:
-            model = nnx.merge(train_graph, params, rng, buffers, copy=True)
+            model = nnx.merge(train_graph, plan.narrowed(params), rng, buffers, copy=True)
             logits = model(batch.inputs, batch.lengths).astype(jnp.float32)
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
             return loss, ((logits.argmax(-1) == batch.labels).sum(), split_model(model)[3])
@@ -155,7 +155,7 @@ def step_functions(plan: Plan) -> StepFunctions:
         batch = min(plan.train.eval_batch_size, size)
 
         def score(params: Tree, buffers: Tree, examples: Split) -> Answers:
-            model = nnx.merge(eval_graph, params, streams, buffers, copy=True)
+            model = nnx.merge(eval_graph, plan.narrowed(params), streams, buffers, copy=True)
             logits = model(examples.inputs, examples.lengths).astype(jnp.float32)
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, examples.labels)
             return Answers(loss, logits.argmax(-1))

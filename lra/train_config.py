@@ -6,6 +6,8 @@ from lra.errors import UsageError, unknown
 from lra.leaderboard.record import SELECTIONS
 from lra.optimizer import Optimizer
 
+COMPUTE_TYPES = ("float32", "bfloat16")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -20,6 +22,8 @@ class TrainConfig:
       eval_batch_size: examples in a batch of an evaluation, for each seed.
       select: "last" scores the parameters after the last step, "best" those with the highest validation accuracy;
         a task without a validation split has only the last.
+      compute_type: "float32" or "bfloat16", the type of matrix products and of tokens inside the model. Parameters,
+        the optimiser and sums are float32 always.
     """
 
     steps: int
@@ -29,6 +33,7 @@ class TrainConfig:
     eval_every: int = 500
     eval_batch_size: int = 64
     select: str = "last"
+    compute_type: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "log_every", "eval_every", "eval_batch_size"):
@@ -36,3 +41,5 @@ class TrainConfig:
                 raise UsageError(f"train.{name} = {getattr(self, name)!r} is not a whole number of at least 1")
         if self.select not in SELECTIONS:
             raise unknown("selection", self.select, SELECTIONS)
+        if self.compute_type not in COMPUTE_TYPES:
+            raise unknown("compute type", self.compute_type, COMPUTE_TYPES)

@@ -23,6 +23,7 @@ from lra.leaderboard.record import Record, Score, SeedResult, Status, write
 from lra.leaderboard.store import folder_of
 from lra.metrics import MetricsLog
 from lra.model_tree import ModelTree, model_tree
+from lra.models import precision
 from lra.plan import Plan
 from lra.progress import Bar, silent_bar
 from lra.recording import Outcome, PeakMemory, make_record
@@ -74,6 +75,7 @@ def execute(
     folder = results / "runs" / run
     trainer: Trainer | None = None
     settings.require()
+    precision.require(plan.dtype, settings.device())
     memory = PeakMemory()
     check_writable(folder_of(results) / f"{run}.json")
     with locked(folder, f"run {run} is being trained"):
