@@ -75,14 +75,13 @@ class Evaluator:
 
     def program(self, size: int, params: Any, buffers: Any) -> Any:
         """The compiled evaluation of batches that are padded to a size."""
-        some = next(iter(self.splits.values()))
-        shape = lambda column, *rest: jax.ShapeDtypeStruct(
-            (self.batches(size), self.batch, *rest), column.dtype, sharding=self.placement.at(None, DATA)
-        )
-        batches = Split(
-            shape(some.inputs, *some.inputs.shape[1:-1], size), shape(some.lengths, *some.lengths.shape[1:]),
-            shape(some.labels),
-        )  # fmt: skip
+        some, where = next(iter(self.splits.values())), self.placement.at(None, DATA)
+
+        def batched(column: np.ndarray) -> jax.ShapeDtypeStruct:
+            shape = self.batches(size), self.batch, *column.shape[1:]
+            return jax.ShapeDtypeStruct(shape, column.dtype, sharding=where)
+
+        batches = jax.tree.map(batched, Split(some.inputs[..., :size], some.lengths, some.labels))
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
         evaluate = jax.jit(self.functions.evaluate, donate_argnums=5, out_shardings=self.placement.at(SEED))
         return evaluate.lower(params, buffers, batches, scalar, scalar, self.unanswered(size)).compile()
@@ -101,7 +100,7 @@ class Evaluator:
     def unanswered(self, size: int) -> Answers:
         """Answers that are to be filled in."""
         shape = self.seeds, self.batches(size), self.batch
-        return self.placement.put(Answers(np.zeros(shape, np.float32), np.zeros(shape, np.int32)), SEED)
+        return self.placement.put(Answers(jnp.zeros(shape), jnp.zeros(shape, jnp.int32)), SEED)
 
     def __call__(
         self, name: str, params: Any, buffers: Any, heed: Callable[[], None], advance: Callable[[int], None]

@@ -21,6 +21,16 @@ def ways_out(plan: Plan, need: Need, room: int, need_of: Callable[[Plan], Need])
     return " or ".join(found) or "neither train.microbatch nor encoder.remat makes it fit; train fewer seeds at once"
 
 
+def less_memory(plan: Plan) -> str:
+    """What takes less memory than the plan, in words."""
+    now = plan.train.at_once
+    smaller = [size for size in range(1, now) if plan.train.batch_size % size == 0]
+    options = [f"train.microbatch = {smaller[-1]}"] if smaller else []
+    options += [] if plan.encoder.remat else ["encoder.remat = True"]
+    gin = " or ".join(f"--gin '{option}'" for option in options)
+    return f"{gin or 'fewer seeds'} takes less memory, as another run"
+
+
 def remat(plan: Plan, room: int, need_of: Callable[[Plan], Need]) -> Iterator[str]:
     """Recomputed blocks, if they fit."""
     if plan.encoder.remat:
@@ -43,4 +53,5 @@ def microbatches(plan: Plan, need: Need, room: int, need_of: Callable[[Plan], Ne
 
 
 def option(binding: str, takes: int) -> str:
+    """A binding as a user types it, with the bytes that the run then takes."""
     return f"--gin '{binding}' ({words(takes)})"

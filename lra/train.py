@@ -111,7 +111,7 @@ def step_functions(plan: Plan, placement: Placement | None = None) -> StepFuncti
         return TrainState(params, buffers, jax.vmap(optimizer.init)(params), zeros - 1, zeros.astype(float), zeros)
 
     def loss_of(params: Tree, buffers: Tree, rng: Tree, batch: Split) -> tuple[Array, tuple[Array, Tree]]:
-        model = nnx.merge(train_graph, params, rng, buffers, copy=True)
+        model = nnx.merge(train_graph, plan.narrowed(params), rng, buffers, copy=True)
         logits = model(batch.inputs, batch.lengths).astype(jnp.float32)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
         return loss, ((logits.argmax(-1) == batch.labels).sum(), split_model(model)[3])
@@ -175,7 +175,7 @@ def step_functions(plan: Plan, placement: Placement | None = None) -> StepFuncti
         params: Tree, buffers: Tree, batches: Split, first: Int[Array, ""], count: Int[Array, ""], answers: Answers
     ) -> Answers:
         def score(params: Tree, buffers: Tree, examples: Split) -> Answers:
-            model = nnx.merge(eval_graph, params, streams, buffers, copy=True)
+            model = nnx.merge(eval_graph, plan.narrowed(params), streams, buffers, copy=True)
             logits = model(examples.inputs, examples.lengths).astype(jnp.float32)
             loss = optax.softmax_cross_entropy_with_integer_labels(logits, examples.labels)
             return Answers(loss, logits.argmax(-1))

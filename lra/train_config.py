@@ -6,6 +6,8 @@ from lra.errors import UsageError, unknown
 from lra.leaderboard.record import SELECTIONS
 from lra.optimizer import Optimizer
 
+COMPUTE_TYPES = ("float32", "bfloat16")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -25,6 +27,8 @@ class TrainConfig:
         more memory than a train step.
       select: "last" scores the parameters after the last step, "best" those with the highest validation accuracy;
         a task without a validation split has only the last.
+      compute_type: "float32" or "bfloat16", the type of matrix products and of tokens inside the model. Parameters,
+        the optimiser and sums are float32 always.
     """
 
     steps: int
@@ -36,6 +40,7 @@ class TrainConfig:
     eval_every: int = 500
     eval_batch_size: int = 64
     select: str = "last"
+    compute_type: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "microbatch", "buckets", "log_every", "eval_every", "eval_batch_size"):
@@ -43,6 +48,8 @@ class TrainConfig:
                 raise UsageError(f"train.{name} = {getattr(self, name)!r} is not a whole number of at least 1")
         if self.select not in SELECTIONS:
             raise unknown("selection", self.select, SELECTIONS)
+        if self.compute_type not in COMPUTE_TYPES:
+            raise unknown("compute type", self.compute_type, COMPUTE_TYPES)
         if self.batch_size % self.at_once:
             divisors = [str(number) for number in range(1, self.batch_size) if self.batch_size % number == 0]
             raise UsageError(

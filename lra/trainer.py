@@ -1,8 +1,6 @@
 """Trains and scores a run and writes its record. A run that was stopped or killed continues at the next call."""
 
-import dataclasses
 import functools
-import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -18,95 +16,20 @@ from lra import compilation, convolution, environment, feed, forecast, memory, s
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
 from lra.evaluation import DISPATCH_SECONDS, Evaluator, Scored
-from lra.files import check_writable, locked, write_atomically
 from lra.interrupt import Interrupted
-from lra.leaderboard import store
 from lra.leaderboard.predictions import pack
-from lra.leaderboard.record import Record, Score, SeedResult, Status, write
-from lra.leaderboard.store import folder_of
+from lra.leaderboard.record import Score, SeedResult, Status
 from lra.metrics import MetricsLog
 from lra.model_tree import ModelTree, model_tree
 from lra.order import Order, lengths_of
 from lra.placement import SEED, placement_of
 from lra.plan import Plan
 from lra.progress import Bar, silent_bar
-from lra.recording import Outcome, PeakMemory, make_record
-from lra.spec import FILE
+from lra.recording import Outcome
 from lra.tasks.prepared import Prepared
 from lra.tasks.task import SPLITS
 from lra.train import Best, StepFunctions, TrainState, keep_best, step_functions
 from lra.train_config import TrainConfig
-
-
-def recorded(plan: Plan, data: Prepared, results: Path) -> Record | None:
-    """The record of a run in a results folder; None if there is none, or if the run failed."""
-    return store.find(results, plan.run_id(data.data_sha256))
-
-
-def execute(
-    plan: Plan,
-    data: Prepared,
-    results: Path,
-    *,
-    bar: Bar | None = None,
-    stop: threading.Event | None = None,
-    checkpoint_every: float = 30.0,
-    anew: bool = False,
-    devices: Sequence[jax.Device] | None = None,
-) -> Record:
-    """Trains and scores all seeds of a plan and writes the record. It continues where an earlier call was stopped.
-
-    Args:
-      results: the results folder. Spec, checkpoint, metrics.jsonl and TensorBoard files are in `runs/RUN`, the record
-        is in `records`.
-      bar: is advanced by the steps, and by the kinds of `work_beside_steps`.
-      stop: once set, the run saves a checkpoint and ends; also while it evaluates.
-      checkpoint_every: the seconds between checkpoints; they do not change the outcome.
-      anew: whether to delete the checkpoint of an earlier call.
-      devices: those that may be used; None for all. A run may go on with others than it began with.
-
-    Raises:
-      Interrupted: `stop` was set.
-      UserError: no record could keep the variant's source, the memory or the disk is full, the run failed, another
-        process trains the same run, or the settings of this process are not the plan's.
-    """
-    if plan.environment != (here := settings.from_outside()):
-        raise UserError(
-            f"the plan was made under {settings.words(plan.environment)}, this process has {settings.words(here)}; "
-            "set the same, or make the plan here"
-        )
-    run = plan.run_id(data.data_sha256)
-    folder = results / "runs" / run
-    trainer: Trainer | None = None
-    settings.require()
-    memory = PeakMemory()
-    check_writable(folder_of(results) / f"{run}.json")
-    with locked(folder, f"run {run} is being trained"):
-        if anew:
-            shutil.rmtree(folder, ignore_errors=True)
-        write_atomically(folder / FILE, plan.spec.to_json())  # says whose checkpoint it is until there is a record
-        try:
-            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices)
-            outcome = trainer.train_and_score()
-        except UserError:
-            raise
-        except Exception as error:
-            status: Status = "out of memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            tree = trainer.tree() if trainer else plan.tree  # without a trainer no model was built
-            assert tree
-            if status == "failed" and not plan.variant.line_of(error):
-                where = "not recorded, since no line of the variant raised it; --debug shows where it comes from"
-            elif recorded(plan, data, results):
-                where = "not recorded, since the record of an earlier run would be lost"
-            else:
-                path = write(make_record(plan, data, Outcome(status, tree, reason)), folder_of(results))
-                where = f"recorded in {path}"
-            raise UserError(f"{plan.variant.name} on {plan.task.name}: {status} ({reason}); {where}") from error
-        record = make_record(plan, data, dataclasses.replace(outcome, peak_bytes=memory.of_this_run()))
-        write(record, folder_of(results))
-    return record
-
 
 COMPILATION, EVALUATION = "compilation", "evaluation"  # kinds of work beside the steps
 FORWARD = 1 / 3  # the time of an example without its gradients, as a share of that with them, until it is measured
@@ -337,7 +260,7 @@ class Trainer:
         loss, accuracy = (np.where(dead, np.nan, values).tolist() for values in (scored.loss, scored.accuracy))
         self.log.write(self.step, split=split, loss=loss, accuracy=accuracy)
         if self.best is not None:
-            accuracy = self.placement.put(np.float32(scored.accuracy), SEED)
+            accuracy = self.placement.put(np.asarray(scored.accuracy, np.float32), SEED)
             self.best = jax.jit(keep_best)(self.best, self.state, accuracy, jnp.int32(self.step))
         self.validated = self.step
 

@@ -49,13 +49,14 @@ def add_runs(parser: Parser) -> None:
     ),
 )
 def run(options: Namespace) -> int:
+    from lra.execution import execute, recorded
     from lra.interrupt import Interrupted, interruptible
     from lra.leaderboard.record import as_json
     from lra.plan import resolve
     from lra.progress import Display
     from lra.recipe import task_named
     from lra.tasks.prepared import load
-    from lra.trainer import execute, recorded, work_beside_steps
+    from lra.trainer import work_beside_steps
 
     announce(options, task_named(options.task, options.protocol))
     plans = [resolve(spec) for spec in specs_of(options)]

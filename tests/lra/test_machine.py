@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from conftest import SMALL, SMALL_DATA, bindings
 
-from lra import checks, trainer
+from lra import checks, execution
 from lra.bench import variants
 from lra.checks.runner import Result
 from lra.ci import measure
@@ -135,7 +135,7 @@ def test_nothing_is_trained_or_measured_for_a_folder_that_cannot_be_written(
 ):
     (tmp_path / "records").mkdir()
     read_only(tmp_path / "records")
-    monkeypatch.setattr(trainer, "Trainer", never)
+    monkeypatch.setattr(execution, "Trainer", never)
     monkeypatch.setattr(variants, "bench", never)
     monkeypatch.setattr(measure, "for_comparison", never)
     monkeypatch.setattr(measure, "for_baseline", never)

@@ -1,7 +1,7 @@
 """On a CPU, a few matrices of scores at a time: what is alive stays in its cache. A matrix is of one example and head.
 
-An op that writes all scores of all heads and reads them again waits for memory: attention in float32 takes twice as
-long so.
+All matrices at once are written to memory and read again by one operation after the other, which takes two to ten times
+as long. On accelerators they keep all cores busy.
 """
 
 from collections.abc import Callable
@@ -15,27 +15,36 @@ from jaxtyping import Array
 from lra.models.kernels.backends import folds_vmap, platform
 from lra.models.kernels.softmax.operands import Operands
 
-CACHE = 1 << 19  # scores that are alive at once, at most; in float32, they and their gradients take 4 MiB
-
-Share = tuple[int, int]  # how many examples and heads
+CACHE = 1 << 19  # scores that are alive at once, at most: 2 MiB, and as much again for each array like them
 
 
-def at_a_time(x: Operands, scores: int) -> Share:
-    """How many examples and heads are computed at once, if a matrix has so many scores: divisors of both."""
-    batch, _, heads, _ = x.q.shape
-    if platform() != "cpu" or x.allowed is not None or x.bias is not None:
+def cache() -> int | None:
+    """How many scores may be alive at once, or None: the platform needs no such limit."""
+    return CACHE if platform() == "cpu" else None
+
+
+def at_a_time(x: Operands, scores: int) -> tuple[int, int]:
+    """How many examples and heads are computed at once: divisors of both.
+
+    Operands that hold all pairs are in memory anyway, and may be the same for all examples: they stay together.
+
+    Args:
+      scores: of a matrix.
+    """
+    (batch, _, heads, _), most = x.q.shape, cache()
+    if most is None or x.allowed is not None or x.bias is not None:
         return batch, heads
-    most = max(CACHE // scores, 1)
-    few = largest_divisor(heads, most)
-    return (largest_divisor(batch, most // heads) if few == heads else 1), few
+    columns = largest_divisor(heads, most // scores)
+    return (largest_divisor(batch, most // scores // heads) if columns == heads else 1), columns
 
 
 def largest_divisor(n: int, most: int) -> int:
-    return next(size for size in range(min(most, n), 0, -1) if n % size == 0)
+    """The largest divisor of n that is at most `most`, or 1."""
+    return next((size for size in range(min(most, n), 0, -1) if n % size == 0), 1)
 
 
 def in_turn(f: Callable[..., Any], scores: int, x: Operands, *more: Any) -> Any:
-    """f(x, *more), a share of the examples and heads after the other.
+    """f(x, *more), for a few examples and heads after the others.
 
     Args:
       scores: of a matrix.
@@ -48,22 +57,23 @@ def in_turn(f: Callable[..., Any], scores: int, x: Operands, *more: Any) -> Any:
         (batch, _, heads, _), (examples, columns) = x.q.shape, at_a_time(x, scores)
 
         def corner(y: Array, index: Array) -> list[Any]:
-            example, head = jnp.divmod(index, heads // columns)
-            return [example * examples, 0, head * columns if y.shape[2] > 1 else 0, *[0] * (y.ndim - 3)]
+            example, column = jnp.divmod(index, heads // columns)
+            return [example * examples, 0, column * columns if y.shape[2] > 1 else 0, *[0] * (y.ndim - 3)]
+
+        def run(index: Array) -> Any:
+            size = lambda y: (examples, y.shape[1], min(columns, y.shape[2]), *y.shape[3:])
+            part, *beside = jax.tree.map(lambda y: lax.dynamic_slice(y, corner(y, index), size(y)), (x, *more))
+            return f(part if x.seeds is None else part._replace(seeds=part.seeds[:, 0]), *beside)
 
         def body(out: Any, index: Array) -> tuple[Any, None]:
-            def cut(y: Array) -> Array:
-                size = examples, y.shape[1], min(columns, y.shape[2]), *y.shape[3:]
-                return lax.dynamic_slice(y, corner(y, index), size)
-
-            part = jax.tree.map(cut, (x, *more))
-            if x.seeds is not None:
-                part = part[0]._replace(seeds=part[0].seeds[:, 0]), *part[1:]
             place = lambda y, new: lax.dynamic_update_slice(y, new, corner(y, index))
-            return jax.tree.map(place, out, f(*part)), None
+            return jax.tree.map(place, out, run(index)), None
 
-        empty = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), jax.eval_shape(f, x._replace(seeds=None), *more))
-        return lax.scan(body, empty, jnp.arange(batch * heads // (examples * columns)))[0]
+        indices = jnp.arange(batch * heads // (examples * columns))
+        empty = jax.tree.map(
+            lambda y: jnp.zeros((batch, y.shape[1], heads, *y.shape[3:]), y.dtype), jax.eval_shape(run, indices[0])
+        )
+        return lax.scan(body, empty, indices)[0]
 
     if x.seeds is not None:
         x = x._replace(seeds=x.seeds[:, None])

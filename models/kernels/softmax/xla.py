@@ -14,10 +14,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from lra.models.kernels.backends import platform
 from lra.models.kernels.blocks import from_blocks, into_blocks, pad_to_multiple
 from lra.models.kernels.softmax import dropout
-from lra.models.kernels.softmax.matrices import CACHE, in_turn
+from lra.models.kernels.softmax.matrices import cache, in_turn
 from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.schedule import Part, Schedule, Table, schedule
 
@@ -41,7 +40,7 @@ def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Ar
 
 def order_of(static: Static, x: Operands) -> Schedule:
     whole = x.allowed is not None or x.bias is not None
-    return schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole, CACHE if platform() == "cpu" else None)
+    return schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole, cache())
 
 
 def forward_at_once(static: Static, order: Schedule, x: Operands) -> tuple[Array, Array]:
