@@ -38,6 +38,7 @@ def execute(
     checkpoint_every: float = 30.0,
     anew: bool = False,
     devices: Sequence[jax.Device] | None = None,
+    trace: Path | None = None,
 ) -> Record:
     """Trains and scores all seeds of a plan and writes the record. It continues where an earlier call was stopped.
 
@@ -49,6 +50,7 @@ def execute(
       checkpoint_every: the seconds between checkpoints; they do not change the outcome.
       anew: whether to delete the checkpoint of an earlier call.
       devices: those that may be used; None for all. A run may go on with others than it began with.
+      trace: a folder for a profile of some steps; None for none.
 
     Raises:
       Interrupted: `stop` was set.
@@ -72,7 +74,7 @@ def execute(
             shutil.rmtree(folder, ignore_errors=True)
         write_atomically(folder / FILE, plan.spec.to_json())  # says whose checkpoint it is until there is a record
         try:
-            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices)
+            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace)
             outcome = trainer.train_and_score()
         except UserError:
             raise

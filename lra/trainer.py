@@ -28,6 +28,7 @@ from lra.progress import Bar, silent_bar
 from lra.recording import Outcome
 from lra.tasks.prepared import Prepared
 from lra.tasks.task import SPLITS
+from lra.tracing import Trace
 from lra.train import Best, StepFunctions, TrainState, keep_best, step_functions
 from lra.train_config import TrainConfig
 
@@ -65,6 +66,7 @@ class Trainer:
         stop: threading.Event | None = None,
         checkpoint_every: float = float("inf"),
         devices: Sequence[jax.Device] | None = None,
+        trace: Path | None = None,
     ):
         compilation.keep()
         self.plan, self.data, self.checkpoint_every = plan, data, checkpoint_every
@@ -72,6 +74,7 @@ class Trainer:
         self.room = memory.there(self.placement.device)  # before anything is there
         self.bar = bar or silent_bar(plan.variant.name, plan.train.steps, work_beside_steps(plan, data))
         self.stop = stop or threading.Event()
+        self.trace = Trace(trace, self.bar.display.say)
         self.functions: StepFunctions = step_functions(plan, self.placement)
         self.feed = self.make_feed()
         scored = {name: data.splits[name] for name in SPLITS[1:] if len(data.splits[name])}
@@ -120,7 +123,7 @@ class Trainer:
           Interrupted: `stop` was set; a checkpoint was saved.
           UserError: a checkpoint could not be written.
         """
-        with closing(self.checkpoints), closing(self.log), closing(self.feed):
+        with closing(self.checkpoints), closing(self.log), closing(self.feed), closing(self.trace):
             compiled, step_bytes, compile_seconds = self.compile()
             self.train_to_the_end(compiled)
             seeds = self.score()
@@ -197,17 +200,13 @@ class Trainer:
             began = time.monotonic()
             piece = self.feed.piece(self.step)
             count = min(boundary - self.step, piece.steps, max(1, int(DISPATCH_SECONDS * steps_per_second)))
-            ends = [*np.flatnonzero(np.diff(piece.sizes[:count])) + 1, count]  # where batches have another size
-            for first, end in zip([0, *ends], ends):
-                span = (jnp.int32(self.step + first), jnp.int32(end - first))
-                rows = np.roll(piece.rows, -first, axis=0)
-                self.state = compiled[piece.sizes[first]](self.state, self.keys, *span, rows, piece.examples)
-            jax.block_until_ready(self.state)
+            self.dispatch(compiled, piece, count)
             elapsed = time.monotonic() - began
             steps_per_second = count / max(elapsed, 1e-6)
             self.step += count
-            self.timed_steps += count
-            self.seconds += elapsed
+            if not self.trace.is_recording:
+                self.timed_steps += count
+                self.seconds += elapsed
             if self.step % config.log_every == 0 or self.step == config.steps:
                 self.log_training()
             self.bar.advance(count)
@@ -215,9 +214,20 @@ class Trainer:
             if self.is_trained() or time.monotonic() - saved_at >= self.checkpoint_every:
                 self.save()
                 saved_at = time.monotonic()
+            self.trace.after_dispatch()
             self.heed()
         self.bar.skip(config.steps - self.step)  # if all seeds diverged
         self.skip_validations(self.validated, config.steps)
+
+    def dispatch(self, compiled: dict[int, Any], piece: feed.Piece, count: int) -> None:
+        """Trains the first steps of a piece and waits for them."""
+        ends = [*np.flatnonzero(np.diff(piece.sizes[:count])) + 1, count]  # where batches have another size
+        with jax.profiler.StepTraceAnnotation("steps", step_num=self.step):
+            for first, end in zip([0, *ends], ends):
+                span = (jnp.int32(self.step + first), jnp.int32(end - first))
+                rows = np.roll(piece.rows, -first, axis=0)
+                self.state = compiled[piece.sizes[first]](self.state, self.keys, *span, rows, piece.examples)
+            jax.block_until_ready(self.state)
 
     def is_trained(self) -> bool:
         return self.step == self.plan.train.steps or self.all_diverged()
@@ -264,6 +274,7 @@ class Trainer:
             self.best = jax.jit(keep_best)(self.best, self.state, accuracy, jnp.int32(self.step))
         self.validated = self.step
 
+    @functools.partial(jax.profiler.annotate_function, name="evaluation")
     def evaluate(self, split: str, params: Any, buffers: Any, doing: str) -> Scored:
         """The answers of each seed on all examples of a split.
 
@@ -308,6 +319,7 @@ class Trainer:
             seeds.append(result)
         return seeds
 
+    @functools.partial(jax.profiler.annotate_function, name="saving")
     def save(self) -> None:
         """Saves a checkpoint if there is none of this step."""
         if self.saved == self.step:
