@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
+from lra.models.dropout import Dropout
 from lra.models.precision import Linear
 
 MOST_LAYERS = 1_000  # each is traced by itself, so that more would take minutes without a word
@@ -84,8 +85,8 @@ class MLP(nnx.Module):
         }
         self.hidden = Linear(config.dim, config.mlp_dim, **inits, rngs=rngs)
         self.out = Linear(config.mlp_dim, config.dim, **inits, rngs=rngs)
-        self.drop_hidden = nnx.Dropout(config.dropout, rngs=rngs)
-        self.drop_out = nnx.Dropout(config.dropout, rngs=rngs)
+        self.drop_hidden = Dropout(config.dropout, rngs=rngs)
+        self.drop_out = Dropout(config.dropout, rngs=rngs)
 
     def __call__(self, x: Float[Array, "... dim"]) -> Float[Array, "... dim"]:
         return self.drop_out(self.out(self.drop_hidden(nnx.gelu(self.hidden(x)))))
@@ -102,7 +103,7 @@ class Block(nnx.Module):
         self.norm_attention = nnx.LayerNorm(config.dim, rngs=rngs)
         self.variant = variant
         self.attention: Any = variant.build(shape, rngs, options)
-        self.drop = nnx.Dropout(config.dropout, rngs=rngs)
+        self.drop = Dropout(config.dropout, rngs=rngs)
         self.norm_mlp = nnx.LayerNorm(config.dim, rngs=rngs)
         self.mlp = MLP(config, rngs)
 
@@ -142,7 +143,7 @@ class Encoder(nnx.Module):
         table = nnx.initializers.normal(0.02)
         self.positions = nnx.Param(table(rngs.params(), (length, config.dim))) if learned else None
         self.sinusoids = config.positions == "sinusoidal"
-        self.drop = nnx.Dropout(config.dropout, rngs=rngs)
+        self.drop = Dropout(config.dropout, rngs=rngs)
         self.blocks = nnx.List([Block(config, variant, length, layer, rngs, options) for layer in range(config.layers)])
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
         self.remat = config.remat

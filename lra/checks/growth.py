@@ -17,14 +17,7 @@ from lra.parameter_budget import PROTOCOL, REFERENCE, allowed_excess, excess, pa
 OPERATIONS_AT = (8192, 16384)  # tokens; long enough that the highest power of the length dominates
 MEMORY_AT = (2048, 4096)  # tokens
 TOLERANCE = 0.2  # of the exponent
-MOVES = (
-    "broadcast_in_dim",
-    "dynamic_slice",
-    "dynamic_update_slice",
-    "reshape",
-    "squeeze",
-    "transpose",
-)  # no arithmetic
+MOVES = ("broadcast_in_dim", "dynamic_slice", "dynamic_update_slice", "reshape", "squeeze", "transpose")  # of numbers
 
 
 def exponent(cost: str) -> float:

@@ -195,7 +195,7 @@ def test_a_row_of_padding_has_finite_gradients(pool):
 
 def drops(model: Classifier) -> np.ndarray:
     """What each dropout of the model keeps of 64 ones."""
-    return np.array([m(jnp.ones(64)) > 0 for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)])
+    return np.array([m(jnp.ones((1, 64))) > 0 for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)])
 
 
 def test_dropout_is_off_in_evaluation():
