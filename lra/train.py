@@ -13,7 +13,8 @@ from jaxtyping import Array, Float, Int, Key
 from lra import convolution, settings
 from lra.errors import UserError
 from lra.model_tree import model_tree
-from lra.models.encoder import begin_step, reseed
+from lra.models.encoder import begin_part, begin_step
+from lra.models.kernels.softmax.dropout import part_of_batch
 from lra.placement import DATA, SEED, Placement, placement_of
 from lra.plan import Plan
 from lra.tasks import Split
@@ -126,8 +127,9 @@ def step_functions(plan: Plan, placement: Placement | None = None) -> StepFuncti
         def add(sums: Any, part: tuple[Array, Split]) -> tuple[Any, None]:
             (loss, correct, buffers), total = sums
             model = nnx.merge(train_graph, params, rng, buffers, copy=True)
-            reseed(model, jax.random.fold_in(key, part[0]))
-            (more, (right, buffers)), own = gradients(params, buffers, split_model(model)[2], part[1])
+            begin_part(model, key, part[0])
+            with part_of_batch(part[0], count):
+                (more, (right, buffers)), own = gradients(params, buffers, split_model(model)[2], part[1])
             total = jax.tree.map(lambda x, y: x + y / count, total, own)
             return ((loss + more / count, correct + right, buffers), total), None
 

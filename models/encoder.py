@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
-from lra.models.dropout import Dropout
+from lra.models.dropout import BY_PLACE, Dropout
 from lra.models.precision import Linear
 
 MOST_LAYERS = 1_000  # each is traced by itself, so that more would take minutes without a word
@@ -201,14 +201,20 @@ class Classifier(nnx.Module):
 
 def begin_step(model: nnx.Module, key: Array, step: Int[Array, ""]) -> None:
     """Makes all randomness of a training step a function of the key; modules with a method `redraw` are told."""
-    dropout, redraw = jax.random.split(key)
-    reseed(model, dropout)
+    by_place, redraw = jax.random.split(key)
+    nnx.reseed(model, **{BY_PLACE: by_place})
+    begin_part(model, key, jnp.int32(0))
     redrawn = [module for _, module in nnx.iter_modules(model) if hasattr(module, "redraw")]
     for index, module in enumerate(redrawn):
         module.redraw(jax.random.fold_in(redraw, index), step)
 
 
-def reseed(model: nnx.Module, key: Array) -> None:
-    """Makes all that a model drops a function of the key."""
+def begin_part(model: nnx.Module, key: Array, part: Int[Array, ""]) -> None:
+    """Makes what a model draws in a part of a batch a function of the key of the step and the part.
+
+    What is dropped by place is the same in parts and in whole (`part_of_batch`). This is for variants that draw
+    otherwise.
+    """
+    key = jax.random.fold_in(key, part)
     # "default" is the name of the streams of a model that was built with a single seed
     nnx.reseed(model, dropout=key, default=key)

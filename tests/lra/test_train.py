@@ -6,9 +6,11 @@ import numpy as np
 import optax
 import pytest
 from conftest import SMALL, resolved
+from flax import nnx
 
 from lra import optimizer
 from lra.errors import UserError
+from lra.models.encoder import begin_part
 from lra.order import Order
 from lra.recipe import merged
 from lra.tasks import Split
@@ -200,12 +202,13 @@ def test_wrong_configuration_is_one_line_that_names_it(binding, says):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("variant", ["transformer", "performer"])
+@pytest.mark.parametrize("variant", ["transformer", "performer", pytest.param("luna", marks=pytest.mark.more)])
 def test_a_batch_in_parts_is_the_batch(train, variant):
-    """One update and one redraw a step: parameters, loss and counts are those of the batch, up to rounding."""
+    """One update, one redraw and one dropout a step: parameters, loss and counts are those of the batch."""
     results = []
     for binding in ((), ("train.microbatch = 4",), ("train.microbatch = 1",)):
-        plan = small_plan("encoder.dropout = 0.0", "encoder.attention_dropout = 0.0", *binding, variant=variant)
+        plan = small_plan(*binding, variant=variant)
+        assert plan.encoder.dropout == plan.encoder.attention_dropout == 0.1
         functions = step_functions(plan)
         rows = rows_of(plan, 0, 3, len(train.labels))
         run = jax.jit(functions.run)
@@ -217,14 +220,11 @@ def test_a_batch_in_parts_is_the_batch(train, variant):
         assert np.array_equal(state.correct, whole.correct)
 
 
-def test_parts_of_a_batch_drop_other_units(train):
-    """Equal examples in two parts of a batch have another loss: each part has a mask of its own."""
-    plan = small_plan("encoder.dropout = 0.5", "train.microbatch = 1", "train.batch_size = 2", seeds=(0,))
-    functions, run = step_functions(plan), jax.jit(step_functions(plan).run)
-    alike = lambda places: jnp.array(places)[None, None]
-    losses = [
-        float(run(functions.init([0]), keys_of(plan), jnp.int32(0), jnp.int32(1), alike(places), train).loss[0])
-        for places in ([0, 0], [0, 1], [1, 1])
-    ]
-    mean = (losses[0] + losses[2]) / 2
-    assert abs(losses[1] - mean) > 1e-4, "with one mask for both parts, the loss of [0, 1] would be the mean"
+def test_what_draws_otherwise_draws_anew_in_each_part():
+    """A variant's own nnx.Dropout has another mask in each part of a batch."""
+    drop = nnx.Dropout(0.5, rngs=nnx.Rngs(dropout=0))
+    masks = []
+    for part in range(3):
+        begin_part(drop, jax.random.key(0), jnp.int32(part))
+        masks.append(np.asarray(drop(jnp.ones(64))))
+    assert len(np.unique(masks, axis=0)) == 3
