@@ -24,6 +24,7 @@ from lra.evaluation import Evaluator
 from lra.models.encoder import begin_step
 from lra.order import Order, lengths_of
 from lra.plan import Plan, resolve
+from lra.recipe import merged
 from lra.spec import RunSpec
 from lra.tasks import Split
 from lra.tasks.prepared import Prepared
@@ -91,7 +92,7 @@ def measured(recipe: str, together: bool) -> Iterator[tuple[str, list[float], li
 def plan_of(recipe: str, seeds: tuple[int, ...], steps: int = 1) -> Plan:
     """The plan of the Transformer by a recipe. Nothing is validated."""
     task, protocol, overrides, _ = RECIPES[recipe]
-    overrides = [*overrides, f"train.steps = {steps}"]
+    overrides = merged(overrides, [f"train.steps = {steps}"])
     return resolve(RunSpec(task, "transformer", protocol, seeds, tuple(overrides)))
 
 
