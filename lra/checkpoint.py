@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -46,8 +47,11 @@ class Checkpoints:
         with writing(folder):
             self.manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
-    def save(self, step: int, tree: Any, notes: dict[str, Any]) -> None:
+    def save(self, step: int, tree: Any, notes: dict[str, Any], first: Callable[[], None] = lambda: None) -> None:
         """Copies the tree and begins to write it with the notes. The previous checkpoint is removed afterwards.
+
+        Args:
+          first: what the thread does before it writes.
 
         Raises:
           UserError: the checkpoint before could not be written.
@@ -58,10 +62,11 @@ class Checkpoints:
             jax.tree_util.keystr(path): np.asarray(leaf)
             for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(tree))
         }
-        self.writing = self.thread.submit(self.write, step, leaves, notes)
+        self.writing = self.thread.submit(self.write, step, leaves, notes, first)
 
-    def write(self, step: int, leaves: dict[str, np.ndarray], notes: dict[str, Any]) -> None:
+    def write(self, step: int, leaves: dict[str, np.ndarray], notes: dict[str, Any], first: Callable[[], None]) -> None:
         """Writes a checkpoint and waits until it is on the disk."""
+        first()
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(leaves), notes=ocp.args.JsonSave(notes))
         self.manager.save(step, args=arguments, force=True)
         self.manager.wait_until_finished()

@@ -123,7 +123,7 @@ class Trainer:
           Interrupted: `stop` was set; a checkpoint was saved.
           UserError: a checkpoint could not be written.
         """
-        with closing(self.checkpoints), closing(self.log), closing(self.feed), closing(self.trace):
+        with closing(self.log), closing(self.checkpoints), closing(self.feed), closing(self.trace):
             compiled, step_bytes, compile_seconds = self.compile()
             self.train_to_the_end(compiled)
             seeds = self.score()
@@ -328,5 +328,5 @@ class Trainer:
             "step": self.step, "validated": self.validated, "timed_steps": self.timed_steps, "seconds": self.seconds,
             "metrics_bytes": self.log.size(), "machine": self.machine, "earlier": self.earlier,
         }  # fmt: skip
-        self.checkpoints.save(self.step, (self.state, self.best), notes)
+        self.checkpoints.save(self.step, (self.state, self.best), notes, first=self.log.sync)
         self.saved = self.step

@@ -19,7 +19,7 @@ from flax import nnx
 
 from lra import settings
 from lra.bench.report import Report
-from lra.bench.timing import Timing, seconds
+from lra.bench.timing import Timing, enough, seconds
 from lra.evaluation import Evaluator
 from lra.models.encoder import begin_step
 from lra.order import Order, lengths_of
@@ -72,7 +72,8 @@ def measured(recipe: str, together: bool) -> Iterator[tuple[str, list[float], li
     plan = plan_of(recipe, SEEDS[:1])
     data = random_data(plan, RECIPES[recipe][-1])
     bare = BareLoop(plan, data)
-    steps = math.ceil(LEAST / (seconds(bare, 20) / 20)) if seconds(bare, 1) < LEAST else 1
+    few = enough(bare)
+    steps = math.ceil(LEAST * few / seconds(bare, few))
     with tempfile.TemporaryDirectory() as folder:
         harness = Harness(plan_of(recipe, SEEDS[:1], steps), data, Path(folder, "one"))
         runs: dict[str, Callable[[int], Any]] = {"harness": harness, "bare": bare}

@@ -16,8 +16,8 @@ from conftest import SMALL, resolved
 
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
+from lra.execution import execute
 from lra.tasks.prepared import load
-from lra.trainer import execute
 
 LIKE = {"a": np.zeros(3, np.float32)}
 KILLED = """
@@ -41,6 +41,7 @@ from pathlib import Path
 import numpy as np
 from lra.checkpoint import Checkpoints
 from lra.errors import UserError
+from lra.execution import execute
 folder = Path(sys.argv[1])
 tree = {name: np.ones(50_000, np.float32) for name in "abcdefgh"}
 checkpoints = Checkpoints(folder)
@@ -65,14 +66,15 @@ def full(*_: object) -> None:
 
 def test_it_has_the_arrays_of_the_moment_though_the_next_step_takes_their_memory(tmp_path):
     step = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
-    tree = {"a": jnp.arange(3.0)}
+    tree, before = {"a": jnp.arange(3.0)}, []
     with closing(Checkpoints(tmp_path)) as checkpoints:
         for number in (1, 2):
-            checkpoints.save(number, tree, {"step": number})
+            checkpoints.save(number, tree, {"step": number}, lambda: before.append([*map(str, tmp_path.glob("2*"))]))
             tree = jax.block_until_ready(step(tree))
         restored, notes = checkpoints.restore(LIKE)
     assert restored["a"].tolist() == [1, 2, 3]
     assert notes == {"step": 2}
+    assert before == [[], []]  # the log is on the disk before a checkpoint says so
 
 
 def test_a_save_waits_for_no_disk_and_the_end_does(tmp_path, monkeypatch):

@@ -169,13 +169,14 @@ def test_a_full_disk_ends_the_log_of_a_run_and_nothing_waits_for_it(tmp_path, mo
     before = threading.active_count()
     log = MetricsLog(tmp_path, (0, 1), 0, 0)
     log.write(1, split="train", loss=[0.5, None], accuracy=[0.5, 0.25])
+    log.sync()
     assert log.size() == log.path.stat().st_size > 0
     events = [*tmp_path.glob("tensorboard/seed?/events.*")]
     assert [b"train/loss" in path.read_bytes() for path in sorted(events)] == [True, False]  # seed 1 has no loss
     assert threading.active_count() == before
     monkeypatch.setattr(os, "fsync", raising(errno.ENOSPC))
     with pytest.raises(UserError, match="No space left on device"):
-        log.size()
+        log.sync()
     with pytest.raises(UserError, match="No space left on device"):
         log.close()
 
