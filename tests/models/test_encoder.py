@@ -12,6 +12,7 @@ from lra.errors import UsageError
 from lra.models.attention import VARIANTS
 from lra.models.encoder import Classifier, EncoderConfig, begin_step, sinusoids
 from lra.models.oracles.transformer import oracle
+from lra.targets import compile_for
 
 VOCAB, MAX_LENGTH, CLASSES = 11, 12, 3
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -188,6 +189,44 @@ def test_a_row_of_padding_has_finite_gradients(pool):
     loss = lambda params: nnx.merge(graph, params, rest)(*batch()).sum()
     for x in jax.tree.leaves(quick_jit(jax.grad(loss))(params)):
         assert np.isfinite(x).all()
+
+
+# --- memory
+
+
+@pytest.mark.parametrize("name", ["transformer", "luna"])
+def test_blocks_that_are_computed_again_give_the_same_gradients(name):
+    """With dropout, and with what a layer hands to the next."""
+    gradients = []
+    for remat in (False, True):
+        model = classifier(name, remat=remat)
+        model.train()
+        begin_step(model, jax.random.key(1), jnp.array(0))
+        graph, params, rest = nnx.split(model, nnx.Param, ...)
+        loss = lambda params, graph=graph, rest=rest: nnx.merge(graph, params, rest, copy=True)(*batch()).var()
+        gradients.append(jax.tree.leaves(quick_jit(jax.grad(loss))(params)))
+    for plain, again in zip(*gradients, strict=True):
+        np.testing.assert_allclose(again, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.compilers
+def test_blocks_that_are_computed_again_take_less_memory():
+    """On TPU; on a CPU XLA merges what is computed again with what was computed."""
+    needs = []
+    for remat in (False, True):
+        graph, params, rest = nnx.split(
+            classifier(layers=6, dim=64, qkv_dim=64, mlp_dim=256, remat=remat), nnx.Param, ...
+        )
+        leaves, tree = jax.tree.flatten((params, rest))
+
+        def gradient(tokens, lengths, *leaves, graph=graph, tree=tree):
+            params, rest = jax.tree.unflatten(tree, leaves)
+            return jax.grad(lambda params: nnx.merge(graph, params, rest, copy=True)(tokens, lengths).sum())(params)
+
+        like = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+        tokens = jax.ShapeDtypeStruct((256, MAX_LENGTH), jnp.int32), jax.ShapeDtypeStruct((256,), jnp.int32)
+        needs.append(compile_for("v5e", gradient, *tokens, *map(like, leaves)).memory_analysis().temp_size_in_bytes)
+    assert needs[1] < 0.7 * needs[0]
 
 
 # --- randomness
