@@ -45,6 +45,13 @@ def variants() -> Rows:
             yield f"`{name}`", paper, variant.cost, variant.memory, reads, ", ".join(options)
 
 
+def wide() -> Rows:
+    yield "variant", "stays in float32"
+    for name, variant in sorted(VARIANTS.items()):
+        if variant.is_own and variant.wide:
+            yield f"`{name}`", ", ".join(f"`{part}`" for part in variant.wide)
+
+
 def checks() -> Rows:
     yield "check", "what it promises of a variant", "what a failure means"
     for name, check in CHECKS.items():
@@ -125,7 +132,7 @@ def measured_on() -> Rows:
 TABLES: dict[str, Callable[[], Rows]] = {
     "commands": commands, "variants": variants, "checks": checks, "tasks": tasks, "protocols": protocol_rules,
     "sizes": sizes, "sections": parameters_of_sections, "shape": shape,
-    "registration": registration, "phases": lambda: rows_of_benchmark("phases"),
+    "registration": registration, "wide": wide, "phases": lambda: rows_of_benchmark("phases"),
     "trainer": lambda: rows_of_benchmark("trainer"), "measured_on": measured_on,
 }  # fmt: skip
 
