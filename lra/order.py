@@ -26,7 +26,8 @@ BATCHES = 1 << 32  # the second part of the key that shuffles batches; seeds are
 
 def lengths_of(split: Split) -> Int[np.ndarray, " examples"]:
     """The length of each example in tokens; that of its longest document if it has several."""
-    return np.asarray(split.lengths).reshape(len(split), -1).max(1, initial=0)
+    lengths = np.asarray(split.lengths)
+    return lengths if lengths.ndim == 1 else lengths.max(1)
 
 
 class Order:

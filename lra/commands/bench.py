@@ -8,14 +8,14 @@ from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, unknown
 
 LENGTHS = {"variants": (1024, 2048, 3072, 4096), "kernels": (1024, 2048, 4096, 16384, 65536)}
-FIXED = ("trainer", "phases")  # these choose what they time
+FIXED = ("trainer", "phases", "padding")  # these choose what they time
 
 
 def add_measured(parser: Parser) -> None:
     parser.add_argument(
         "what",
         metavar="WHAT",
-        help="what to time: kernels, variants, trainer (beside a bare loop) or phases (of a run)",
+        help="what to time: kernels, variants, trainer (beside a bare loop), phases (of a run) or padding",
     )
     parser.add_argument(
         "--variant", default="all", metavar="NAME[,NAME...]", help="the variants to time (default: %(default)s)"

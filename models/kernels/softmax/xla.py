@@ -5,7 +5,6 @@ them. Their gradients go back by a table too: a scatter would be slow, and would
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,9 +15,9 @@ from jaxtyping import Array, Float, Int
 
 from lra.models.kernels.blocks import from_blocks, into_blocks, pad_to_multiple
 from lra.models.kernels.softmax import dropout
-from lra.models.kernels.softmax.matrices import cache, in_turn
 from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.schedule import Part, Schedule, Table, schedule
+from lra.models.kernels.turns import cache, in_turn
 
 
 def admits(static: Static, x: Operands) -> None:
@@ -29,18 +28,34 @@ def forward(
     static: Static, x: Operands
 ) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch queries heads"]]:
     order = order_of(static, x)
-    return in_turn(partial(forward_at_once, static, order), order.scores, x)
+    return turns(lambda x: forward_at_once(static, order, *x), order, (x,))
 
 
 def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, Array | None]:
     order = order_of(static, kept.x)
-    f = partial(backward_at_once, static, order)
-    return in_turn(lambda x, lse, dy: f(Kept(x, lse), dy), order.scores, kept.x, kept.lse, dy)
+    return turns(lambda x: backward_at_once(static, order, Kept(*x[:2]), x[2]), order, (*kept, dy))
 
 
 def order_of(static: Static, x: Operands) -> Schedule:
     whole = x.allowed is not None or x.bias is not None
     return schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole, cache())
+
+
+def turns(f: Callable[[Any], Any], order: Schedule, x: tuple[Any, ...]) -> Any:
+    """f(x) for a few examples and heads at a time. Operands that hold all pairs are in memory anyway: with them, all
+    are computed at once.
+    """
+    operands, *more = x
+    if operands.allowed is not None or operands.bias is not None:
+        return f(x)
+    seeds = operands.seeds
+
+    def part(x: Any, _: None) -> Any:
+        operands, *more = x
+        return f((operands if seeds is None else operands._replace(seeds=operands.seeds[:, 0]), *more))
+
+    columns = operands if seeds is None else operands._replace(seeds=seeds[:, None])
+    return in_turn(part, order.scores, (columns, *more))
 
 
 def forward_at_once(static: Static, order: Schedule, x: Operands) -> tuple[Array, Array]:
