@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -23,32 +22,31 @@ from lra.spec import RunSpec
 BATCH = {"text": 8, "image": 32}
 VARIANTS = tuple(torch_models.ATTENTION)
 KEYS = ("task", "variant")
-HEADER = ("task", "variant", "parameters", "s", "eager s", "compiled s", "to eager", "to compiled", "note")
+HEADER = ("task", "variant", "parameters", "threads", "s", "eager s", "compiled s", "to eager", "to compiled", "note")
 TOLERANCE = 1e-3  # between the logits of both, as a share of the largest
 ROUNDS = 3
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """The cells of a row: seconds of a step, and this project's speed as a ratio to PyTorch's."""
+    """The cells of a row: threads of both, seconds of a step, and this project's speed as a ratio to PyTorch's."""
     number = lambda name: f"{row[name]:.3f}" if row[name] else ""
     ratio = lambda name: f"{row[name] / row['seconds']:.2f}" if row[name] else ""
     times = [number(name) for name in ("seconds", "eager", "compiled")]
-    return [row["task"], row["variant"], f"{row['parameters']:,}", *times, ratio("eager"), ratio("compiled"), row["note"]]
-
-
-def threads() -> int:
-    """The cores of this process, each with a thread of XLA's and of PyTorch's."""
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    return torch.get_num_threads()
+    threads = "{xla} and {torch}".format(**row["threads"])
+    start = [row["task"], row["variant"], f"{row['parameters']:,}", threads]
+    return [*start, *times, ratio("eager"), ratio("compiled"), row["note"]]
 
 
 def bench(overrides: Sequence[str], report: Report) -> Iterator[dict[str, Any]]:
     """Measures the rows that the report lacks, adds them to it and yields them.
 
     Raises:
-      UserError: PyTorch's logits are not this project's, or it has another number of parameters.
+      UserError: PyTorch's logits are not this project's, or it has another number of parameters; or JAX does not run on
+        the processor.
     """
-    threads()
+    if settings.device().platform != "cpu":
+        raise UserError("lra bench torch is for a processor's cores; say JAX_PLATFORMS=cpu")
+    torch.set_num_threads(cores())
     for task, batch in BATCH.items():
         for name in VARIANTS:
             if not report.wants(task=task, variant=name):
@@ -56,6 +54,11 @@ def bench(overrides: Sequence[str], report: Report) -> Iterator[dict[str, Any]]:
             row = measured(resolve(RunSpec(task, name, "paper", overrides=(f"train.batch_size = {batch}", *overrides))))
             report.add(row)
             yield row
+
+
+def cores() -> int:
+    """The cores that this process may use, for each of which XLA has a thread."""
+    return len(os.sched_getaffinity(0))
 
 
 def measured(plan: Plan) -> dict[str, Any]:
@@ -71,7 +74,8 @@ def measured(plan: Plan) -> dict[str, Any]:
         del runs["compiled"]
     times = {name: timing.seconds for name, timing in in_turns(runs, ROUNDS).items()}
     row = {"task": plan.task.name, "variant": plan.variant.name, "parameters": parameters, "compiled": None}
-    return row | times | {"threads": torch.get_num_threads(), "torch": torch.__version__, "note": note}
+    threads = {"xla": cores(), "torch": torch.get_num_threads()}
+    return row | times | {"threads": threads, "torch": torch.__version__, "note": note}
 
 
 def twin(plan: Plan) -> torch.nn.Module:
@@ -102,8 +106,8 @@ def compared(plan: Plan, model: torch.nn.Module) -> int:
     count = sum(x.numel() for x in model.parameters())
     if not off < TOLERANCE or count != plan.parameters:
         raise UserError(
-            f"{plan.task.name}, {plan.variant.name}: PyTorch's model has {count:,} parameters and logits that differ by "
-            f"{off:.1g} of the largest, this project's has {plan.parameters:,}: they are not the same, nothing is timed"
+            f"{plan.task.name}, {plan.variant.name}: PyTorch's model has {count:,} parameters, this project's "
+            f"{plan.parameters:,}, and their logits differ by {off:.1g} of the largest: nothing is timed"
         )
     return count
 

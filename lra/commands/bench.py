@@ -1,17 +1,18 @@
 """The command `lra bench`, which times kernels and variants."""
 
-import importlib
+import importlib.util
 from argparse import Namespace
 
 from lra.commands.command import Parser, add_bindings, add_imports, add_results, command
 from lra.commands.output import print_json, print_table
-from lra.errors import UsageError, unknown
+from lra.errors import UsageError, UserError, unknown
 
 LENGTHS = {"variants": (1024, 2048, 3072, 4096), "kernels": (1024, 2048, 4096, 16384, 65536)}
+WHAT = (*LENGTHS, "torch")
 
 
 def add_measured(parser: Parser) -> None:
-    parser.add_argument("what", metavar="WHAT", help="what to time: kernels or variants")
+    parser.add_argument("what", metavar="WHAT", help="what to time: kernels, variants, or torch beside this project")
     parser.add_argument(
         "--variant", default="all", metavar="NAME[,NAME...]", help="the variants to time (default: %(default)s)"
     )
@@ -28,7 +29,7 @@ def add_measured(parser: Parser) -> None:
 
 @command(
     "bench",
-    "Time kernels, or the training steps of variants, on the device at hand.",
+    "Time kernels, or the training steps of variants, also beside PyTorch, on the device at hand.",
     add_results,
     add_bindings,
     add_imports,
@@ -39,17 +40,21 @@ def bench(options: Namespace) -> int:
     from lra import extension, settings
     from lra.bench.report import Report
 
-    if options.what not in LENGTHS:
-        raise unknown("benchmark", options.what, LENGTHS)
+    if options.what not in WHAT:
+        raise unknown("benchmark", options.what, WHAT)
+    if options.what == "torch" and not importlib.util.find_spec("torch"):
+        raise UserError("lra bench torch needs PyTorch: pip install torch")
     extension.load_all(options.imports)
-    lengths = lengths_of(options.lengths) if options.lengths else LENGTHS[options.what]
     path = options.results / f"bench-{options.what}.json"
     benchmark = importlib.import_module(f"lra.bench.{options.what}")
     report = Report(path, benchmark.KEYS, options.minutes, options.again)
+    lengths = lengths_of(options.lengths) if options.lengths else LENGTHS.get(options.what, ())
     if options.what == "kernels":
         rows = benchmark.bench(lengths, report)
-    else:
+    elif options.what == "variants":
         rows = benchmark.bench(benchmark.named(options.variant), lengths, options.gin, report)
+    else:
+        rows = benchmark.bench(options.gin, report)
     with settings.fixed():
         for row in rows:
             if not options.json:

@@ -1,0 +1,103 @@
+"""PyTorch's models are this project's, and what is timed beside them."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from conftest import lra
+
+from lra.errors import UserError
+from lra.plan import resolve
+from lra.spec import RunSpec
+
+SMALL = ("encoder.dim = 16", "encoder.qkv_dim = 32", "encoder.heads = 2", "encoder.mlp_dim = 24")
+SHORT = {"text": (*SMALL, "text.max_length = 20", "encoder.layers = 2"), "image": SMALL}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="PyTorch is installed")
+def test_without_pytorch_one_line_says_what_to_install(tmp_path):
+    done = lra("bench", "torch", "--results", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip() == "lra: lra bench torch needs PyTorch: pip install torch"
+
+
+@pytest.fixture(scope="module")
+def bench():
+    pytest.importorskip("torch")
+    from lra.bench import torch
+
+    return torch
+
+
+def plan_of(task, name):
+    return resolve(RunSpec(task, name, "paper", overrides=(*SHORT[task], "train.batch_size = 3")))
+
+
+@pytest.mark.parametrize("name", ["transformer", "performer", "s5"])
+@pytest.mark.parametrize("task", SHORT)
+def test_the_logits_and_gradients_agree(bench, task, name):
+    import jax
+    import optax
+    from flax import nnx
+
+    plan = plan_of(task, name)
+    model = bench.twin(plan)
+    assert bench.compared(plan, model) == plan.parameters
+
+    ours, batch = plan.fresh_model(0), bench.Batch(plan, whole=False)
+    ours.eval()
+    graph, params, rest = nnx.split(ours, nnx.Param, ...)
+
+    def loss(params):
+        logits = nnx.merge(graph, params, rest, copy=True)(batch.tokens, batch.lengths)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+
+    expected = jax.jit(jax.grad(loss))(params)["hidden"]["kernel"].get_value()
+    bench.torch.nn.functional.cross_entropy(model(*batch.tensors()[:2]), batch.tensors()[2]).backward()
+    np.testing.assert_allclose(model.hidden.weight.grad.T, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_another_model_is_not_timed(bench, monkeypatch):
+    plan = plan_of("text", "transformer")
+    model = bench.twin(plan)
+    with bench.torch.no_grad():
+        model.encoder.blocks[0].mlp.out.weight[0, 0] += 1
+    with pytest.raises(UserError, match="nothing is timed"):
+        bench.compared(plan, model)
+
+
+def test_both_ways_are_the_recurrence(bench):
+    rng = np.random.default_rng(0)
+    log_a = -rng.random(3) + 1j * rng.normal(size=3)
+    x = rng.normal(size=(2, 3, 7)) + 1j * rng.normal(size=(2, 3, 7))
+    for reverse, h in zip((False, True), bench.torch_models.both_ways(*map(bench.torch.from_numpy, (log_a, x)))):
+        state = np.zeros((2, 3), complex)
+        for i in range(7)[:: -1 if reverse else 1]:
+            state = np.exp(log_a) * state + x[..., i]
+            np.testing.assert_allclose(h[..., i], state, rtol=1e-6)
+    assert [bench.torch_models.fast_length(n) for n in (1, 7, 2001, 2049)] == [1, 8, 2025, 2160]
+
+
+def test_the_table(bench, monkeypatch, tmp_path):
+    """A cell without a compiler says so, and has the times of the others."""
+
+    def no_compiler(model):
+        def call(*_):
+            raise RuntimeError("no g++\nat all")
+
+        model.forward = call
+        return model
+
+    monkeypatch.setattr(bench.torch, "compile", no_compiler)
+    monkeypatch.setattr(bench, "BATCH", {"text": 2})
+    monkeypatch.setattr(bench, "VARIANTS", ("s5",))
+    report = bench.Report(tmp_path / "bench-torch.json", bench.KEYS, None, again=False)
+    (row,) = bench.bench(SHORT["text"], report)
+    assert row["note"] == "not compiled: RuntimeError: no g++"
+    assert row["compiled"] is None
+    cells = dict(zip(bench.HEADER, bench.cells(row), strict=True))
+    assert cells["to compiled"] == ""
+    assert float(cells["to eager"]) == pytest.approx(row["eager"] / row["seconds"], abs=0.01)
+    assert json.loads((tmp_path / "bench-torch.json").read_text())["rows"] == [row]
+    assert not list(bench.bench(SHORT["text"], report)), "what is measured is not measured again"
