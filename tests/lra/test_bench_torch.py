@@ -70,13 +70,12 @@ def test_another_model_is_not_timed(bench, monkeypatch):
 def test_both_ways_are_the_recurrence(bench):
     rng = np.random.default_rng(0)
     log_a = -rng.random(3) + 1j * rng.normal(size=3)
-    x = rng.normal(size=(2, 3, 7)) + 1j * rng.normal(size=(2, 3, 7))
+    x = rng.normal(size=(2, 3, 70)) + 1j * rng.normal(size=(2, 3, 70))
     for reverse, h in zip((False, True), bench.torch_models.both_ways(*map(bench.torch.from_numpy, (log_a, x)))):
         state = np.zeros((2, 3), complex)
-        for i in range(7)[:: -1 if reverse else 1]:
+        for i in range(70)[:: -1 if reverse else 1]:
             state = np.exp(log_a) * state + x[..., i]
             np.testing.assert_allclose(h[..., i], state, rtol=1e-6)
-    assert [bench.torch_models.fast_length(n) for n in (1, 7, 2001, 2049)] == [1, 8, 2025, 2160]
 
 
 def test_the_table(bench, monkeypatch, tmp_path):
