@@ -12,18 +12,22 @@ from lra.leaderboard.record import ENVIRONMENT, Identity, Record, identity_of
 BINDING = re.compile(r"([A-Za-z_]\w*\.[A-Za-z_]\w*) *= *(\S.*)")
 REFERENCE = re.compile(r"@[A-Za-z_]\w*\(\)")  # a reference to the section of an optimiser or a schedule
 LONGEST = 10_000  # characters of a line
-# bindings that are missing in configurations before schema 3: AdamW was the only optimiser
-OF_OLD = {"train.optimizer": "@adamw()"}
+# parameters that configurations lack if they were written before there was a choice, with what was the only value
+OF_OLD = {
+    "train.compute_type": "'float32'", "train.microbatch": "None", "train.buckets": "None", "encoder.remat": "False"
+}  # fmt: skip
+BEFORE_SCHEMA_3 = {"train.optimizer": "@adamw()"}
 
 
 def values(record: Record) -> dict[str, str]:
-    """The values of a record's configuration in Python's own notation, by the name of the parameter.
+    """The values of a record's configuration in Python's own notation, by the name of the parameter. What an old record
+    lacks, because there was no choice yet, has the value that was the only one.
 
     Raises:
       UserError: a line is not a plain binding; the message quotes the line.
     """
-    bindings = bindings_of(record.config)
-    return OF_OLD | bindings if record.parameter_tree_sha256 is None else bindings
+    old = OF_OLD | BEFORE_SCHEMA_3 if record.parameter_tree_sha256 is None else OF_OLD
+    return old | bindings_of(record.config)
 
 
 def environment_of(record: Record) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from flax import nnx
 
 from lra.checks import check_variant as check
 from lra.errors import UserError
+from lra.execution import execute, recorded
 from lra.leaderboard import board as boards
 from lra.leaderboard import store
 from lra.leaderboard.board import REFERENCE, Board
@@ -19,7 +20,6 @@ from lra.recipe import task_and_source
 from lra.spec import RunSpec, seeds_of
 from lra.tasks import Split, prepared
 from lra.tracks import tracks
-from lra.trainer import execute, recorded
 
 __all__ = [
     "Plan", "RunSpec", "board", "build_model", "check", "load_task", "prepare", "records", "register_attention",
@@ -84,7 +84,8 @@ def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:
     """The model with which a seed begins its training, in evaluation mode.
 
     The model takes tokens, uint8 or int32[batch, length], and lengths, int32[batch]; for pairs [batch, 2, length] and
-    [batch, 2]. It returns logits, float32[batch, classes].
+    [batch, 2]. It returns logits, float32[batch, classes]. Under `train.compute_type = 'bfloat16'` its parameters are
+    those that a run computes with.
 
     >>> model = lra.build_model(lra.RunSpec("listops", "local", "demo"))  # doctest: +SKIP
     >>> logits = model(split.inputs[:4], split.lengths[:4])  # doctest: +SKIP
@@ -93,7 +94,9 @@ def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:
       UsageError, UserError: as `resolve`; or `seed` is no seed.
     """
     (seed,) = seeds_of(seed)
-    model = resolve(spec).fresh_model(seed)
+    plan = resolve(spec)
+    model = plan.fresh_model(seed)
+    nnx.update(model, plan.narrowed(nnx.state(model, nnx.Param)))
     model.eval()
     return model
 

@@ -21,6 +21,7 @@ from lra.models.attention import VARIANTS, Variant
 from lra.models.attention.options import options_dict
 from lra.models.encoder import Classifier, EncoderConfig
 from lra.models.pair import PairClassifier, PairConfig
+from lra.models.precision import narrowed
 from lra.recipe import bindings_of, parsed, task_named, variant_named
 from lra.spec import RunSpec
 from lra.tasks import TASKS, Source, Task
@@ -127,8 +128,17 @@ class Plan:
         """The model with its parameters drawn from keys."""
         shape = (self.task.vocab_size, self.source.max_length, self.task.num_classes)
         if self.pair:
-            return PairClassifier(self.encoder, self.pair, self.variant, *shape, rngs, self.options)
-        return Classifier(self.encoder, self.variant, *shape, rngs, self.options)
+            return PairClassifier(self.encoder, self.pair, self.variant, *shape, rngs, self.options, self.dtype)
+        return Classifier(self.encoder, self.variant, *shape, rngs, self.options, self.dtype)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The compute type."""
+        return jnp.dtype(self.train.compute_type)
+
+    def narrowed(self, params: nnx.State) -> nnx.State:
+        """Parameters of the model as it computes with them: in the compute type, but for those that stay wide."""
+        return narrowed(params, self.dtype, self.variant.wide)
 
     @settings.fixed()
     def fresh_model(self, seed: int) -> Classifier | PairClassifier:
@@ -203,8 +213,10 @@ def traced(plan: Plan) -> Plan:
         model = plan.model(nnx.Rngs(params=0, dropout=0))
         shape = (plan.train.batch_size, *([plan.task.documents] if plan.task.documents > 1 else []))
         tokens = jnp.zeros((*shape, plan.source.max_length), jnp.uint8)
-        logits = model(tokens, jnp.full(shape, plan.source.max_length))
-        _, params, _, buffers = nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[misc]
+        graph, params, rest = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
+        computing = nnx.merge(graph, plan.narrowed(params), rest)
+        logits = computing(tokens, jnp.full(shape, plan.source.max_length))
+        buffers = nnx.split(computing, nnx.Param, nnx.RngState, ...)[3]  # type: ignore[misc]
         return params, buffers, logits
 
     params, buffers, _ = abstract(plan.variant, call)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from lra.errors import UserError
 from lra.leaderboard.config import (
-    OF_OLD,
     bindings_of,
     comparable,
     configuration_of,
@@ -238,8 +237,8 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
             yield f"protocol.overrides say {key} = {value}, its configuration {claimed.get(key, 'does not set it')}"
     claimed = {key: value for key, value in claimed.items() if not is_outside(key)}
     expected = bindings_of(text)
-    if record.parameter_tree_sha256 is None:  # a record before schema 3
-        text = "".join(line for line in text.splitlines(True) if line.split(" = ")[0] not in OF_OLD)
+    lacking = claimed.keys() - bindings_of(record.config).keys()  # in an old record
+    text = "".join(line for line in text.splitlines(True) if line.split(" = ")[0] not in lacking)
     if not ours:
         narrowed = values_of_protocol(protocol.name, task.name, record.variant)
         expected |= {key: value for key, value in narrowed.items() if key in expected}

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
-from lra.models.dropout import Dropout
+from lra.models.dropout import BY_PLACE, Dropout
+from lra.models.precision import Linear
 
 MOST_LAYERS = 1_000  # each is traced by itself, so that more would take minutes without a word
 POOLING = ("mean", "cls", "first")
@@ -33,6 +35,8 @@ class EncoderConfig:
       pool: "mean" over the real tokens, "cls", the representation of a learned token before the others, or "first",
         that of the first token, which is what LRA's code makes of CLS where it encodes pairs.
       positions: "sinusoidal", "learned" or "none".
+      remat: whether the backward pass computes the inside of each block again, so that a train step keeps only what
+        goes from block to block: less memory, more time.
     """
 
     layers: int = 4
@@ -44,6 +48,7 @@ class EncoderConfig:
     attention_dropout: float = 0.1
     pool: str = "mean"
     positions: str = "sinusoidal"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         for name in ("layers", "dim", "heads", "qkv_dim", "mlp_dim"):
@@ -78,8 +83,8 @@ class MLP(nnx.Module):
             "kernel_init": nnx.initializers.xavier_uniform(),
             "bias_init": nnx.initializers.normal(1e-6),
         }
-        self.hidden = nnx.Linear(config.dim, config.mlp_dim, **inits, rngs=rngs)
-        self.out = nnx.Linear(config.mlp_dim, config.dim, **inits, rngs=rngs)
+        self.hidden = Linear(config.dim, config.mlp_dim, **inits, rngs=rngs)
+        self.out = Linear(config.mlp_dim, config.dim, **inits, rngs=rngs)
         self.drop_hidden = Dropout(config.dropout, rngs=rngs)
         self.drop_out = Dropout(config.dropout, rngs=rngs)
 
@@ -88,7 +93,7 @@ class MLP(nnx.Module):
 
 
 class Block(nnx.Module):
-    """x + attention(LN(x)), then x + MLP(LN(x))."""
+    """x + attention(LN(x)), then x + MLP(LN(x)). Norms are computed in float32."""
 
     def __init__(
         self, config: EncoderConfig, variant: Variant, max_length: int, layer: int, rngs: nnx.Rngs, options: Any = None
@@ -105,9 +110,9 @@ class Block(nnx.Module):
     def __call__(
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"], carry: Any
     ) -> tuple[Float[Array, "batch length dim"], Any]:
-        mixed, carry = self.variant.mix(self.attention, self.norm_attention(x), mask, carry)
+        mixed, carry = self.variant.mix(self.attention, self.norm_attention(x).astype(x.dtype), mask, carry)
         x = x + self.drop(mixed)
-        return x + self.mlp(self.norm_mlp(x)), carry
+        return x + self.mlp(self.norm_mlp(x).astype(x.dtype)), carry
 
 
 class Encoder(nnx.Module):
@@ -116,6 +121,7 @@ class Encoder(nnx.Module):
     Args:
       max_length: tokens of the longest sequence of the task.
       options: of the variant, an instance of `variant.options`; None for the defaults.
+      dtype: the compute type; `lra.models.precision` says what stays in float32.
     """
 
     def __init__(
@@ -126,8 +132,9 @@ class Encoder(nnx.Module):
         max_length: int,
         rngs: nnx.Rngs,
         options: Any = None,
+        dtype: DTypeLike = jnp.float32,
     ):
-        self.pool = config.pool
+        self.pool, self.dtype = config.pool, jnp.dtype(dtype)
         self.max_length = max_length
         length = max_length + (config.pool == "cls")
         self.embedding = nnx.Embed(vocab_size, config.dim, embedding_init=nnx.initializers.normal(1.0), rngs=rngs)
@@ -139,6 +146,7 @@ class Encoder(nnx.Module):
         self.drop = Dropout(config.dropout, rngs=rngs)
         self.blocks = nnx.List([Block(config, variant, length, layer, rngs, options) for layer in range(config.layers)])
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
+        self.remat = config.remat
 
     def __call__(self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]) -> Float[Array, "batch dim"]:
         if tokens.shape[1] > self.max_length:
@@ -151,12 +159,13 @@ class Encoder(nnx.Module):
             x = x + sinusoids(*x.shape[1:])
         elif self.positions is not None:
             x = x + self.positions.get_value()[: x.shape[1]]
-        x = self.drop(x)
+        x = self.drop(x.astype(self.dtype))
         carry = None
+        run = nnx.remat(Block.__call__) if self.remat else Block.__call__
         for block in self.blocks:
-            x, carry = block(x, mask, carry)
+            x, carry = run(block, x, mask, carry)
         x = self.norm(x)
-        return masked_mean(x, mask) if self.pool == "mean" else x[:, 0]
+        return (masked_mean(x, mask) if self.pool == "mean" else x[:, 0]).astype(self.dtype)
 
 
 def masked_mean(x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]) -> Float[Array, "batch dim"]:
@@ -177,10 +186,11 @@ class Classifier(nnx.Module):
         num_classes: int,
         rngs: nnx.Rngs,
         options: Any = None,
+        dtype: DTypeLike = jnp.float32,
     ):
-        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs, options)
-        self.hidden = nnx.Linear(config.dim, config.mlp_dim, rngs=rngs)
-        self.out = nnx.Linear(config.mlp_dim, num_classes, rngs=rngs)
+        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs, options, dtype)
+        self.hidden = Linear(config.dim, config.mlp_dim, rngs=rngs)
+        self.out = Linear(config.mlp_dim, num_classes, preferred_element_type=jnp.float32, rngs=rngs)
 
     def __call__(
         self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]
@@ -191,9 +201,20 @@ class Classifier(nnx.Module):
 
 def begin_step(model: nnx.Module, key: Array, step: Int[Array, ""]) -> None:
     """Makes all randomness of a training step a function of the key; modules with a method `redraw` are told."""
-    dropout, redraw = jax.random.split(key)
-    # "default" is the name of the streams of a model that was built with a single seed
-    nnx.reseed(model, dropout=dropout, default=dropout)
+    by_place, redraw = jax.random.split(key)
+    nnx.reseed(model, **{BY_PLACE: by_place})
+    begin_part(model, key, jnp.int32(0))
     redrawn = [module for _, module in nnx.iter_modules(model) if hasattr(module, "redraw")]
     for index, module in enumerate(redrawn):
         module.redraw(jax.random.fold_in(redraw, index), step)
+
+
+def begin_part(model: nnx.Module, key: Array, part: Int[Array, ""]) -> None:
+    """Makes what a model draws in a part of a batch a function of the key of the step and the part.
+
+    What is dropped by place is the same in parts and in whole (`part_of_batch`). This is for variants that draw
+    otherwise.
+    """
+    key = jax.random.fold_in(key, part)
+    # "default" is the name of the streams of a model that was built with a single seed
+    nnx.reseed(model, dropout=key, default=key)

@@ -5,11 +5,13 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from lra.errors import unknown
 from lra.models.attention import Variant
 from lra.models.encoder import Encoder, EncoderConfig
+from lra.models.precision import Linear
 
 INTERACTIONS = {"concat": 2, "nli": 4}  # each with the number of vectors that the head reads
 
@@ -43,12 +45,13 @@ class PairClassifier(nnx.Module):
         num_classes: int,
         rngs: nnx.Rngs,
         options: Any = None,
+        dtype: DTypeLike = jnp.float32,
     ):
         self.interaction = pair.interaction
-        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs, options)
-        self.hidden = nnx.Linear(INTERACTIONS[pair.interaction] * config.dim, config.mlp_dim, rngs=rngs)
-        self.half = nnx.Linear(config.mlp_dim, config.mlp_dim // 2, rngs=rngs)
-        self.out = nnx.Linear(config.mlp_dim // 2, num_classes, rngs=rngs)
+        self.encoder = Encoder(config, variant, vocab_size, max_length, rngs, options, dtype)
+        self.hidden = Linear(INTERACTIONS[pair.interaction] * config.dim, config.mlp_dim, rngs=rngs)
+        self.half = Linear(config.mlp_dim, config.mlp_dim // 2, rngs=rngs)
+        self.out = Linear(config.mlp_dim // 2, num_classes, preferred_element_type=jnp.float32, rngs=rngs)
 
     def __call__(
         self, tokens: Int[Array, "batch 2 length"], lengths: Int[Array, "batch 2"]

@@ -37,7 +37,7 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [*start, *times, ratio("eager"), ratio("compiled"), row["note"]]
 
 
-def bench(overrides: Sequence[str], report: Report) -> Iterator[dict[str, Any]]:
+def bench(report: Report, overrides: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """Measures the rows that the report lacks, adds them to it and yields them.
 
     Raises:

@@ -15,7 +15,7 @@ from lra.checks.check import DoesNotApply, check
 from lra.checks.compare import equal, far, not_finite, same_bits
 from lra.checks.growth import program
 from lra.checks.long import Long, at_length, long_layer
-from lra.checks.subject import LENGTH, MASK, SOME, Subject, Tree, X, masks, normal
+from lra.checks.subject import LENGTH, MASK, SOME, Subject, X, masks, normal
 from lra.errors import UserError
 
 ACCURACY = 0.01  # of outputs in float32; angles of thousands of radians cost honest variants a thousandth
@@ -37,36 +37,6 @@ def shape(s: Subject) -> Iterator[str]:
         with contextlib.suppress(UserError):
             f, arguments = program(s.variant, dataclasses.replace(s.shape, dim=10, qkv_dim=12, heads=3), s.options)
             jax.eval_shape(f, *arguments)
-
-
-@check(
-    "bfloat16",
-    "computes in bfloat16 what it does in float32, to a tenth",
-    "it will raise, or train worse, in mixed precision",
-)
-def bfloat16(s: Subject) -> Iterator[str]:
-    y = np.asarray(s.compiled(halved(s.params), jnp.bfloat16(X), MASK).astype(jnp.float32))
-    exact = s(X, MASK)
-    if wrong := not_finite(y, MASK):
-        yield wrong
-        return
-    if (error := relative_error(y, exact, MASK)) > 0.1:
-        yield f"the outputs are {error:.0%} away from those in float32"
-    yield from at_length(s, bfloat16_of_a_long_row)
-
-
-def bfloat16_of_a_long_row(long: Long, seed: int) -> Iterator[str]:
-    s, x, mask = long.subject, long.tokens(seed)[:, : long.middle], long.mask()[:, : long.middle]
-    y = np.asarray(s.compiled(halved(s.params), jnp.bfloat16(x), mask).astype(jnp.float32))
-    if wrong := not_finite(y, mask):
-        yield wrong
-    elif (error := relative_error(y, s(x, mask), mask)) > 0.1:
-        yield f"the outputs are {error:.0%} away from those in float32"
-
-
-def halved(tree: Tree) -> Tree:
-    """A tree with numbers of bfloat16 for those of float32."""
-    return jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, tree)
 
 
 def relative_error(y: np.ndarray, exact: np.ndarray, at: np.ndarray) -> float:

@@ -20,6 +20,7 @@ Gamma = Float[Array, "layers qkv_dim"]
     cost="L e d",
     reads_positions=True,
     by_layer=True,
+    wide=("gamma", "norm"),  # gamma bounds the decays, which add up over the sequence; a norm costs little
 )
 class HGRN2(nnx.Module):
     """S_t = diag(f_t) S_{t-1} + (1 - f_t) i_t^T, y_t = S_t^T o_t in each head, then LayerNorm over all heads and W_o.

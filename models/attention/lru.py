@@ -11,12 +11,14 @@ from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
 from lra.models.kernels.recurrence import bidirectional_state_space
 from lra.models.oracles.lru import oracle
+from lra.models.precision import Linear
 
 
 @register_attention(
     "lru",
     oracle=oracle,
     small={"state": 5},
+    wide=("nu", "theta", "log_gamma"),  # decay, angle and scale of a state, which add up over the sequence
     paper="Orvieto et al. 2023, 2303.06349",
     cost="L N d",
     reads_positions=True,
@@ -73,7 +75,7 @@ class LRU(nnx.Module):
         self.b = normal((2 * shape.dim) ** -0.5, 2, size, shape.dim)  # real and imaginary part
         self.c = normal(size**-0.5, 2, 2, shape.dim, size)  # real and imaginary part, forward and backward
         self.d = normal(1.0, shape.dim)
-        self.glu = nnx.Linear(shape.dim, (1 if half_glu else 2) * shape.dim, rngs=rngs)
+        self.glu = Linear(shape.dim, (1 if half_glu else 2) * shape.dim, rngs=rngs)
 
     def __call__(
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]

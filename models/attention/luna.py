@@ -16,7 +16,13 @@ Packed = Float[Array, "batch packed qkv_dim"]
 
 
 @register_attention(
-    "luna", oracle=oracle, small={"packed": 4}, paper="Ma et al. 2021, 2106.01540", cost="L p d", by_layer=True
+    "luna",
+    oracle=oracle,
+    small={"packed": 4},
+    paper="Ma et al. 2021, 2106.01540",
+    cost="L p d",
+    by_layer=True,
+    wide=("norm",),  # a norm costs little
 )
 class Luna(nnx.Module):
     """Y_P = Attn(P, X, X), then Y_X = Attn(X, Y_P, Y_P) (section 3); LN(Y_P + P) is the next layer's P.
@@ -50,10 +56,11 @@ class Luna(nnx.Module):
     ) -> tuple[Float[Array, "batch length dim"], Packed | None]:
         dropout = self.dropout()
         if self.p is not None:
-            carry = jnp.broadcast_to(self.p.get_value().astype(x.dtype), (len(x), *self.p.shape))
+            p = self.p.get_value().astype(jnp.float32)
+            carry = jnp.broadcast_to(p, (len(x), *p.shape)).astype(x.dtype)
         assert carry is not None  # the layer below hands it on
         q, kv = split_heads(self.pack_query(carry), self.heads), split_heads(self.pack_context(x), self.heads)
         packed = merge_heads(attend(q, kv, kv, mask=mask[..., None], dropout=dropout.fold_in(0))[0])
         q, kv = split_heads(self.query(x), self.heads), split_heads(self.context(packed), self.heads)
         y = attend(q, kv, kv, dropout=dropout.fold_in(1))[0]
-        return self.out(merge_heads(y)), None if self.norm is None else self.norm(packed + carry)
+        return self.out(merge_heads(y)), None if self.norm is None else self.norm(packed + carry).astype(x.dtype)

@@ -19,6 +19,8 @@ WAYS = 2  # forward and backward
     "mamba2",
     oracle=oracle,
     small={"state": 4},
+    # the first two make steps and decays, which add up over the sequence; a norm costs little
+    wide=("dt_bias", "log_a", "norm"),
     paper="Dao and Gu 2024, 2405.21060",
     cost="L N d",
     reads_positions=True,
@@ -80,11 +82,12 @@ class Mamba2(nnx.Module):
         inputs = (of_heads(c), of_heads(b), (dt[..., None] * value).astype(x.dtype), log_decay[..., None])
         q, k, v, log_decay = map(ways_as_heads, inputs)
         y = linear_attention(q, k, v, causal=True, log_decay=log_decay).reshape(value.shape)
-        y = y + self.skip.get_value()[..., None] * value
+        y = y + self.skip.get_value().astype(jnp.float32)[..., None] * value
         y = merge_heads(y[:, :, 0] + jnp.flip(y[:, :, 1], 1))
         return self.out(self.norm(y * nnx.silu(z)).astype(x.dtype)).astype(x.dtype)
 
     def convolve(self, x: Float[Array, "batch length ways channels"]) -> Float[Array, "batch length ways channels"]:
-        taps, length = self.conv.get_value(), x.shape[1]
+        taps, bias = (y.get_value().astype(jnp.float32) for y in (self.conv, self.conv_bias))
+        length, dtype = x.shape[1], x.dtype
         x = jnp.pad(x, ((0, 0), (len(taps) - 1, 0), (0, 0), (0, 0)))
-        return sum(x[:, t : t + length] * tap for t, tap in enumerate(taps)) + self.conv_bias.get_value()
+        return (sum(x[:, t : t + length] * tap for t, tap in enumerate(taps)) + bias).astype(dtype)

@@ -17,6 +17,7 @@ from lra.models.kernels.pointwise import attend_pointwise
 from lra.models.kernels.recurrence import constant_convolution
 from lra.models.kernels.softmax import Dropout, attend
 from lra.models.oracles.mega import oracle
+from lra.models.precision import Linear
 
 QUERIES = 512  # queries at a time: the biases of all pairs would take memory quadratic in the length
 FUNCTIONS = ("softmax", "laplace")
@@ -34,6 +35,7 @@ def toeplitz(x: Float[Array, " columns+rows-1"], rows: int) -> Float[Array, "row
     "mega",
     oracle=oracle,
     small={"state": 3},
+    wide=("delta", "alpha"),  # they make the decay of the moving average, which adds up over the sequence
     paper="Ma et al. 2023, 2209.10655",
     cost="L^2 d",
     reads_positions=True,
@@ -91,7 +93,7 @@ class Mega(nnx.Module):
         self.delta, self.alpha = normal(0.2, 2, dim, state), normal(0.2, 2, dim, state)
         self.beta = nnx.Param((-1.0) ** jnp.arange(state) + 0.02 * jax.random.normal(rngs.params(), (2, dim, state)))
         self.gamma, self.omega = normal(1.0, 2, dim, state), normal(1.0, dim)
-        linear = functools.partial(nnx.Linear, kernel_init=init, rngs=rngs)
+        linear = functools.partial(Linear, kernel_init=init, rngs=rngs)
         self.z, self.v, self.r = linear(dim, z), linear(dim, v), linear(dim, v)
         self.u, self.h, self.out = linear(dim, dim), linear(dim, dim), linear(v, dim, use_bias=False)
         self.kappa, self.mu = normal(0.02, 2, z), nnx.Param(jnp.zeros((2, z)))
@@ -102,9 +104,10 @@ class Mega(nnx.Module):
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
     ) -> Float[Array, "batch length dim"]:
         x = jnp.where(mask[..., None], x, 0)
-        averaged = nnx.silu(self.average(x) + self.omega.get_value() * x).astype(x.dtype)
+        omega, kappas, mus = (y.get_value().astype(jnp.float32) for y in (self.omega, self.kappa, self.mu))
+        averaged = nnx.silu(self.average(x) + omega * x).astype(x.dtype)
         z, v = nnx.silu(self.z(averaged)), nnx.silu(self.v(x))
-        q, k = (z * kappa + mu for kappa, mu in zip(self.kappa.get_value(), self.mu.get_value()))
+        q, k = (z * kappa + mu for kappa, mu in zip(kappas, mus))
         attended = self.attend(q.astype(x.dtype), k.astype(x.dtype), v.astype(x.dtype), mask)
         r, u = nnx.silu(self.r(averaged)), nnx.sigmoid(self.u(averaged))
         h = nnx.silu(self.h(averaged) + self.out((r * attended).astype(x.dtype)))

@@ -4,10 +4,11 @@ import dataclasses
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
@@ -55,6 +56,7 @@ class Variant:
     by_layer: bool
     version: int
     small: Mapping[str, Any]
+    wide: tuple[str, ...]
     oracle: Callable[..., Any] | None
     exceptions: Mapping[str, str]
     file: str
@@ -126,7 +128,10 @@ class Variant:
             return y
         describe = lambda a: f"{a.dtype} of shape {list(a.shape)}"
         got = describe(y) if isinstance(y, jax.Array) else f"a {type(y).__name__}"
-        raise UserError(f"variant '{self.name}' ({self.where}) returned {got}; it must return {describe(x)}")
+        away = ""
+        if isinstance(y, jax.Array) and y.shape == x.shape and x.dtype != jnp.float32:
+            away = f": cast what it returns, or say train.compute_type = '{y.dtype}'"
+        raise UserError(f"variant '{self.name}' ({self.where}) returned {got}; it must return {describe(x)}{away}")
 
     def line_of(self, error: Exception) -> str | None:
         """The last line of the variant's files that led to an error; None if none did."""
@@ -177,6 +182,7 @@ def register_attention(
     by_layer: bool = False,
     version: int = 1,
     small: Mapping[str, Any] | None = None,
+    wide: Sequence[str] = (),
     oracle: Callable[..., Any] | None = None,
     exceptions: Mapping[str, str] | None = None,
 ) -> Callable[[T], T]:
@@ -215,6 +221,8 @@ def register_attention(
       version: to be raised whenever the same parameters give other outputs.
       small: parameters under which two dozen tokens show what the variant is; `lra check` uses them there, and the
         defaults for thousands of tokens.
+      wide: names of parameters, or of modules, that stay in float32 where a run computes in bfloat16: steps, decays
+        and what else must not be rounded.
       oracle: what the paper's formulas say, in float64 NumPy; see `lra.models.oracles`.
       exceptions: names of checks that need not hold, and why.
 
@@ -256,7 +264,7 @@ def register_attention(
         file, line = place_of(target)
         VARIANTS[name] = Variant(
             name, target, form, options, paper, cost, memory, causal, reads_positions, layered, version, small or {},
-            oracle, exceptions or {}, file, line, own, source,
+            tuple(wide), oracle, exceptions or {}, file, line, own, source,
         )  # fmt: skip
         return target
 

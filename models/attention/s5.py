@@ -11,6 +11,7 @@ from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
 from lra.models.kernels.recurrence import bidirectional_state_space
 from lra.models.oracles.s5 import oracle
+from lra.models.precision import Linear
 
 
 def hippo(size: int) -> tuple[Complex[np.ndarray, " half"], Complex[np.ndarray, "size half"]]:
@@ -38,6 +39,7 @@ def complex_of(pair: nnx.Param) -> Complex[Array, "..."]:
     "s5",
     oracle=oracle,
     small={"state": 8, "blocks": 2},
+    wide=("eigenvalues", "log_step"),  # their product is a decay and an angle a token, which add up over the sequence
     paper="Smith et al. 2023, 2208.04933",
     cost="L N d",
     reads_positions=True,
@@ -90,7 +92,7 @@ class S5(nnx.Module):
         self.d = nnx.Param(jax.random.normal(rngs.params(), (shape.dim,)))
         low, high = np.log(step_min), np.log(step_max)
         self.log_step = nnx.Param(jax.random.uniform(rngs.params(), (size // 2,), minval=low, maxval=high))
-        self.gate = nnx.Linear(shape.dim, shape.dim, rngs=rngs)
+        self.gate = Linear(shape.dim, shape.dim, rngs=rngs)
 
     def __call__(
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
@@ -101,5 +103,5 @@ class S5(nnx.Module):
         log_a = eigenvalues * step
         b = (jnp.expm1(log_a) / eigenvalues)[:, None] * complex_of(self.b)
         y = bidirectional_state_space(log_a, b, 2 * complex_of(self.c), x, mask)
-        g = nnx.gelu((y + self.d.get_value() * x).astype(x.dtype))
+        g = nnx.gelu((y + self.d.get_value().astype(jnp.float32) * x).astype(x.dtype))
         return (g * nnx.sigmoid(self.gate(g))).astype(x.dtype)

@@ -12,6 +12,7 @@ from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
 from lra.models.kernels.softmax import attend
 from lra.models.oracles.synthesizer import oracle
+from lra.models.precision import Linear
 
 KINDS = ("dense", "random", "factorized_dense", "factorized_random")
 
@@ -57,7 +58,7 @@ class Synthesizer(nnx.Module):
         else:
             first = math.isqrt(longest - 1) + 1
             self.numbers = (first, -(-longest // first)) if kind == "factorized_dense" else (longest,)
-            self.hidden = nnx.Linear(shape.dim, shape.qkv_dim, kernel_init=nnx.initializers.xavier_uniform(), rngs=rngs)
+            self.hidden = Linear(shape.dim, shape.qkv_dim, kernel_init=nnx.initializers.xavier_uniform(), rngs=rngs)
             self.dense = parameter(shape.head_dim, sum(self.numbers))
             self.dense_bias = nnx.Param(jnp.zeros((heads, sum(self.numbers))))
         if dot_product:

@@ -28,6 +28,7 @@ def slopes(heads: int) -> Float[np.ndarray, " heads"]:
     cost="L e d",
     reads_positions=True,
     by_layer=True,
+    wide=("theta",),  # the angle of a token: it is multiplied by the position
 )
 class TransNormerLLM(nnx.Module):
     """(SRMSNorm(sum_s lambda^|t-s| q_t . k_s cos(theta (t-s)) v_s) * x W_u) W_o, swish on queries and keys.

@@ -30,6 +30,16 @@ def test_overrides_of_the_variant_make_a_row_and_others_a_table():
     assert "train.steps = 9" not in demo.title
 
 
+def test_a_record_of_before_there_was_a_choice_shares_the_row_of_one_that_names_it():
+    steps = "train.steps = 9\n"
+    before, now, other = (
+        make("local", {seed: 0.5}, config=f"{line}{steps}")
+        for seed, line in enumerate(("", "train.compute_type = 'float32'\n", "train.compute_type = 'bfloat16'\n"))
+    )
+    rows = [row.accuracy for table in tables([before, now, other]) for row in table.rows]
+    assert sorted(rows, key=len) == [{2: 0.5}, {0: 0.5, 1: 0.5}]
+
+
 def test_records_of_one_run_with_different_answers_never_win():
     """Of one machine they contradict each other. Of two machines each has its row."""
     one, other = make("local", {0: 0.5, 1: 0.5}), make("local", {0: 0.9, 1: 0.5})

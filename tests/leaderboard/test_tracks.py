@@ -7,7 +7,7 @@ from made_records import TRACKS, make
 
 from lra.errors import UserError
 from lra.leaderboard import tracks
-from lra.leaderboard.config import bindings_of, identity_sha256, values
+from lra.leaderboard.config import OF_OLD, bindings_of, identity_sha256, values
 from lra.leaderboard.record import Record
 
 DEMO = "train.select = 'best'\ntrain.steps = 240\n"
@@ -131,9 +131,21 @@ def test_bindings_over_several_lines():
 
 def test_configurations_of_before_schema_3_name_no_optimiser():
     old, new = ({"parameter_tree_sha256": digest} for digest in (None, "f" * 64))
-    assert values(make(config="a.b = 1e-3\n", **old)) == {"train.optimizer": "@adamw()", "a.b": "0.001"}
-    assert values(make(config="train.optimizer = 'x'\n", **old)) == {"train.optimizer": "'x'"}
-    assert values(make(config="a.b = 1e-3\n", **new)) == {"a.b": "0.001"}
+    assert values(make(config="a.b = 1e-3\n", **old)) == OF_OLD | {"train.optimizer": "@adamw()", "a.b": "0.001"}
+    assert values(make(config="train.optimizer = 'x'\n", **old)) == OF_OLD | {"train.optimizer": "'x'"}
+    assert values(make(config="a.b = 1e-3\n", **new)) == OF_OLD | {"a.b": "0.001"}
+
+
+def test_what_an_old_configuration_lacks_is_what_was_the_only_choice():
+    old, new = make(config="a.b = 1\n"), make(config="a.b = 1\ntrain.compute_type = 'float32'\n")
+    assert identity_sha256(old) == identity_sha256(new)
+    assert identity_sha256(make(config="a.b = 1\ntrain.compute_type = 'bfloat16'\n")) != identity_sha256(old)
+
+
+def test_another_compute_type_is_not_the_protocol():
+    line = "train.compute_type = 'bfloat16'"
+    (said,) = breaches(demo(protocol__overrides=[line], config=f"{line}\n{DEMO}"))
+    assert said == f"changes the protocol ({line})"
 
 
 def test_the_identity_is_what_a_configuration_says_not_how():

@@ -92,11 +92,11 @@ def test_the_table(bench, monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "BATCH", {"text": 2})
     monkeypatch.setattr(bench, "VARIANTS", ("s5",))
     report = bench.Report(tmp_path / "bench-torch.json", bench.KEYS, None, again=False)
-    (row,) = bench.bench(SHORT["text"], report)
+    (row,) = bench.bench(report, SHORT["text"])
     assert row["note"] == "not compiled: RuntimeError: no g++"
     assert row["compiled"] is None
     cells = dict(zip(bench.HEADER, bench.cells(row), strict=True))
     assert cells["to compiled"] == ""
     assert float(cells["to eager"]) == pytest.approx(row["eager"] / row["seconds"], abs=0.01)
     assert json.loads((tmp_path / "bench-torch.json").read_text())["rows"] == [row]
-    assert not list(bench.bench(SHORT["text"], report)), "what is measured is not measured again"
+    assert not list(bench.bench(report, SHORT["text"])), "what is measured is not measured again"

@@ -84,6 +84,7 @@ def test_a_mistake_is_one_line_that_names_the_override(override, says):
         ("encoder.pool = 'maen'", "did you mean 'mean'?"),
         ("train.steps = 0", "train.steps = 0 is not a whole number of at least 1"),
         ("train.select = 'besst'", "did you mean 'best'?"),
+        ("train.compute_type = 'bfloat61'", "did you mean 'bfloat16'?"),
         ("cosine.warmup = 0", "cosine.warmup = 0 is not at least 1 step"),
         ("listops.max_length = 8", "listops.max_length = 8"),
         ("local.radius = -1", "local.radius = -1"),

@@ -8,6 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import SMALL, resolved
@@ -17,11 +18,13 @@ from hypothesis import strategies as st
 
 from lra import extension
 from lra.errors import UsageError, UserError
+from lra.leaderboard.config import OF_OLD, bindings_of
 from lra.models.attention import VARIANTS, register_attention
 from lra.plan import resolve
 from lra.recipe import merged, protocols
 from lra.spec import RunSpec
 from lra.train import step_functions
+from lra.train_config import COMPUTE_TYPES
 
 # on Pathfinder protocol paper has a file for each of these, with other sizes; counted by hand on built models
 COUNTS = {"mega": 26_769, "linformer": 29_026, "lru": 28_930, "local": 26_530, "transformer": 26_530}
@@ -347,3 +350,29 @@ def test_a_default_is_written_as_if_it_had_been_bound():
     bound = resolved("listops", "has_defaults", "demo", overrides=["has_defaults.by = 2"])
     assert plan.config == bound.config
     assert "has_defaults.by = 2.0\nhas_defaults.width = None\n" in plan.config
+
+
+def test_what_old_configurations_lack_is_the_default():
+    """Or an old record and a new one of the same run would not share a row."""
+    config = bindings_of(resolve(RunSpec("listops", "local", "demo")).config)
+    assert {name: config[name] for name in OF_OLD} == OF_OLD
+
+
+def test_a_variant_that_leaves_the_compute_type_is_refused_with_the_way_out(registry):
+    @register_attention("widening", paper="mine", cost="L d")
+    def widening(q, k, v, mask):
+        return v.astype(jnp.float32)
+
+    assert resolve(RunSpec("listops", "widening", "demo")).dtype == jnp.float32
+    with pytest.raises(UserError, match=r"returned float32.*must return bfloat16.*compute_type = 'float32'"):
+        resolve(RunSpec("listops", "widening", "demo", overrides=("train.compute_type = 'bfloat16'",)))
+
+
+def test_the_compute_type_is_no_part_of_the_model_tree():
+    """Parameters are float32 whatever the model computes in."""
+    one, other = (
+        resolve(RunSpec("listops", "transformer", "demo", overrides=(f"train.compute_type = '{name}'",)))
+        for name in COMPUTE_TYPES
+    )
+    assert one.tree == other.tree
+    assert one.config != other.config

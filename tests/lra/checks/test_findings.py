@@ -2,6 +2,8 @@
 
 import inspect
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -122,3 +124,14 @@ def test_an_error_outside_the_file_of_a_variant_names_no_line_of_it():
 )
 def test_nan_equals_nan(a, b, says):
     assert far(np.array([[a]], float), np.array([[b]], float), np.array([[True]]), 1e-5) == says
+
+
+def test_a_rougher_type_shows_in_outputs_gradients_and_losses(monkeypatch):
+    """Rounded to quarters, nothing stays with float32."""
+    rough = lambda params: jax.tree.map(lambda x: (jnp.round(4 * x) / 4).astype(jnp.bfloat16), params)
+    narrow = lambda params, dtype, wide: params if dtype == jnp.float32 else rough(params)
+    monkeypatch.setattr("lra.checks.precision.narrowed", narrow)
+    monkeypatch.setattr("lra.checks.precision.at_length", lambda s, probe: ())
+    details = " ".join(run_check(CHECKS["bfloat16"], Subjects(VARIANTS["local"])).details)
+    for words in ("the outputs are", "the gradient of 0.q.kernel is", "after 100 steps of training, the loss is"):
+        assert words in details
