@@ -1,11 +1,11 @@
 """The command `lra bench`, which times kernels, variants, and the parts of a run."""
 
-import importlib.util
+import importlib
 from argparse import Namespace
 
 from lra.commands.command import Parser, add_bindings, add_imports, add_results, command
 from lra.commands.output import print_json, print_table
-from lra.errors import UsageError, UserError, unknown
+from lra.errors import UsageError, unknown
 
 LENGTHS = {"variants": (1024, 2048, 3072, 4096), "kernels": (1024, 2048, 4096, 16384, 65536)}
 FIXED = ("trainer", "phases", "padding", "torch")  # these choose what they time
@@ -49,8 +49,6 @@ def bench(options: Namespace) -> int:
         raise unknown("benchmark", options.what, names)
     if options.what in FIXED and (options.lengths or options.gin or options.variant != "all"):
         raise UsageError(f"lra bench {options.what} chooses what it times; it has no --variant, --lengths or --gin")
-    if options.what == "torch" and not importlib.util.find_spec("torch"):
-        raise UserError("lra bench torch needs PyTorch: pip install torch")
     extension.load_all(options.imports)
     lengths = lengths_of(options.lengths) if options.lengths else LENGTHS.get(options.what, ())
     path = options.results / f"bench-{options.what}.json"
