@@ -4,7 +4,10 @@ In a page such a table stands between `<!-- table NAME -->` and `<!-- end -->`.
 """
 
 import dataclasses
+import functools
+import importlib
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -109,11 +112,32 @@ def registration() -> Rows:
         yield f"`{name}`", meaning
 
 
+BENCHMARKS = ("phases", "trainer", "padding")  # what each leaves in this folder is a table
+
+
+def benchmark(name: str) -> Any:
+    """What a benchmark has left in this folder: `lra bench NAME --results docs`."""
+    return json.loads((DOCS / f"bench-{name}.json").read_bytes())
+
+
+def rows_of_benchmark(name: str) -> Rows:
+    module = importlib.import_module(f"lra.bench.{name}")
+    yield module.HEADER
+    yield from map(module.cells, benchmark(name)["rows"])
+
+
+def measured_on() -> Rows:
+    names = ("device", "cpu", "cores", "python", "jax", "jaxlib", "flax")
+    yield "command", *names
+    for name in BENCHMARKS:
+        yield f"`lra bench {name}`", *(benchmark(name)["hardware"][key] for key in names)
+
+
 TABLES: dict[str, Callable[[], Rows]] = {
     "commands": commands, "variants": variants, "checks": checks, "tasks": tasks, "protocols": protocol_rules,
     "sizes": sizes, "sections": parameters_of_sections, "shape": shape,
-    "registration": registration, "wide": wide,
-}  # fmt: skip
+    "registration": registration, "wide": wide, "measured_on": measured_on,
+} | {name: functools.partial(rows_of_benchmark, name) for name in BENCHMARKS}  # fmt: skip
 
 
 def markdown(rows: Rows) -> Iterator[str]:

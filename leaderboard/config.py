@@ -13,7 +13,9 @@ BINDING = re.compile(r"([A-Za-z_]\w*\.[A-Za-z_]\w*) *= *(\S.*)")
 REFERENCE = re.compile(r"@[A-Za-z_]\w*\(\)")  # a reference to the section of an optimiser or a schedule
 LONGEST = 10_000  # characters of a line
 # parameters that configurations lack if they were written before there was a choice, with what was the only value
-OF_OLD = {"train.compute_type": "'float32'"}
+OF_OLD = {
+    "train.compute_type": "'float32'", "train.microbatch": "None", "train.buckets": "None", "encoder.remat": "False"
+}  # fmt: skip
 BEFORE_SCHEMA_3 = {"train.optimizer": "@adamw()"}
 
 

@@ -17,7 +17,7 @@ class Sweep(NamedTuple):
     """Runs on one kind of hardware, between which the machine made no long pause.
 
     Attributes:
-      hardware: the name of the device; for a CPU followed by its number of cores.
+      hardware: the name of the device, and how many there were; for a CPU followed by its number of cores.
       since: when the first of the runs was finished, as its record says it.
     """
 
@@ -60,7 +60,8 @@ def minute(time: str) -> str:
 
 
 def hardware_of(record: Record) -> str:
-    """The name of a record's device; for a CPU followed by its number of cores."""
+    """The name of a record's device, and how many there were; for a CPU followed by its number of cores."""
     facts = record.measured.hardware
     name = f"{facts.get('cpu')}, {facts.get('cores')} cores" if facts.get("platform") == "cpu" else facts.get("device")
-    return str(name)[:80]
+    count = facts.get("devices", 1)
+    return f"{count} x {name}"[:80] if isinstance(count, int) and count > 1 else str(name)[:80]

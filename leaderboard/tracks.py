@@ -22,7 +22,8 @@ class Track:
       rules: the rules in words.
       sections: the sections that a configuration may have besides those of task and variant, e.g. "train".
       select: which step is scored, a key of SELECTIONS.
-      may_override: the sections whose bindings may be given by hand; "variant" stands for the variant's own section.
+      may_override: the sections and parameters that may be given by hand; "variant" stands for the variant's own
+        section.
       budget: the share by which a model may exceed the Transformer's parameter count; None without such a rule.
       parameters_of_reference: gives the Transformer's parameter count on a task under this protocol. It raises a
         UserError if the protocol does not have the task. It is called only if there is a budget.
@@ -95,8 +96,8 @@ def broken(record: Record, track: Track | None) -> Iterator[str]:
     yield from over_budget(record, track)
     changed = changes(record, track)
     own = () if "variant" in track.may_override else tuple(f"{variant}.{line}" for line in changed.variant)
-    free = tuple(f"{section}." for section in track.may_override if section != "variant")
-    if others := [line for line in (*own, *changed.others) if not line.startswith(free)]:
+    free = lambda name: name in track.may_override or name.partition(".")[0] in track.may_override
+    if others := [line for line in (*own, *changed.others) if not free(line.partition(" = ")[0])]:
         yield f"changes the protocol ({', '.join(others)})"
     try:
         config = values(record)

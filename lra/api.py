@@ -8,6 +8,7 @@ from flax import nnx
 
 from lra.checks import check_variant as check
 from lra.errors import UserError
+from lra.execution import execute, recorded
 from lra.leaderboard import board as boards
 from lra.leaderboard import store
 from lra.leaderboard.board import REFERENCE, Board
@@ -19,7 +20,6 @@ from lra.recipe import task_and_source
 from lra.spec import RunSpec, seeds_of
 from lra.tasks import Split, prepared
 from lra.tracks import tracks
-from lra.trainer import execute, recorded
 
 __all__ = [
     "Plan", "RunSpec", "board", "build_model", "check", "load_task", "prepare", "records", "register_attention",

@@ -1,11 +1,10 @@
 """The newest checkpoint of a run, written atomically with Orbax."""
 
-import contextlib
 import logging
-import os
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +14,73 @@ import orbax.checkpoint as ocp
 
 from lra.errors import UserError
 from lra.files import writing
-from lra.progress import STDERR
 
 
-@contextlib.contextmanager
-def silence() -> Iterator[None]:
-    """Drops all that is written to standard error. The lines of `Display` wait.
+@cache
+def hush() -> None:
+    """Drops what Orbax, asyncio and the threads of TensorStore print of an error that they also raise."""
+    logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+    logging.getLogger("asyncio").addFilter(lambda record: "never retrieved" not in record.getMessage())
+    report = sys.unraisablehook
 
-    If an array cannot be written, the threads of Orbax, asyncio and TensorStore print long tracebacks of an error that
-    they also raise.
-    """
-    with STDERR:
-        sys.stderr.flush()
-        kept = os.dup(2)
-        try:
-            with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
-            yield
-        except BaseException:
-            time.sleep(1)  # the threads may still be printing
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it prints later, when it collects the tasks
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            report(unraisable)
+
+    sys.unraisablehook = hook
 
 
 class Checkpoints:
-    """The newest checkpoint of a run.
+    """The newest checkpoint of a run. A thread writes it while the run goes on.
 
     Each leaf is stored under its path in the tree, so that a checkpoint can be read without this code.
     """
 
     def __init__(self, folder: Path):
+        hush()
         self.folder = folder
+        self.thread = ThreadPoolExecutor(1, "checkpoint")
+        self.writing: Future[None] | None = None
         options = ocp.CheckpointManagerOptions(
             max_to_keep=1, create=True, cleanup_tmp_directories=True, enable_async_checkpointing=False
         )
         with writing(folder):
             self.manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
-    def save(self, step: int, tree: Any, notes: dict[str, Any]) -> None:
-        """Writes the tree and the notes. The previous checkpoint is removed afterwards.
+    def save(self, step: int, tree: Any, notes: dict[str, Any], first: Callable[[], None] = lambda: None) -> None:
+        """Copies the tree and begins to write it with the notes. The previous checkpoint is removed afterwards.
+
+        Args:
+          first: what the thread does before it writes.
 
         Raises:
-          UserError: the checkpoint could not be written.
+          UserError: the checkpoint before could not be written.
         """
+        self.wait()
+        # where the host has the arrays already, nothing is copied: JAX gives no memory away that NumPy sees
         leaves = {
-            jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+            jax.tree_util.keystr(path): np.asarray(leaf)
+            for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(tree))
         }
+        self.writing = self.thread.submit(self.write, step, leaves, notes, first)
+
+    def write(self, step: int, leaves: dict[str, np.ndarray], notes: dict[str, Any], first: Callable[[], None]) -> None:
+        """Writes a checkpoint and waits until it is on the disk."""
+        first()
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(leaves), notes=ocp.args.JsonSave(notes))
+        self.manager.save(step, args=arguments, force=True)
+        self.manager.wait_until_finished()
+
+    def wait(self) -> None:
+        """Waits until the checkpoint is on the disk that was saved last.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        writing, self.writing = self.writing, None
         try:
-            with silence():
-                self.manager.save(step, args=arguments, force=True)
-                self.manager.wait_until_finished()
+            if writing:
+                writing.result()
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"cannot write a checkpoint to {self.folder}: {str(error).splitlines()[0][:150]}; free space and run "
@@ -84,6 +96,7 @@ class Checkpoints:
         Raises:
           UserError: the checkpoint cannot be read or has another structure.
         """
+        self.wait()
         step = self.manager.latest_step()
         if step is None:
             return None
@@ -92,8 +105,7 @@ class Checkpoints:
         shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, (_, leaf) in zip(names, leaves)}
         try:
             arguments = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), notes=ocp.args.JsonRestore())
-            with silence():
-                restored = self.manager.restore(step, args=arguments)
+            restored = self.manager.restore(step, args=arguments)
         except Exception as error:
             raise UserError(
                 f"cannot read the checkpoint {self.folder / str(step)} ({type(error).__name__}); "
@@ -103,4 +115,13 @@ class Checkpoints:
         return tree, restored.notes
 
     def close(self) -> None:
-        self.manager.close()
+        """Waits until all is on the disk.
+
+        Raises:
+          UserError: the last checkpoint could not be written.
+        """
+        try:
+            self.wait()
+        finally:
+            self.thread.shutdown()
+            self.manager.close()

@@ -1,9 +1,10 @@
 """The environment of a run: hardware, package versions, commit."""
 
+import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,19 @@ from lra.models.source.imports import packages_of
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def hardware() -> dict[str, Any]:
-    """The device and the processor at hand."""
+def hardware(mesh: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """The device and the processor at hand.
+
+    Args:
+      mesh: the number of devices along each axis of the mesh that a run trains on; None where nothing trains.
+    """
     device = settings.device()
     return {
         "platform": device.platform,
         "device": device.device_kind,
         "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
-    }
+    } | ({"devices": math.prod(mesh.values()), "mesh": dict(mesh)} if mesh else {})
 
 
 def cpu_name() -> str:

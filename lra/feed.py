@@ -1,42 +1,40 @@
-"""Brings a split to the device: whole if its memory has room, else in pieces from the memory map."""
+"""Brings a split to the devices: whole if their memory has room, else in pieces from the memory map."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Int
 
-from lra import settings
+from lra import memory
+from lra.order import Order, lengths_of, padded_sizes, padded_to
+from lra.placement import Placement
 from lra.tasks import Split
 
 PIECE = 256 << 20  # the most bytes of examples in a piece; two pieces are on the device
-ROOM = 0.5  # the share of the device's memory that the training split may take
+ROOM = 0.5  # the share of a device's memory that the training split may take
 
 
 class Piece(NamedTuple):
     """The examples of some train steps.
 
     Attributes:
-      examples: the examples on the device.
+      examples: the examples on the devices.
       rows: the positions in `examples` that each step and seed reads.
+      sizes: the tokens to which the examples of each step are padded.
       steps: how many of the first steps in `rows` are valid.
     """
 
     examples: Split
     rows: Int[np.ndarray, "span seeds batch"]
+    sizes: Int[np.ndarray, " span"]
     steps: int
 
 
-def room() -> int:
-    """The bytes of the device's memory that the training split may take."""
-    stats = settings.device().memory_stats() or {}
-    if "bytes_limit" in stats:
-        return int(ROOM * stats["bytes_limit"])
-    with open("/proc/meminfo", encoding="utf-8") as file:  # the device is the CPU
-        kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in file}
-    return int(ROOM * 1024 * kilobytes["MemAvailable"])
+def room(placement: Placement) -> int:
+    """The bytes of a device's memory that the training split may take."""
+    return int(ROOM * memory.there(placement.device))
 
 
 def size(split: Split) -> int:
@@ -44,36 +42,34 @@ def size(split: Split) -> int:
     return split.inputs.nbytes + split.lengths.nbytes + split.labels.nbytes
 
 
-def gather(split: Split, rows: slice | Int[np.ndarray, " rows"]) -> Split:
-    """Copies examples of a split from the memory map to the device."""
+def gather(split: Split, rows: slice | Int[np.ndarray, "*shape"]) -> Split:
+    """Copies examples of a split from the memory map."""
     part = split[rows]
-    return jax.device_put(Split(*(np.asarray(column) for column in (part.inputs, part.lengths, part.labels))))
+    return Split(*(np.asarray(column) for column in (part.inputs, part.lengths, part.labels)))
 
 
 class Feed:
-    """The batches of a run. They do not depend on whether the split is on the device as a whole.
+    """The batches of a run. They do not depend on whether the split is on the devices as a whole.
 
     Args:
-      rows_of: (seed, step) -> the positions in the split of a batch's examples [batch].
+      order: the batches of each seed.
       seeds: the seeds of the run.
       steps: the number of train steps of the run.
       span: the most steps in a piece.
-      room: the bytes of the device's memory that the split may take.
+      room: the bytes of a device's memory that the split may take.
+
+    Attributes:
+      sizes: all that batches are padded to, ascending.
     """
 
     def __init__(
-        self,
-        split: Split,
-        rows_of: Callable[[int, int], Int[np.ndarray, " batch"]],
-        seeds: Sequence[int],
-        steps: int,
-        span: int,
-        room: int,
+        self, split: Split, order: Order, seeds: Sequence[int], steps: int, span: int, room: int, placement: Placement
     ):
-        self.split, self.rows_of, self.seeds, self.steps = split, rows_of, seeds, steps
-        self.resident = gather(split, slice(None)) if size(split) <= room else None
-        self.batch = len(rows_of(seeds[0], 0))
-        per_step = len(seeds) * self.batch * (size(split) // len(split) + 1)
+        self.split, self.order, self.seeds, self.steps, self.placement = split, order, seeds, steps, placement
+        longest = split.inputs.shape[-1]
+        self.sizes = padded_sizes(lengths_of(split), longest) if order.window else (longest,)
+        self.resident = placement.put(gather(split, slice(None))) if size(split) <= room else None
+        per_step = len(seeds) * order.batch * (size(split) // len(split) + 1)
         self.span = span if self.resident else max(1, min(span, PIECE // per_step))
         self.pool = ThreadPoolExecutor(1)
         self.pieces: dict[int, Future[Piece]] = {}  # by first step: the current piece and the next
@@ -83,20 +79,22 @@ class Feed:
         first = step - step % self.span
         wanted = [start for start in (first, first + self.span) if start < self.steps]
         self.pieces = {start: self.pieces.get(start) or self.pool.submit(self.read, start) for start in wanted}
-        examples, rows, _ = self.pieces[first].result()
-        return Piece(examples, np.roll(rows, first - step, axis=0), self.span - (step - first))
+        examples, rows, sizes, _ = self.pieces[first].result()
+        back = first - step
+        return Piece(examples, np.roll(rows, back, axis=0), np.roll(sizes, back), self.span + back)
 
     def read(self, first: int) -> Piece:
         """Reads the piece whose first step is `first`."""
-        rows = np.zeros((self.span, len(self.seeds), self.batch), np.int32)
+        rows = np.zeros((self.span, len(self.seeds), self.order.batch), np.int32)
         for index in range(min(self.span, self.steps - first)):
             for place, seed in enumerate(self.seeds):
-                rows[index, place] = self.rows_of(seed, first + index)
+                rows[index, place] = self.order.rows(seed, first + index)
+        sizes = padded_to(self.sizes, self.order.lengths[rows].max((1, 2)))
         if self.resident:
-            return Piece(self.resident, rows, self.span)
+            return Piece(self.resident, rows, sizes, self.span)
         # an example that two steps share is read twice, so that all pieces have one shape
         own = np.arange(rows.size, dtype=np.int32).reshape(rows.shape)
-        return Piece(gather(self.split, rows.ravel()), own, self.span)
+        return Piece(self.placement.put(gather(self.split, rows.ravel())), own, sizes, self.span)
 
     def close(self) -> None:
         self.pool.shutdown(cancel_futures=True)

@@ -57,12 +57,15 @@ class MetricsLog:
                             events.write(f"{tag}/{name}", number, step)
 
     def size(self) -> int:
-        """The bytes of `metrics.jsonl` so far. They, and all events, are on the disk when this returns."""
+        """The bytes of `metrics.jsonl` so far."""
+        return self.file.tell()
+
+    def sync(self) -> None:
+        """Waits until all that was written so far is on the disk. Another thread may do that."""
         with writing(self.path):
             os.fsync(self.file.fileno())
             for events in self.events:
                 events.file.flush()
-        return self.file.tell()
 
     def lines(self) -> list[CurveLine]:
         """All lines written so far, as in a record."""

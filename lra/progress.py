@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -14,7 +13,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LINE_EVERY = 15.0  # seconds between two lines, without a terminal
 MAIN = ""  # the main kind of work
 NOTHING: Mapping[str, float] = MappingProxyType({})
-STDERR = threading.Lock()  # held while something is printed, and by who turns standard error off for a while
 
 
 @dataclasses.dataclass
@@ -171,5 +169,4 @@ class Display:
 
     def say(self, text: str) -> None:
         """Prints a line that stays."""
-        with STDERR:
-            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -19,7 +19,8 @@ class Protocol:
       select: the selection (`train.select`) of a row that is ranked.
       parameter_budget: by which share a model may have more parameters than the Transformer's on the same task (LRA,
         appendix C: 0.1); None where there is no such rule.
-      may_override: the sections that a row may set by hand and still be ranked; "variant" is the variant's own.
+      may_override: the sections and parameters that a row may set by hand and still be ranked; "variant" is the
+        variant's own section. What only saves memory is among them.
       may_narrow: the parameters that a variant from outside may make smaller than the protocol does, in a file of its
         own, so that it keeps within the parameter budget.
       stand_ins: whether it runs on a task's synthetic stand-in where there is one.
@@ -28,7 +29,7 @@ class Protocol:
     rules: str
     select: str
     parameter_budget: float | None = None
-    may_override: tuple[str, ...] = ("variant",)
+    may_override: tuple[str, ...] = ("variant", "train.microbatch", "encoder.remat")
     may_narrow: tuple[str, ...] = ()
     stand_ins: bool = False
 

@@ -37,6 +37,7 @@ class Outcome:
       steps, seconds: the train steps that were timed, and their time.
       step_bytes: the device memory of the compiled train step.
       peak_bytes: the highest use of device memory during this run; None if it is not known.
+      mesh: the number of devices along each axis of the mesh; empty if the run failed before there was one.
       earlier: hardware and versions of other machines that trained the first steps, each with `until_step`.
     """
 
@@ -50,6 +51,7 @@ class Outcome:
     compile_seconds: float = 0.0
     step_bytes: int = 0
     peak_bytes: int | None = None
+    mesh: dict[str, int] = dataclasses.field(default_factory=dict)
     earlier: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
@@ -84,7 +86,7 @@ def measured(plan: Plan, outcome: Outcome) -> Measurements:
         train_seconds=outcome.seconds,
         compile_seconds=outcome.compile_seconds,
         memory_bytes=memory,
-        hardware=environment.hardware() | ({"earlier": outcome.earlier} if outcome.earlier else {}),
+        hardware=environment.hardware(outcome.mesh) | ({"earlier": outcome.earlier} if outcome.earlier else {}),
         versions=environment.versions(source.packages if source else ()),
         git=environment.git(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

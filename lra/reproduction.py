@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from lra import comparison, extension
 from lra.configuration import layered, parse
 from lra.errors import UsageError, UserError, unknown
+from lra.execution import execute
 from lra.files import sha256_texts, write_atomically
 from lra.leaderboard import store
 from lra.leaderboard.config import is_outside, values
@@ -28,7 +29,7 @@ from lra.spec import RunSpec
 from lra.tasks import TASKS
 from lra.tasks.prepared import Prepared, folder_of, load, prepare, prepared_folders
 from lra.tasks.task import fields_of
-from lra.trainer import execute, work_beside_steps
+from lra.trainer import work_beside_steps
 
 
 class Reproduction(NamedTuple):

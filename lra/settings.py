@@ -62,15 +62,15 @@ DEFAULTS = {
     "jax_exec_time_optimization_effort": 0.0,
     "jax_memory_fitting_effort": 0.0,
 }
-# no number depends on these: logs and dumps, tracebacks, caches, the transport between hosts, and which device it is,
-# since the record names the device
+# no number depends on these: logs and dumps, tracebacks, caches, the transport between hosts, and which devices there
+# are, since the record names them
 HARMLESS = re.compile(
-    r"--xla_(dump_|hlo_profile).*"
+    r"--xla_(dump_|hlo_profile|force_host_platform_device_count).*"
     r"|jax_(.*log.*|.*dump.*|.*cache.*|.*traceback.*|.*timeout.*|.*cross_host.*|.*coordinat.*|.*distributed.*"
     r"|.*visible_devices|platforms|platform_name|default_device|check_proxy_envs|pprint_use_color|explain_.*"
     r"|export_.*|serialization_version|enable_preemption_service|array_garbage_collection_guard|enable_checks"
     r"|pallas_verbose_errors|captured_constants_.*|hlo_source_.*|source_url_schema|cpu_enable_async_dispatch"
-    r"|transfer_guard.*|thread_guard)"
+    r"|transfer_guard.*|thread_guard|num_cpu_devices)"
     r"|FLAX_(PROFILE|FILTER_FRAMES|MAX_REPR_DEPTH)"
 )
 
@@ -142,19 +142,24 @@ def require() -> None:
         raise UserError("FLAX_HIJAX_VARIABLE is set: no variant can be built under this setting of Flax; unset it")
 
 
-def device() -> jax.Device:
-    """The device that this process computes on.
+def devices() -> list[jax.Device]:
+    """The devices that this process computes on, all of one kind.
 
     Raises:
       UserError: there is none that the environment variable JAX_PLATFORMS admits.
     """
     try:
-        return backends.device()
+        return backends.devices()
     except Exception as error:  # JAX raises RuntimeError, or AssertionError without words
         platforms = jax.config.values["jax_platforms"]
         asked = f"JAX_PLATFORMS={platforms}" if platforms else "the default device"
         reason = " ".join(str(error).split("(set JAX_PLATFORMS")[0].split()) or "no such device is at hand"
         raise UserError(f"{asked}: JAX cannot use it ({reason[:200]}); unset it, or say JAX_PLATFORMS=cpu") from error
+
+
+def device() -> jax.Device:
+    """One of the devices, for what is alike on all of them. Raises as `devices`."""
+    return devices()[0]
 
 
 def words(settings: Settings) -> str:

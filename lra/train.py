@@ -1,7 +1,6 @@
 """The train step. A dispatch runs many steps of all seeds, with the data on the device."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +13,9 @@ from jaxtyping import Array, Float, Int, Key
 from lra import convolution, settings
 from lra.errors import UserError
 from lra.model_tree import model_tree
-from lra.models.encoder import begin_step
+from lra.models.encoder import begin_part, begin_step
+from lra.models.kernels.softmax.dropout import part_of_batch
+from lra.placement import DATA, SEED, Placement, placement_of
 from lra.plan import Plan
 from lra.tasks import Split
 
@@ -52,15 +53,15 @@ class Best(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """The answers of some seeds on a split, whose last batch is filled up with its last example.
+    """The answers of some seeds to batches of examples.
 
     Attributes:
       loss: in nats.
       prediction: the predicted classes.
     """
 
-    loss: Float[Array, "seeds filled_up"]
-    prediction: Int[Array, "seeds filled_up"]
+    loss: Float[Array, "seeds batches batch"]
+    prediction: Int[Array, "seeds batches batch"]
 
 
 class StepFunctions(NamedTuple):
@@ -68,22 +69,26 @@ class StepFunctions(NamedTuple):
 
     Attributes:
       init: seeds -> TrainState. It raises UserError if the built model is not the plan's.
-      run: (state, keys [s], first step, number of steps n, rows [at least n, s, batch], train split) -> TrainState.
-        `rows` are the positions of the examples in the split.
-      unanswered: the number of examples of a split -> Answers that are to be filled in.
-      evaluate: (params, buffers, split, first batch, number of batches n, Answers) -> Answers with those of n batches
-        filled in. A batch is `eval_batch_size` consecutive examples, or the split if that is smaller.
+      run: (state, keys [s], first step, number of steps n, rows [at least n, s, batch], train split, length) ->
+        TrainState. `rows` are the positions of the examples in the split. `length`, a Python number, is that of the
+        longest example in the batches, or more; None for that of the split's arrays.
+      evaluate: (params, buffers, batches, first batch, number of batches n, Answers) -> Answers with those of n batches
+        filled in. `batches` is a split with axes [batches, batch] in place of the examples'.
     """
 
     init: Callable[..., TrainState]
     run: Callable[..., TrainState]
-    unanswered: Callable[[int], Answers]
     evaluate: Callable[..., Answers]
 
 
 @settings.fixed()
-def step_functions(plan: Plan) -> StepFunctions:
-    """The pure functions of a plan."""
+def step_functions(plan: Plan, placement: Placement | None = None) -> StepFunctions:
+    """The pure functions of a plan.
+
+    Args:
+      placement: where the arrays of its programs are; None for one device.
+    """
+    placement = placement or placement_of(1, 1)
 
     def split_model(model: nnx.Module) -> tuple[Any, Tree, Tree, Tree]:
         return nnx.split(model, nnx.Param, nnx.RngState, ...)  # type: ignore[return-value]
@@ -106,18 +111,37 @@ def step_functions(plan: Plan) -> StepFunctions:
         zeros = jnp.zeros(len(seeds), jnp.int32)
         return TrainState(params, buffers, jax.vmap(optimizer.init)(params), zeros - 1, zeros.astype(float), zeros)
 
-    def step_of_seed(state: TrainState, key: Key[Array, ""], step: Int[Array, ""], batch: Split) -> TrainState:
+    def loss_of(params: Tree, buffers: Tree, rng: Tree, batch: Split) -> tuple[Array, tuple[Array, Tree]]:
+        model = nnx.merge(train_graph, plan.narrowed(params), rng, buffers, copy=True)
+        logits = model(batch.inputs, batch.lengths).astype(jnp.float32)
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+        return loss, ((logits.argmax(-1) == batch.labels).sum(), split_model(model)[3])
+
+    def gradients_of(params: Tree, buffers: Tree, rng: Tree, key: Key[Array, ""], parts: Split) -> tuple[Any, Tree]:
+        """The loss, the right answers, the buffers and the gradients of a batch that is computed part by part."""
+        gradients = jax.value_and_grad(loss_of, has_aux=True)
+        count = len(parts.labels)
+        if count == 1:
+            return gradients(params, buffers, rng, jax.tree.map(lambda column: column[0], parts))
+
+        def add(sums: Any, part: tuple[Array, Split]) -> tuple[Any, None]:
+            (loss, correct, buffers), total = sums
+            model = nnx.merge(train_graph, params, rng, buffers, copy=True)
+            begin_part(model, key, part[0])
+            with part_of_batch(part[0], count):
+                (more, (right, buffers)), own = gradients(params, buffers, split_model(model)[2], part[1])
+            total = jax.tree.map(lambda x, y: x + y / count, total, own)
+            return ((loss + more / count, correct + right, buffers), total), None
+
+        nothing = (jnp.zeros(()), jnp.zeros((), jnp.int32), buffers), jax.tree.map(jnp.zeros_like, params)
+        ((loss, correct, buffers), total), _ = jax.lax.scan(add, nothing, (jnp.arange(count), parts))
+        return (loss, (correct, buffers)), total
+
+    def step_of_seed(state: TrainState, key: Key[Array, ""], step: Int[Array, ""], parts: Split) -> TrainState:
         model = nnx.merge(train_graph, state.params, streams, state.buffers, copy=True)
-        begin_step(model, jax.random.fold_in(key, step), step)
+        begin_step(model, key := jax.random.fold_in(key, step), step)
         _, params, rng, buffers = split_model(model)
-
-        def loss_of(params: Tree) -> tuple[Array, tuple[Array, Tree]]:
-            model = nnx.merge(train_graph, plan.narrowed(params), rng, buffers, copy=True)
-            logits = model(batch.inputs, batch.lengths).astype(jnp.float32)
-            loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
-            return loss, ((logits.argmax(-1) == batch.labels).sum(), split_model(model)[3])
-
-        (loss, (correct, buffers)), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
+        (loss, (correct, buffers)), gradients = gradients_of(params, buffers, rng, key, parts)
         updates, moments = optimizer.update(gradients, state.optimizer, params)
         fresh = step % plan.train.log_every == 0
         new = TrainState(
@@ -134,26 +158,24 @@ def step_functions(plan: Plan) -> StepFunctions:
 
     def run(
         state: TrainState, keys: Key[Array, " seeds"], first: Int[Array, ""], count: Int[Array, ""],
-        rows: Int[Array, "steps seeds batch"], train: Split,
+        rows: Int[Array, "steps seeds batch"], train: Split, length: int | None = None,
     ) -> TrainState:  # fmt: skip
+        train = Split(train.inputs[..., :length], train.lengths, train.labels)
+        steps, seeds, batch = rows.shape
+        rows = rows.reshape(steps, seeds, -1, plan.train.microbatch or batch)
+
         def body(index: Int[Array, ""], state: TrainState) -> TrainState:
-            batches = jax.tree.map(lambda column: column[rows[index]], train)
-            return jax.vmap(step_of_seed, in_axes=(0, 0, None, 0))(state, keys, first + index, batches)
+            parts = jax.tree.map(lambda column: column[rows[index]], train)
+            parts = placement.constrain(parts, SEED, None, DATA)
+            step = jax.vmap(step_of_seed, in_axes=(0, 0, None, 0), spmd_axis_name=SEED)
+            return step(state, keys, first + index, parts)
 
         # the number of steps is an argument, so that a run that is split elsewhere has the same compiled program
         return jax.lax.fori_loop(0, count, body, state)
 
-    def unanswered(size: int) -> Answers:
-        batch = min(plan.train.eval_batch_size, size)
-        shape = len(plan.seeds), -(-size // batch) * batch
-        return Answers(jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
-
     def evaluate(
-        params: Tree, buffers: Tree, split: Split, first: Int[Array, ""], count: Int[Array, ""], answers: Answers
+        params: Tree, buffers: Tree, batches: Split, first: Int[Array, ""], count: Int[Array, ""], answers: Answers
     ) -> Answers:
-        size = len(split.labels)
-        batch = min(plan.train.eval_batch_size, size)
-
         def score(params: Tree, buffers: Tree, examples: Split) -> Answers:
             model = nnx.merge(eval_graph, plan.narrowed(params), streams, buffers, copy=True)
             logits = model(examples.inputs, examples.lengths).astype(jnp.float32)
@@ -161,15 +183,13 @@ def step_functions(plan: Plan) -> StepFunctions:
             return Answers(loss, logits.argmax(-1))
 
         def body(index: Int[Array, ""], answers: Answers) -> Answers:
-            rows = jnp.minimum(index * batch + jnp.arange(batch), size - 1)
-            examples = jax.tree.map(lambda column: column[rows], split)
-            new = jax.vmap(score, in_axes=(0, 0, None))(params, buffers, examples)
-            place = lambda all, part: jax.lax.dynamic_update_slice_in_dim(all, part, index * batch, axis=1)
-            return jax.tree.map(place, answers, new)
+            examples = jax.tree.map(lambda column: column[index], batches)
+            new = jax.vmap(score, in_axes=(0, 0, None), spmd_axis_name=SEED)(params, buffers, examples)
+            return jax.tree.map(lambda all, part: all.at[:, index].set(part), answers, new)
 
         return jax.lax.fori_loop(first, first + count, body, answers)
 
-    return StepFunctions(init, run, unanswered, evaluate)
+    return StepFunctions(init, run, evaluate)
 
 
 def hold_to_plan(plan: Plan, params: Tree, buffers: Tree) -> None:
@@ -200,25 +220,6 @@ def keep_best(best: Best, state: TrainState, accuracy: Float[Array, " seeds"], s
 
     now = Best(state.params, state.buffers, accuracy, jnp.full_like(best.step, step))
     return jax.tree.map(choose, now, best)
-
-
-@lru_cache(maxsize=64)
-def epoch_order(seed: int, epoch: int, examples: int) -> Int[np.ndarray, " examples"]:
-    """The order of the examples in an epoch of a seed."""
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(examples).astype(np.int32)
-
-
-def batch_rows(seed: int, step: int, batch: int, examples: int) -> Int[np.ndarray, " batch"]:
-    """The positions of the examples of a seed's batch at a step.
-
-    Batches are consecutive pieces of shuffled epochs. A batch may span two epochs.
-    """
-    places = np.arange(step * batch, (step + 1) * batch)
-    rows = np.empty(batch, np.int32)
-    for epoch in np.unique(places // examples):
-        inside = places // examples == epoch
-        rows[inside] = epoch_order(seed, int(epoch), examples)[places[inside] % examples]
-    return rows
 
 
 def accuracy_of(prediction: Int[np.ndarray, "seeds examples"], labels: Int[np.ndarray, " examples"]) -> list[float]:

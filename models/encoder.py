@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
+from lra.models.dropout import BY_PLACE, Dropout
 from lra.models.precision import Linear
 
 MOST_LAYERS = 1_000  # each is traced by itself, so that more would take minutes without a word
@@ -34,6 +35,8 @@ class EncoderConfig:
       pool: "mean" over the real tokens, "cls", the representation of a learned token before the others, or "first",
         that of the first token, which is what LRA's code makes of CLS where it encodes pairs.
       positions: "sinusoidal", "learned" or "none".
+      remat: whether the backward pass computes the inside of each block again, so that a train step keeps only what
+        goes from block to block: less memory, more time.
     """
 
     layers: int = 4
@@ -45,6 +48,7 @@ class EncoderConfig:
     attention_dropout: float = 0.1
     pool: str = "mean"
     positions: str = "sinusoidal"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         for name in ("layers", "dim", "heads", "qkv_dim", "mlp_dim"):
@@ -81,8 +85,8 @@ class MLP(nnx.Module):
         }
         self.hidden = Linear(config.dim, config.mlp_dim, **inits, rngs=rngs)
         self.out = Linear(config.mlp_dim, config.dim, **inits, rngs=rngs)
-        self.drop_hidden = nnx.Dropout(config.dropout, rngs=rngs)
-        self.drop_out = nnx.Dropout(config.dropout, rngs=rngs)
+        self.drop_hidden = Dropout(config.dropout, rngs=rngs)
+        self.drop_out = Dropout(config.dropout, rngs=rngs)
 
     def __call__(self, x: Float[Array, "... dim"]) -> Float[Array, "... dim"]:
         return self.drop_out(self.out(self.drop_hidden(nnx.gelu(self.hidden(x)))))
@@ -99,7 +103,7 @@ class Block(nnx.Module):
         self.norm_attention = nnx.LayerNorm(config.dim, rngs=rngs)
         self.variant = variant
         self.attention: Any = variant.build(shape, rngs, options)
-        self.drop = nnx.Dropout(config.dropout, rngs=rngs)
+        self.drop = Dropout(config.dropout, rngs=rngs)
         self.norm_mlp = nnx.LayerNorm(config.dim, rngs=rngs)
         self.mlp = MLP(config, rngs)
 
@@ -139,9 +143,10 @@ class Encoder(nnx.Module):
         table = nnx.initializers.normal(0.02)
         self.positions = nnx.Param(table(rngs.params(), (length, config.dim))) if learned else None
         self.sinusoids = config.positions == "sinusoidal"
-        self.drop = nnx.Dropout(config.dropout, rngs=rngs)
+        self.drop = Dropout(config.dropout, rngs=rngs)
         self.blocks = nnx.List([Block(config, variant, length, layer, rngs, options) for layer in range(config.layers)])
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
+        self.remat = config.remat
 
     def __call__(self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]) -> Float[Array, "batch dim"]:
         if tokens.shape[1] > self.max_length:
@@ -156,8 +161,9 @@ class Encoder(nnx.Module):
             x = x + self.positions.get_value()[: x.shape[1]]
         x = self.drop(x.astype(self.dtype))
         carry = None
+        run = nnx.remat(Block.__call__) if self.remat else Block.__call__
         for block in self.blocks:
-            x, carry = block(x, mask, carry)
+            x, carry = run(block, x, mask, carry)
         x = self.norm(x)
         return (masked_mean(x, mask) if self.pool == "mean" else x[:, 0]).astype(self.dtype)
 
@@ -195,9 +201,20 @@ class Classifier(nnx.Module):
 
 def begin_step(model: nnx.Module, key: Array, step: Int[Array, ""]) -> None:
     """Makes all randomness of a training step a function of the key; modules with a method `redraw` are told."""
-    dropout, redraw = jax.random.split(key)
-    # "default" is the name of the streams of a model that was built with a single seed
-    nnx.reseed(model, dropout=dropout, default=dropout)
+    by_place, redraw = jax.random.split(key)
+    nnx.reseed(model, **{BY_PLACE: by_place})
+    begin_part(model, key, jnp.int32(0))
     redrawn = [module for _, module in nnx.iter_modules(model) if hasattr(module, "redraw")]
     for index, module in enumerate(redrawn):
         module.redraw(jax.random.fold_in(redraw, index), step)
+
+
+def begin_part(model: nnx.Module, key: Array, part: Int[Array, ""]) -> None:
+    """Makes what a model draws in a part of a batch a function of the key of the step and the part.
+
+    What is dropped by place is the same in parts and in whole (`part_of_batch`). This is for variants that draw
+    otherwise.
+    """
+    key = jax.random.fold_in(key, part)
+    # "default" is the name of the streams of a model that was built with a single seed
+    nnx.reseed(model, dropout=key, default=key)

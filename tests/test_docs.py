@@ -119,7 +119,7 @@ def test_the_example_knows_training_from_evaluation(example):
     """In the arena's own steps: what it counts in training is kept, and evaluation neither counts nor draws."""
     from lra.settings import fixed
     from lra.tasks import Split
-    from lra.train import step_functions
+    from lra.train import Answers, step_functions
 
     with fixed():
         functions = step_functions(example)
@@ -129,6 +129,8 @@ def test_the_example_knows_training_from_evaluation(example):
         state = jax.jit(functions.run)(functions.init([0]), keys, jnp.int32(0), jnp.int32(3), rows, split)
         (count,) = [leaf for leaf in jax.tree.leaves(state.buffers) if leaf.dtype == jnp.int32]
         assert count.tolist() == [3]
-        evaluate, all_of_it = jax.jit(functions.evaluate), (jnp.int32(0), jnp.int32(1), functions.unanswered(batch))
-        first, again = (evaluate(state.params, state.buffers, split, *all_of_it).loss for _ in range(2))
+        answers = Answers(jnp.zeros((1, 1, batch)), jnp.zeros((1, 1, batch), jnp.int32))
+        batches, all_of_it = jax.tree.map(lambda column: column[None], split), (jnp.int32(0), jnp.int32(1), answers)
+        evaluate = jax.jit(functions.evaluate)
+        first, again = (evaluate(state.params, state.buffers, batches, *all_of_it).loss for _ in range(2))
         assert (first == again).all()

@@ -17,6 +17,7 @@ from lra.parameter_budget import PROTOCOL, REFERENCE, allowed_excess, excess, pa
 OPERATIONS_AT = (8192, 16384)  # tokens; long enough that the highest power of the length dominates
 MEMORY_AT = (2048, 4096)  # tokens
 TOLERANCE = 0.2  # of the exponent
+MOVES = ("broadcast_in_dim", "dynamic_slice", "dynamic_update_slice", "reshape", "squeeze", "transpose")  # of numbers
 
 
 def exponent(cost: str) -> float:
@@ -55,9 +56,9 @@ def operations(jaxpr: Any) -> float:
             total += 2 * sizes[-1] * sizes[1] / max(equation.outvars[0].aval.shape[1], 1)
         elif name in ("fft", "sort"):
             total += 5 * max(sizes) * math.log2(max(*equation.invars[0].aval.shape, 2))
-        elif name in ("gather", "dynamic_slice"):
+        elif name == "gather":
             total += sizes[-1]  # the elements that are read, not the whole operand
-        else:
+        elif name not in MOVES:
             total += max(sizes)
     return total
 

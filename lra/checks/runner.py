@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from lra import settings
+from lra import compilation, settings
 from lra.checks.check import CHECKS, Check, DoesNotApply, InNoLayer, Unchecked, of_the_machine
 from lra.checks.subject import SHAPE, Subject, options_of
 from lra.errors import UserError, unknown
@@ -104,6 +104,7 @@ def check_variant(
         process.
     """
     settings.require()
+    compilation.keep()
     variant = variant_named(name)
     for excepted in variant.exceptions:
         if excepted not in CHECKS:

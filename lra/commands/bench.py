@@ -1,4 +1,4 @@
-"""The command `lra bench`, which times kernels and variants."""
+"""The command `lra bench`, which times kernels, variants, and the parts of a run."""
 
 import importlib
 from argparse import Namespace
@@ -8,10 +8,15 @@ from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, unknown
 
 LENGTHS = {"variants": (1024, 2048, 3072, 4096), "kernels": (1024, 2048, 4096, 16384, 65536)}
+FIXED = ("trainer", "phases", "padding")  # these choose what they time
 
 
 def add_measured(parser: Parser) -> None:
-    parser.add_argument("what", metavar="WHAT", help="what to time: kernels or variants")
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        help="what to time: kernels, variants, trainer (beside a bare loop), phases (of a run) or padding",
+    )
     parser.add_argument(
         "--variant", default="all", metavar="NAME[,NAME...]", help="the variants to time (default: %(default)s)"
     )
@@ -28,25 +33,29 @@ def add_measured(parser: Parser) -> None:
 
 @command(
     "bench",
-    "Time kernels, or the training steps of variants, on the device at hand.",
+    "Time kernels, the training steps of variants, or the parts of a run, on the device at hand.",
     add_results,
     add_bindings,
     add_imports,
     add_measured,
-    examples=("kernels", "variants --variant local,performer --lengths 1024,4096"),
+    examples=("kernels", "variants --variant local,performer --lengths 1024,4096", "trainer", "phases"),
 )
 def bench(options: Namespace) -> int:
     from lra import extension, settings
     from lra.bench.report import Report
 
-    if options.what not in LENGTHS:
-        raise unknown("benchmark", options.what, LENGTHS)
+    if options.what not in (names := (*LENGTHS, *FIXED)):
+        raise unknown("benchmark", options.what, names)
+    if options.what in FIXED and (options.lengths or options.gin or options.variant != "all"):
+        raise UsageError(f"lra bench {options.what} chooses what it times; it has no --variant, --lengths or --gin")
     extension.load_all(options.imports)
-    lengths = lengths_of(options.lengths) if options.lengths else LENGTHS[options.what]
+    lengths = lengths_of(options.lengths) if options.lengths else LENGTHS.get(options.what, ())
     path = options.results / f"bench-{options.what}.json"
     benchmark = importlib.import_module(f"lra.bench.{options.what}")
     report = Report(path, benchmark.KEYS, options.minutes, options.again)
-    if options.what == "kernels":
+    if options.what in FIXED:
+        rows = benchmark.bench(report)
+    elif options.what == "kernels":
         rows = benchmark.bench(lengths, report)
     else:
         rows = benchmark.bench(benchmark.named(options.variant), lengths, options.gin, report)

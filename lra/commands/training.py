@@ -33,6 +33,9 @@ def add_runs(parser: Parser) -> None:
         metavar="SECONDS",
         help="the time between two checkpoints (default: %(default)s)",
     )
+    parser.add_argument(
+        "--trace", type=Path, metavar="DIR", help="write a profile of some steps of each variant there, for Perfetto"
+    )
 
 
 @command(
@@ -46,17 +49,22 @@ def add_runs(parser: Parser) -> None:
         "--task listops --variant local --protocol demo --seeds 0,1,2",
         "--task listops --variant local --protocol demo --gin 'local.radius = 4'",
         "--import my_attention.py --task listops --variant my_attention --protocol demo",
+        "--task listops --variant local --protocol demo --trace profile",
     ),
 )
 def run(options: Namespace) -> int:
+    from lra.execution import execute, recorded
+    from lra.files import check_writable
     from lra.interrupt import Interrupted, interruptible
     from lra.leaderboard.record import as_json
     from lra.plan import resolve
     from lra.progress import Display
     from lra.recipe import task_named
     from lra.tasks.prepared import load
-    from lra.trainer import execute, recorded, work_beside_steps
+    from lra.trainer import work_beside_steps
 
+    if options.trace:
+        check_writable(options.trace / "trace")
     announce(options, task_named(options.task, options.protocol))
     plans = [resolve(spec) for spec in specs_of(options)]
     # by the parameters of the data, which a protocol's file for one variant may set
@@ -91,6 +99,7 @@ def run(options: Namespace) -> int:
                         stop=stop,
                         checkpoint_every=options.checkpoint_every,
                         anew=options.again,
+                        trace=options.trace and options.trace / plan.variant.name,
                     )
             except Interrupted:
                 raise

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.models.attention.shape import Shape
+from lra.models.dropout import Dropout as OfRepresentations
 from lra.models.kernels.softmax import Dropout
 
 
@@ -29,7 +30,7 @@ class AttentionDropout(nnx.Module):
     """Called, it gives the dropout of attention probabilities for one call of a variant; none in evaluation."""
 
     def __init__(self, rate: float, rngs: nnx.Rngs):
-        self.dropout = nnx.Dropout(rate, rngs=rngs)
+        self.dropout = OfRepresentations(rate, rngs=rngs)
 
     def __call__(self) -> Dropout:
         rate, rngs = self.dropout.rate, self.dropout.rngs

@@ -1,5 +1,7 @@
 """performer: FAVOR+, an unbiased estimate of softmax attention by positive orthogonal random features."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -8,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
 from lra.models.kernels.linear_attention import linear_attention
+from lra.models.kernels.turns import recomputed_in_turn
 from lra.models.oracles.performer import oracle
 
 
@@ -86,7 +89,17 @@ class Performer(nnx.Module):
         v: Float[Array, "batch length heads head_dim"],
         mask: Bool[Array, "batch length"],
     ) -> Float[Array, "batch length heads head_dim"]:
-        projection, real = self.projection.get_value(), mask[..., None, None]
+        projection = self.projection.get_value()
+        numbers = (q.shape[1] + k.shape[1]) * len(projection)  # the features of one head, which stay in a CPU's cache
+        return recomputed_in_turn(self.estimate, numbers, (q, k, v), mask[..., None, None], projection)
+
+    def estimate(
+        self,
+        x: Sequence[Float[Array, "batch length heads head_dim"]],
+        real: Bool[Array, "batch length 1 1"],
+        projection: Float[Array, "features head_dim"],
+    ) -> Float[Array, "batch length heads head_dim"]:
+        q, k, v = x
         phi_q = positive_features(q, projection, (3,), jnp.ones_like(real), self.epsilon)
         phi_k = positive_features(k, projection, (1, 3), real, self.epsilon)
         normaliser = lambda sums: jnp.where(sums > 0, sums, 1)

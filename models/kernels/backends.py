@@ -87,10 +87,21 @@ def requested() -> str | None:
     return request.name if request else None
 
 
-def device() -> jax.Device:
-    """The device that computes: JAX's default device, which a caller can set, or else the first one."""
+def devices() -> list[jax.Device]:
+    """The devices that may compute: the one that a caller has set as JAX's default device, or else all of this host."""
     chosen = jax.config.values["jax_default_device"]
-    return jax.devices(chosen)[0] if chosen is None or isinstance(chosen, str) else chosen
+    return jax.local_devices(backend=chosen) if chosen is None or isinstance(chosen, str) else [chosen]
+
+
+def device() -> jax.Device:
+    """One of `devices`, for what is alike on all of them."""
+    return devices()[0]
+
+
+def platform() -> str:
+    """The platform that a program is traced for: that of the mesh, if one has a device, or of `device()`."""
+    target = jax.sharding.get_abstract_mesh().abstract_device
+    return device().platform if target is None else target.platform
 
 
 def known(name: str) -> str:

@@ -10,19 +10,17 @@ from hypothesis import strategies as st
 
 from lra import feed
 from lra.cli import main
+from lra.order import Order
+from lra.placement import placement_of
 from lra.tasks import Split
-from lra.train import batch_rows
 
 EXAMPLES, BATCH, SEEDS, STEPS = 23, 3, (5, 9), 17
 SPLIT = Split(
     np.arange(EXAMPLES * 4, dtype=np.uint8).reshape(EXAMPLES, 4),
-    np.full(EXAMPLES, 4, np.int32),
+    np.arange(EXAMPLES, dtype=np.int32) % 5,
     np.arange(EXAMPLES, dtype=np.int32),
 )
-
-
-def rows_of(seed: int, step: int) -> np.ndarray:
-    return batch_rows(seed, step, BATCH, EXAMPLES)
+ORDER = Order(SPLIT.lengths, BATCH)
 
 
 @settings(max_examples=40)
@@ -33,18 +31,18 @@ def rows_of(seed: int, step: int) -> np.ndarray:
 def test_every_step_reads_its_own_batch(start, counts, span, room, piece):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feed, "PIECE", piece)
-        source = feed.Feed(SPLIT, rows_of, SEEDS, STEPS, span, feed.size(SPLIT) if room else 0)
+        source = feed.Feed(SPLIT, ORDER, SEEDS, STEPS, span, feed.size(SPLIT) if room else 0, placement_of(2, BATCH))
         step, shapes = start, set()
         for wish in [*counts, *[6] * STEPS]:
             if step >= STEPS:
                 break
-            examples, rows, steps = source.piece(step)
+            examples, rows, _, steps = source.piece(step)
             shapes.add((examples.inputs.shape, rows.shape))
             assert steps >= 1
             for index in range(min(wish, steps, STEPS - step)):
                 for place, seed in enumerate(SEEDS):
                     labels = np.asarray(examples.labels)[rows[index, place]]
-                    np.testing.assert_array_equal(labels, rows_of(seed, step))
+                    np.testing.assert_array_equal(labels, ORDER.rows(seed, step))
                 step += 1
         source.close()
     assert step == STEPS
@@ -53,7 +51,7 @@ def test_every_step_reads_its_own_batch(start, counts, span, room, piece):
 
 
 def test_the_room_is_that_of_the_device():
-    assert 1 << 20 < feed.room() < 1 << 44
+    assert 1 << 20 < feed.room(placement_of(1, 1)) < 1 << 44
 
 
 def outcome(folder) -> dict:
@@ -68,7 +66,7 @@ def test_a_run_from_the_memory_map_is_the_same_run(home, tmp_path, monkeypatch):
     words += bindings(*SMALL)
     assert main([*words, "--results", str(tmp_path / "memory")]) == 0
     held = []
-    monkeypatch.setattr(feed, "room", lambda: 0)
+    monkeypatch.setattr(feed, "room", lambda placement: 0)
     monkeypatch.setattr(feed, "PIECE", 2000)  # three steps of two seeds; 60 of the 101 test examples
     monkeypatch.setattr(
         feed.Feed, "read", lambda self, first, read=feed.Feed.read: held.append(first) or read(self, first)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from conftest import SMALL, SMALL_DATA, bindings
 
-from lra import checks, trainer
+from lra import checks, execution
 from lra.bench import variants
 from lra.checks.runner import Result
 from lra.ci import measure
@@ -135,7 +135,7 @@ def test_nothing_is_trained_or_measured_for_a_folder_that_cannot_be_written(
 ):
     (tmp_path / "records").mkdir()
     read_only(tmp_path / "records")
-    monkeypatch.setattr(trainer, "Trainer", never)
+    monkeypatch.setattr(execution, "Trainer", never)
     monkeypatch.setattr(variants, "bench", never)
     monkeypatch.setattr(measure, "for_comparison", never)
     monkeypatch.setattr(measure, "for_baseline", never)
@@ -169,13 +169,14 @@ def test_a_full_disk_ends_the_log_of_a_run_and_nothing_waits_for_it(tmp_path, mo
     before = threading.active_count()
     log = MetricsLog(tmp_path, (0, 1), 0, 0)
     log.write(1, split="train", loss=[0.5, None], accuracy=[0.5, 0.25])
+    log.sync()
     assert log.size() == log.path.stat().st_size > 0
     events = [*tmp_path.glob("tensorboard/seed?/events.*")]
     assert [b"train/loss" in path.read_bytes() for path in sorted(events)] == [True, False]  # seed 1 has no loss
     assert threading.active_count() == before
     monkeypatch.setattr(os, "fsync", raising(errno.ENOSPC))
     with pytest.raises(UserError, match="No space left on device"):
-        log.size()
+        log.sync()
     with pytest.raises(UserError, match="No space left on device"):
         log.close()
 

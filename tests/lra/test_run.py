@@ -17,10 +17,10 @@ import pytest
 from conftest import SMALL, bindings, lra, resolved
 
 from lra.errors import UserError
+from lra.execution import execute
 from lra.files import locked
 from lra.interrupt import Interrupted
 from lra.tasks.prepared import load
-from lra.trainer import execute
 
 RUN = ["run", "--task", "listops", "--protocol", "demo", "--seeds", "0,1"]
 

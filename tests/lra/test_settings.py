@@ -11,7 +11,7 @@ import pytest
 from conftest import SMALL, bindings, lra, resolved
 from made_records import changed
 
-from lra import environment, settings, trainer
+from lra import environment, execution, settings
 from lra.errors import UserError
 from lra.interrupt import Interrupted
 from lra.leaderboard import store
@@ -65,7 +65,7 @@ def undisturbed(small_home, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRA_HOME", str(small_home))
         plan = planned()
-        return trainer.execute(plan, data_of(plan), tmp_path_factory.mktemp("undisturbed"))
+        return execution.execute(plan, data_of(plan), tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -90,8 +90,8 @@ def test_under_all_settings_a_run_is_the_same_to_the_bit(undisturbed, home, tmp_
     plan, stop = planned(), threading.Event()
     stop.set()
     with ambient(**HOSTILE), np.errstate(all="raise"), pytest.raises(Interrupted):
-        trainer.execute(plan, data_of(plan), tmp_path, stop=stop)
-    assert answers(trainer.execute(plan, data_of(plan), tmp_path)) == answers(undisturbed)
+        execution.execute(plan, data_of(plan), tmp_path, stop=stop)
+    assert answers(execution.execute(plan, data_of(plan), tmp_path)) == answers(undisturbed)
 
 
 def test_what_cannot_be_fixed_is_part_of_the_run(home, tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_what_cannot_be_fixed_is_part_of_the_run(home, tmp_path, monkeypatch):
     with backends.use("xla"):
         assert "environment.backend = 'xla'" in planned().config.splitlines()
     with pytest.raises(UserError, match="this process has XLA_FLAGS='--xla_cpu_enable_fast_math=true'"):
-        trainer.execute(plan, data_of(plan), tmp_path)
+        execution.execute(plan, data_of(plan), tmp_path)
     assert not [*tmp_path.iterdir()]
 
 
@@ -211,20 +211,20 @@ def test_only_what_the_variant_raised_is_recorded_as_its_failure(home, tmp_path,
     elsewhere: dict = {}
     exec(compile("def out_of_memory(self): raise MemoryError('of the host')", "elsewhere.py", "exec"), elsewhere)
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.Trainer, "train_and_score", elsewhere["out_of_memory"])
+        patch.setattr(execution.Trainer, "train_and_score", elsewhere["out_of_memory"])
         with pytest.raises(UserError, match="not recorded, since no line of the variant raised it"):
-            trainer.execute(plan, data, tmp_path)
+            execution.execute(plan, data, tmp_path)
     assert not files()
     fault.append(ValueError("mine"))
     with pytest.raises(UserError, match=r"failed \(ValueError: mine\); recorded in"):
-        trainer.execute(plan, data, tmp_path)
+        execution.execute(plan, data, tmp_path)
     assert [read(path).status for path in files()] == ["failed"]
     fault.clear()
-    good = trainer.execute(plan, data, tmp_path)
+    good = execution.execute(plan, data, tmp_path)
     assert [read(path) for path in files()] == [good]  # it replaces the failure
     fault.append(ValueError("again"))
     with pytest.raises(UserError, match="not recorded, since the record of an earlier run would be lost"):
-        trainer.execute(plan, data, tmp_path, anew=True)
+        execution.execute(plan, data, tmp_path, anew=True)
     assert [read(path) for path in files()] == [good]
 
 
@@ -234,8 +234,8 @@ def test_a_run_that_two_machines_trained_says_so(home, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(environment, "versions", lambda: {"jax": "0.9.0"})
         with pytest.raises(Interrupted):
-            trainer.execute(plan, data_of(plan), tmp_path, stop=stop)
-    record = trainer.execute(plan, data_of(plan), tmp_path)
+            execution.execute(plan, data_of(plan), tmp_path, stop=stop)
+    record = execution.execute(plan, data_of(plan), tmp_path)
     (earlier,) = record.measured.hardware["earlier"]
     assert earlier["versions"] == {"jax": "0.9.0"}
     assert 0 < earlier["until_step"] < plan.train.steps

@@ -33,18 +33,29 @@ def test_a_task_that_there_is_not_has_no_budget():
         tracks()["paper"].parameters_of_reference("listpos")
 
 
-@pytest.mark.parametrize(("protocol", "variant"), [("demo", "local"), ("paper", "s5"), ("paper", "transformer")])
-def test_a_run_as_the_protocol_has_it_breaks_no_rule(protocol, variant):
-    """The configuration is the plan's own, so every binding of a protocol is one that the rules know."""
-    plan, track = resolved("listops", variant, protocol, [0]), tracks()[protocol]
+def breaches_of(protocol, variant, *overrides):
+    """The rules that a run breaks. The configuration is the plan's own."""
+    plan, track = resolved("listops", variant, protocol, [0], overrides), tracks()[protocol]
     assert plan.train.select == track.select
     steps = plan.train.steps
     curve = [{"step": steps, "split": "validation", "loss": [1.0], "accuracy": [0.5]}]
     record = make(
         variant, {0: 0.5}, config=plan.config, protocol__name=protocol, selection=SELECTIONS[track.select],
-        parameters=plan.parameters, seeds__0__step=steps, curve=curve,
+        parameters=plan.parameters, seeds__0__step=steps, curve=curve, protocol__overrides=plan.spec.overrides,
     )  # fmt: skip
-    assert breaches(record, track) == ()
+    return breaches(record, track)
+
+
+@pytest.mark.parametrize(("protocol", "variant"), [("demo", "local"), ("paper", "s5"), ("paper", "transformer")])
+def test_a_run_as_the_protocol_has_it_breaks_no_rule(protocol, variant):
+    """Every binding of a protocol is one that the rules know."""
+    assert breaches_of(protocol, variant) == ()
+
+
+def test_what_only_saves_memory_breaks_no_rule():
+    assert breaches_of("paper", "local", "train.microbatch = 8", "encoder.remat = True", "local.radius = 3") == ()
+    for other in ("train.buckets = 64", "train.batch_size = 16", "train.compute_type = 'bfloat16'"):
+        assert [reason for reason in breaches_of("paper", "local", other) if other in reason], other
 
 
 def test_the_projects_tables_are_built_without_jax(tmp_path):

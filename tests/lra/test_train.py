@@ -6,15 +6,16 @@ import numpy as np
 import optax
 import pytest
 from conftest import SMALL, resolved
-from hypothesis import given
-from hypothesis import strategies as st
+from flax import nnx
 
 from lra import optimizer
 from lra.errors import UserError
+from lra.models.encoder import begin_part
+from lra.order import Order
 from lra.recipe import merged
 from lra.tasks import Split
 from lra.tasks.prepared import load
-from lra.train import accuracy_of, batch_rows, keep_best, step_functions
+from lra.train import Answers, accuracy_of, keep_best, step_functions
 
 
 def small_plan(*more: str, variant: str = "transformer", seeds=(0, 1, 2)):
@@ -28,7 +29,8 @@ def train(home):
 
 
 def rows_of(plan, first, count, examples):
-    rows = [[batch_rows(seed, first + i, plan.train.batch_size, examples) for seed in plan.seeds] for i in range(count)]
+    order = Order(np.ones(examples, int), plan.train.batch_size)
+    rows = [[order.rows(seed, first + i) for seed in plan.seeds] for i in range(count)]
     return jnp.array(rows)
 
 
@@ -36,12 +38,13 @@ def keys_of(plan):
     return jax.vmap(jax.random.key)(jnp.array(plan.seeds) + 100)
 
 
-def evaluated(functions, state, split):
-    """All answers on a split: losses and predictions."""
-    answers = functions.unanswered(size := len(split.labels))
-    batches = -(-size // min(32, size))
-    answers = jax.jit(functions.evaluate)(state.params, state.buffers, split, jnp.int32(0), jnp.int32(batches), answers)
-    return (np.asarray(column)[:, :size] for column in answers)
+def evaluated(functions, state, split, seeds=3):
+    """All answers on a split, which is evaluated as one batch: losses and predictions."""
+    batches = jax.tree.map(lambda column: column[None], split)
+    shape = seeds, 1, len(split.labels)
+    answers = Answers(jnp.zeros(shape), jnp.zeros(shape, jnp.int32))
+    answers = jax.jit(functions.evaluate)(state.params, state.buffers, batches, jnp.int32(0), jnp.int32(1), answers)
+    return (np.asarray(column)[:, 0] for column in answers)
 
 
 def leaves(tree):
@@ -50,19 +53,6 @@ def leaves(tree):
 
 def equal(one, other):
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(leaves(one), leaves(other), strict=True))
-
-
-@given(examples=st.integers(1, 60), batch=st.integers(1, 25), seed=st.integers(0, 2**32 - 1))
-def test_every_epoch_has_every_example_once(examples, batch, seed):
-    stream = np.concatenate([batch_rows(seed, step, batch, examples) for step in range(4 * examples // batch + 1)])
-    for epoch in range(len(stream) // examples):
-        assert sorted(stream[epoch * examples : (epoch + 1) * examples]) == list(range(examples))
-
-
-def test_order_differs_by_seed_and_epoch():
-    first, second = batch_rows(0, 0, 50, 50), batch_rows(0, 1, 50, 50)
-    assert not np.array_equal(first, second)
-    assert not np.array_equal(first, batch_rows(1, 0, 50, 50))
 
 
 def test_schedules_reach_the_published_peaks():
@@ -158,21 +148,6 @@ def test_loss_of_not_a_number_ends_that_seed_alone(train):
     )
 
 
-@pytest.mark.parametrize("examples", [1, 31, 32, 33, 101])
-def test_evaluation_counts_every_example_once(train, examples):
-    plan = small_plan()
-    functions = step_functions(plan)
-    state = functions.init(plan.seeds)
-    split = jax.tree.map(lambda column: column[:examples], train)
-    loss, prediction = evaluated(functions, state, split)
-    assert loss.shape == prediction.shape == (3, examples)
-    one = lambda row: jax.tree.map(lambda column: column[row : row + 1], split)
-    for row in {0, examples // 2, examples - 1}:
-        loss_1, prediction_1 = evaluated(functions, state, one(row))
-        np.testing.assert_allclose(loss[:, row], loss_1[:, 0], atol=1e-5)
-        assert np.array_equal(prediction[:, row], prediction_1[:, 0])
-
-
 def test_accuracy_is_an_exact_count():
     prediction = np.array([[0, 1, 2, 3], [3, 3, 3, 3]])
     assert accuracy_of(prediction, np.array([0, 1, 1, 3])) == [0.75, 0.25]
@@ -200,7 +175,7 @@ def test_small_task_is_learnt(home, train):
     functions = step_functions(plan)
     rows = rows_of(plan, 0, 400, len(easy.labels))
     state = jax.jit(functions.run)(functions.init(plan.seeds), keys_of(plan), jnp.int32(0), jnp.int32(400), rows, easy)
-    _, prediction = evaluated(functions, state, easy)
+    _, prediction = evaluated(functions, state, easy, seeds=1)
     assert accuracy_of(np.asarray(prediction), np.asarray(easy.labels))[0] > 0.9
 
 
@@ -209,6 +184,9 @@ def test_small_task_is_learnt(home, train):
     [
         ("train.steps = 0", "train.steps"),
         ("train.select = 'bset'", "best"),
+        ("train.microbatch = 3", "1, 2, 4 do"),
+        ("train.microbatch = 0", "train.microbatch"),
+        ("train.buckets = 0", "train.buckets"),
         ("encoder.heads = 3", "does not divide"),
         ("encoder.pool = 'max'", "mean"),
         ("train.stepz = 5", "did you mean 'steps'"),
@@ -222,3 +200,31 @@ def test_wrong_configuration_is_one_line_that_names_it(binding, says):
     with pytest.raises(UserError, match=says.replace("(", r"\(")) as caught:
         small_plan(binding)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("variant", ["transformer", "performer", pytest.param("luna", marks=pytest.mark.more)])
+def test_a_batch_in_parts_is_the_batch(train, variant):
+    """One update, one redraw and one dropout a step: parameters, loss and counts are those of the batch."""
+    results = []
+    for binding in ((), ("train.microbatch = 4",), ("train.microbatch = 1",)):
+        plan = small_plan(*binding, variant=variant)
+        assert plan.encoder.dropout == plan.encoder.attention_dropout == 0.1
+        functions = step_functions(plan)
+        rows = rows_of(plan, 0, 3, len(train.labels))
+        run = jax.jit(functions.run)
+        results.append(run(functions.init(plan.seeds), keys_of(plan), jnp.int32(0), jnp.int32(3), rows, train))
+    whole, *parted = results
+    for state in parted:
+        for ours, theirs in zip(leaves(state), leaves(whole), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
+        assert np.array_equal(state.correct, whole.correct)
+
+
+def test_what_draws_otherwise_draws_anew_in_each_part():
+    """A variant's own nnx.Dropout has another mask in each part of a batch."""
+    drop = nnx.Dropout(0.5, rngs=nnx.Rngs(dropout=0))
+    masks = []
+    for part in range(3):
+        begin_part(drop, jax.random.key(0), jnp.int32(part))
+        masks.append(np.asarray(drop(jnp.ones(64))))
+    assert len(np.unique(masks, axis=0)) == 3

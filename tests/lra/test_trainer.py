@@ -6,11 +6,12 @@ import pytest
 from conftest import SMALL, resolved
 from msgspec import structs
 
+from lra.execution import execute
 from lra.interrupt import Interrupted
 from lra.progress import MAIN, silent_bar
 from lra.recipe import merged
 from lra.tasks.prepared import load
-from lra.trainer import execute, work_beside_steps
+from lra.trainer import work_beside_steps
 
 
 class At(threading.Event):

@@ -190,12 +190,42 @@ def test_a_row_of_padding_has_finite_gradients(pool):
         assert np.isfinite(x).all()
 
 
+# --- memory
+
+
+@pytest.mark.parametrize("name", ["transformer", "luna"])
+def test_blocks_that_are_computed_again_give_the_same_gradients(name):
+    """With dropout, and with what a layer hands to the next."""
+    gradients = []
+    for remat in (False, True):
+        model = classifier(name, remat=remat)
+        model.train()
+        begin_step(model, jax.random.key(1), jnp.array(0))
+        graph, params, rest = nnx.split(model, nnx.Param, ...)
+        loss = lambda params, graph=graph, rest=rest: nnx.merge(graph, params, rest, copy=True)(*batch()).var()
+        gradients.append(jax.tree.leaves(quick_jit(jax.grad(loss))(params)))
+    for plain, again in zip(*gradients, strict=True):
+        np.testing.assert_allclose(again, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_of_blocks_that_are_computed_again_their_inputs_are_kept():
+    """A forward pass keeps for the backward pass: the tokens between blocks, and no more than that for each block."""
+    kept = []
+    for layers, remat in ((2, True), (3, True), (3, False)):
+        graph, params, rest = nnx.split(classifier(layers=layers, remat=remat), nnx.Param, ...)
+        call = lambda params, graph=graph, rest=rest: nnx.merge(graph, params, rest, copy=True)(*batch())
+        residuals = jax.eval_shape(lambda params, call=call: jax.vjp(call, params)[1], params)
+        kept.append(sum(x.size for x in jax.tree.leaves(residuals)) - sum(x.size for x in jax.tree.leaves(params)))
+    tokens = 5 * 9 * config().dim
+    assert kept[1] - kept[0] <= tokens < (kept[2] - kept[1]) / 3 / 8
+
+
 # --- randomness
 
 
 def drops(model: Classifier) -> np.ndarray:
     """What each dropout of the model keeps of 64 ones."""
-    return np.array([m(jnp.ones(64)) > 0 for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)])
+    return np.array([m(jnp.ones((1, 64))) > 0 for _, m in nnx.iter_modules(model) if isinstance(m, nnx.Dropout)])
 
 
 def test_dropout_is_off_in_evaluation():

@@ -104,7 +104,8 @@ def of_all_keys(
     afterwards.
     """
     state = jnp.einsum("bkhd,bkhe->bhde", k, v)
-    above = jnp.einsum("bqhd,bhde->bqhe", q, state).astype(jnp.float32)
+    # in the order of a product: for another, XLA transposes the larger operand on a CPU
+    above = jnp.swapaxes(jnp.einsum("bqhd,bhde->bhqe", q, state), 1, 2).astype(jnp.float32)
     if normaliser is None:
         return above
     below = jnp.einsum("bqhd,bhd->bqh", q, k.sum(1)).astype(jnp.float32)

@@ -2,6 +2,9 @@
 same ones.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import jax
@@ -9,6 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Key
+
+_part: ContextVar[tuple[Int[Array, ""] | int, int]] = ContextVar("part", default=(0, 1))
+
+
+@contextmanager
+def part_of_batch(index: Int[Array, ""] | int, count: int) -> Iterator[None]:
+    """All that is traced inside computes one of `count` equal parts of a batch. It drops what the whole batch would."""
+    token = _part.set((index, count))
+    try:
+        yield
+    finally:
+        _part.reset(token)
 
 
 class Dropout(NamedTuple):
@@ -22,10 +37,15 @@ class Dropout(NamedTuple):
         return self if self.key is None else Dropout(self.rate, jax.random.fold_in(self.key, index))
 
     def seeds(self, *matrices: int) -> Int[Array, "*matrices"] | None:
-        """A seed for each matrix of probabilities; None if nothing is dropped."""
+        """A seed for each matrix of probabilities, the examples being the first axis; None if nothing is dropped."""
         if self.key is None or self.rate == 0.0:
             return None
-        return lax.bitcast_convert_type(jax.random.bits(self.key, matrices, jnp.uint32), jnp.int32)
+        index, count = _part.get()
+        if count == 1 or not matrices:
+            return lax.bitcast_convert_type(jax.random.bits(self.key, matrices, jnp.uint32), jnp.int32)
+        bits = jax.random.bits(self.key, (count * matrices[0], *matrices[1:]), jnp.uint32)
+        own = lax.dynamic_slice_in_dim(bits, index * matrices[0], matrices[0])
+        return lax.bitcast_convert_type(own, jnp.int32)
 
     def __call__(self, weights: Float[Array, "*matrices rows columns"]) -> Float[Array, "*matrices rows columns"]:
         seeds = self.seeds(*weights.shape[:-2])

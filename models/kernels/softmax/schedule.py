@@ -46,7 +46,7 @@ class Group(NamedTuple):
 
 class Schedule(NamedTuple):
     """All groups of parts. The groups, one after the other, have line n at place[n]. `masks` are by kind: the first
-    sees all of a tile, and the last sees nothing.
+    sees all of a tile, and the last sees nothing. `scores` is the number of all scores of a matrix.
     """
 
     block_q: int
@@ -54,21 +54,25 @@ class Schedule(NamedTuple):
     groups: tuple[Group, ...]
     place: Int[np.ndarray, " lines"]
     masks: Bool[np.ndarray, "kinds block_q block_k"]
+    scores: int
 
 
 @lru_cache(maxsize=256)
-def schedule(pattern: Pattern, queries: int, keys: int, whole: bool) -> Schedule:
+def schedule(pattern: Pattern, queries: int, keys: int, whole: bool, cache: int | None = None) -> Schedule:
     """The schedule of a pattern. If `whole`, a line has one tile of all keys, which suits operands that hold
-    all pairs.
+    all pairs. `cache` is a number of scores that are alive at once, at most, where it is not SCORES.
     """
-    lines = -(-queries // max(SCORES * max(queries, keys) // keys, 1))
+    alive = SCORES * max(queries, keys)
+    if cache is not None:
+        alive = min(alive, cache)
+    lines = -(-queries // max(alive // keys, 1))
     widest = -(-queries // lines), keys
     block_q, block_k = widest if whole or pattern == FULL else cheapest(pattern, queries, keys, widest)
     left = tiles(pattern, queries, keys, block_q, block_k)
     index, kind = np.append(left.index, 0), np.append(left.kind, NOTHING)
     tables = by_width([np.split(np.arange(len(left.index)), left.starts[1:-1])])
     scores = sum(table.size for _, table in tables) * block_q * block_k
-    most = -(-scores // (SCORES * max(queries, keys)))
+    most = -(-scores // alive)
     groups, order = [], []
     for members, table in tables:
         parts = min(most, len(members))
@@ -83,7 +87,7 @@ def schedule(pattern: Pattern, queries: int, keys: int, whole: bool) -> Schedule
         order.append(members.ravel())
     everything, nothing = np.ones((1, block_q, block_k), bool), np.zeros((1, block_q, block_k), bool)
     masks = np.concatenate([everything, left.masks, nothing])
-    return Schedule(block_q, block_k, tuple(groups), places(np.concatenate(order)), masks)
+    return Schedule(block_q, block_k, tuple(groups), places(np.concatenate(order)), masks, scores)
 
 
 def cheapest(pattern: Pattern, queries: int, keys: int, widest: tuple[int, int]) -> tuple[int, int]:

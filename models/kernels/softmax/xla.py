@@ -17,6 +17,7 @@ from lra.models.kernels.blocks import from_blocks, into_blocks, pad_to_multiple
 from lra.models.kernels.softmax import dropout
 from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.schedule import Part, Schedule, Table, schedule
+from lra.models.kernels.turns import cache, in_turn
 
 
 def admits(static: Static, x: Operands) -> None:
@@ -26,7 +27,39 @@ def admits(static: Static, x: Operands) -> None:
 def forward(
     static: Static, x: Operands
 ) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch queries heads"]]:
-    order, tiled = prepared(static, x)
+    order = order_of(static, x)
+    return turns(lambda x: forward_at_once(static, order, *x), order, (x,))
+
+
+def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, Array | None]:
+    order = order_of(static, kept.x)
+    return turns(lambda x: backward_at_once(static, order, Kept(*x[:2]), x[2]), order, (*kept, dy))
+
+
+def order_of(static: Static, x: Operands) -> Schedule:
+    whole = x.allowed is not None or x.bias is not None
+    return schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole, cache())
+
+
+def turns(f: Callable[[Any], Any], order: Schedule, x: tuple[Any, ...]) -> Any:
+    """f(x) for a few examples and heads at a time. Operands that hold all pairs are in memory anyway: with them, all
+    are computed at once.
+    """
+    operands, *more = x
+    if operands.allowed is not None or operands.bias is not None:
+        return f(x)
+    seeds = operands.seeds
+
+    def part(x: Any, _: None) -> Any:
+        operands, *more = x
+        return f((operands if seeds is None else operands._replace(seeds=operands.seeds[:, 0]), *more))
+
+    columns = operands if seeds is None else operands._replace(seeds=seeds[:, None])
+    return in_turn(part, order.scores, (columns, *more))
+
+
+def forward_at_once(static: Static, order: Schedule, x: Operands) -> tuple[Array, Array]:
+    tiled = in_tiles(order, x)
 
     def part(carry: None, which: Part) -> tuple[None, tuple[Array, Array]]:
         _, _, v, logits, drop = scores(static, order, tiled, which)
@@ -36,18 +69,20 @@ def forward(
         total = weights.sum(-1, keepdims=True)
         seen = total > 0
         total = jnp.where(seen, total, 1)
-        out = product("bnhqk,bnkhe->bnqhe", drop(weights).astype(v.dtype), v) / jnp.swapaxes(total, 2, 3)
+        out = product("bnhqk,bnkhe->bnhqe", drop(weights).astype(v.dtype), v) / total
         lse = jnp.where(seen, jnp.log(total) + top, -jnp.inf)[..., 0]
-        return carry, (out.astype(v.dtype), jnp.swapaxes(lse, 2, 3))
+        return carry, (jnp.swapaxes(out.astype(v.dtype), 2, 3), jnp.swapaxes(lse, 2, 3))
 
     results = [over_parts(part, None, group.parts)[1] for group in order.groups]
     out, lse = (take(jnp.concatenate(lines, 1), order.place) for lines in zip(*results))
     return from_blocks(out, x.q.shape[1]), from_blocks(lse, x.q.shape[1])
 
 
-def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, Array | None]:
+def backward_at_once(
+    static: Static, order: Schedule, kept: Kept, dy: Gradient
+) -> tuple[Array, Array, Array, Array | None]:
     x = kept.x
-    order, tiled = prepared(static, x)
+    tiled = in_tiles(order, x)
     rows = [into_blocks(y, order.block_q) for y in (kept.lse, dy.delta, dy.d_out)]
     by_row = lambda y: jnp.swapaxes(y, 2, 3)[..., None]
     scale = scale_of(x.q)
@@ -62,7 +97,8 @@ def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Ar
         d_k = product("bnhqk,bnqhd->bnkhd", d_products, q) * scale
         d_v = product("bnhqk,bnqhe->bnkhe", drop(p).astype(d_out.dtype), d_out)
         sums = [y + fold(z, which.folds, place, order.block_k) for y, z in zip(sums, (d_k, d_v))]
-        lines = [(product("bnhqk,bnkhd->bnqhd", d_products, k) * scale).astype(q.dtype)]
+        d_q = product("bnhqk,bnkhd->bnhqd", d_products, k) * scale
+        lines = [jnp.swapaxes(d_q.astype(q.dtype), 2, 3)]
         if x.bias is not None:
             one = [axis for axis, size in ((0, x.bias.shape[0]), (2, x.bias.shape[1])) if size == 1]
             lines.append(d_logits.sum(one, keepdims=True))
@@ -80,10 +116,8 @@ def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Ar
     return from_blocks(d_q, x.q.shape[1]), d_k, d_v, d_bias
 
 
-def prepared(static: Static, x: Operands) -> tuple[Schedule, Operands]:
-    """The schedule, and the operands in tiles: [batch, tiles, block, ...], pairs [batch, lines, ..., keys]."""
-    whole = x.allowed is not None or x.bias is not None
-    order = schedule(static.pattern, x.q.shape[1], x.k.shape[1], whole)
+def in_tiles(order: Schedule, x: Operands) -> Operands:
+    """The operands in tiles: [batch, tiles, block, ...], pairs [batch, lines, ..., keys]."""
     keys = lambda y: into_blocks(y, order.block_k)
 
     def lines(pairs: Array | None) -> Array | None:
@@ -92,7 +126,7 @@ def prepared(static: Static, x: Operands) -> tuple[Schedule, Operands]:
         y = pad_to_multiple(pairs, order.block_q, 2)
         return jnp.moveaxis(y.reshape(*y.shape[:2], -1, order.block_q, y.shape[3]), 2, 1)
 
-    return order, x._replace(
+    return x._replace(
         q=into_blocks(x.q, order.block_q), k=keys(x.k), v=keys(x.v), mask=None if x.mask is None else keys(x.mask),
         allowed=lines(x.allowed), bias=lines(x.bias),
     )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 
 from lra.checks.growth import operations
 from lra.checks.subject import quick_jit
+from lra.models.kernels import turns
 from lra.models.kernels.softmax import CAUSAL, FULL, Blocks, Dropout, First, SameBlock, Window, attend
 from lra.models.kernels.softmax import schedule as schedules
 from lra.models.kernels.softmax.dropout import kept
@@ -26,9 +27,11 @@ def results(q, k, v, d_out, d_lse, bias=None, dtype=jnp.float32, **options):
     return quick_jit(f)(*(x.astype(dtype) for x in (q, k, v)), bias)
 
 
-@pytest.fixture(params=["at once", "in parts"])
+@pytest.fixture(params=["at once", "in parts", "in turn"])
 def _cut(request, monkeypatch):
-    """Computes in one part with the cheapest tiles, or in many parts with many small tiles."""
+    """Computes in one part with the cheapest tiles, in many parts with many small tiles, or a few heads at a time."""
+    if request.param == "in turn":
+        monkeypatch.setattr(turns, "CACHE", 1500)
     if request.param == "in parts":
         monkeypatch.setattr(schedules, "SCORES", 20)
         monkeypatch.setattr(schedules, "cheapest", lambda *_: (8, 4))

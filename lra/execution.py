@@ -1,0 +1,108 @@
+"""From a plan to its record: trains what has no record, once at a time, and says in a line what went wrong."""
+
+import dataclasses
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+
+from lra import forecast, settings
+from lra.errors import UserError
+from lra.files import check_writable, locked, write_atomically
+from lra.leaderboard import store
+from lra.leaderboard.record import Record, Status, write
+from lra.leaderboard.store import folder_of
+from lra.models import precision
+from lra.plan import Plan
+from lra.progress import Bar
+from lra.recording import Outcome, PeakMemory, make_record
+from lra.spec import FILE
+from lra.tasks.prepared import Prepared
+from lra.trainer import Trainer
+
+
+def recorded(plan: Plan, data: Prepared, results: Path) -> Record | None:
+    """The record of a run in a results folder; None if there is none, or if the run failed."""
+    return store.find(results, plan.run_id(data.data_sha256))
+
+
+def execute(
+    plan: Plan,
+    data: Prepared,
+    results: Path,
+    *,
+    bar: Bar | None = None,
+    stop: threading.Event | None = None,
+    checkpoint_every: float = 30.0,
+    anew: bool = False,
+    devices: Sequence[jax.Device] | None = None,
+    trace: Path | None = None,
+) -> Record:
+    """Trains and scores all seeds of a plan and writes the record. It continues where an earlier call was stopped.
+
+    Args:
+      results: the results folder. Spec, checkpoint, metrics.jsonl and TensorBoard files are in `runs/RUN`, the record
+        is in `records`.
+      bar: is advanced by the steps, and by the kinds of `work_beside_steps`.
+      stop: once set, the run saves a checkpoint and ends; also while it evaluates.
+      checkpoint_every: the seconds between checkpoints; they do not change the outcome.
+      anew: whether to delete the checkpoint of an earlier call.
+      devices: those that may be used; None for all. A run may go on with others than it began with.
+      trace: a folder for a profile of some steps; None for none.
+
+    Raises:
+      Interrupted: `stop` was set.
+      UserError: no record could keep the variant's source, the memory or the disk is full, the run failed, another
+        process trains the same run, or the settings of this process are not the plan's.
+    """
+    if plan.environment != (here := settings.from_outside()):
+        raise UserError(
+            f"the plan was made under {settings.words(plan.environment)}, this process has {settings.words(here)}; "
+            "set the same, or make the plan here"
+        )
+    run = plan.run_id(data.data_sha256)
+    folder = results / "runs" / run
+    trainer: Trainer | None = None
+    settings.require()
+    precision.require(plan.dtype, settings.device())
+    peak = PeakMemory()
+    check_writable(folder_of(results) / f"{run}.json")
+    with locked(folder, f"run {run} is being trained"):
+        if anew:
+            shutil.rmtree(folder, ignore_errors=True)
+        write_atomically(folder / FILE, plan.spec.to_json())  # says whose checkpoint it is until there is a record
+        try:
+            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace)
+            outcome = trainer.train_and_score()
+        except UserError:
+            raise
+        except Exception as error:
+            raise failure(plan, data, results, trainer, error) from error
+        record = make_record(plan, data, dataclasses.replace(outcome, peak_bytes=peak.of_this_run()))
+        write(record, folder_of(results))
+    return record
+
+
+def failure(plan: Plan, data: Prepared, results: Path, trainer: Trainer | None, error: Exception) -> UserError:
+    """What a run ended with, in a line. It is recorded if it is a result: of the variant, and of this run.
+
+    Args:
+      trainer: None if it was not made.
+    """
+    status: Status = "out of memory" if "RESOURCE_EXHAUSTED" in str(error) else "failed"
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    tree = trainer.tree() if trainer else plan.tree  # without a trainer no model was built
+    assert tree
+    way_out = f"; {forecast.less_memory(plan)}" if status == "out of memory" else ""
+    if status == "failed" and not plan.variant.line_of(error):
+        where = "not recorded, since no line of the variant raised it; --debug shows where it comes from"
+    elif status == "out of memory" and trainer and trainer.step:
+        where = f"after step {trainer.step}; once there is memory, the same command goes on from step {trainer.saved}"
+    elif recorded(plan, data, results):
+        where = "not recorded, since the record of an earlier run would be lost"
+    else:
+        path = write(make_record(plan, data, Outcome(status, tree, reason)), folder_of(results))
+        where = f"recorded in {path}"
+    return UserError(f"{plan.variant.name} on {plan.task.name}: {status} ({reason}); {where}{way_out}")
