@@ -38,7 +38,7 @@ def add_measured(parser: Parser) -> None:
     add_bindings,
     add_imports,
     add_measured,
-    examples=("kernels", "variants --variant local,performer --lengths 1024,4096", "trainer", "phases"),
+    examples=("kernels", "variants --variant local,performer --lengths 1024,4096", "phases"),
 )
 def bench(options: Namespace) -> int:
     from lra import extension, settings

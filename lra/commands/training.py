@@ -49,7 +49,6 @@ def add_runs(parser: Parser) -> None:
         "--task listops --variant local --protocol demo --seeds 0,1,2",
         "--task listops --variant local --protocol demo --gin 'local.radius = 4'",
         "--import my_attention.py --task listops --variant my_attention --protocol demo",
-        "--task listops --variant local --protocol demo --trace profile",
     ),
 )
 def run(options: Namespace) -> int:
