@@ -112,7 +112,7 @@ def registration() -> Rows:
         yield f"`{name}`", meaning
 
 
-BENCHMARKS = ("phases", "trainer", "padding")  # what each leaves in this folder is a table
+BENCHMARKS = ("phases", "trainer", "padding", "torch")  # what each leaves in this folder is a table
 
 
 def benchmark(name: str) -> Any:

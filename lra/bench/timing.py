@@ -21,7 +21,7 @@ class Timing(NamedTuple):
     spread: float
 
 
-def in_turns(runs: Mapping[str, Run]) -> dict[str, Timing]:
+def in_turns(runs: Mapping[str, Run], rounds: int = ROUNDS) -> dict[str, Timing]:
     """The time of one repetition of each run.
 
     Each run is timed with n and with 2n repetitions. The difference divided by n excludes the time of launching. The
@@ -29,7 +29,7 @@ def in_turns(runs: Mapping[str, Run]) -> dict[str, Timing]:
     """
     counts = {name: enough(run) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, run in runs.items():
             n = counts[name]
             times[name].append((seconds(run, 2 * n) - seconds(run, n)) / n)

@@ -8,14 +8,15 @@ from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, unknown
 
 LENGTHS = {"variants": (1024, 2048, 3072, 4096), "kernels": (1024, 2048, 4096, 16384, 65536)}
-FIXED = ("trainer", "phases", "padding")  # these choose what they time
+FIXED = ("trainer", "phases", "padding", "torch")  # these choose what they time
 
 
 def add_measured(parser: Parser) -> None:
     parser.add_argument(
         "what",
         metavar="WHAT",
-        help="what to time: kernels, variants, trainer (beside a bare loop), phases (of a run) or padding",
+        help="what to time: kernels, variants, trainer (beside a bare loop), phases (of a run), padding or torch "
+        "(the same models in PyTorch)",
     )
     parser.add_argument(
         "--variant", default="all", metavar="NAME[,NAME...]", help="the variants to time (default: %(default)s)"
@@ -33,12 +34,12 @@ def add_measured(parser: Parser) -> None:
 
 @command(
     "bench",
-    "Time kernels, the training steps of variants, or the parts of a run, on the device at hand.",
+    "Time kernels, the training steps of variants, also in PyTorch, or the parts of a run, on the device at hand.",
     add_results,
     add_bindings,
     add_imports,
     add_measured,
-    examples=("kernels", "variants --variant local,performer --lengths 1024,4096", "phases"),
+    examples=("kernels", "variants --variant local,performer --lengths 1024,4096", "trainer"),
 )
 def bench(options: Namespace) -> int:
     from lra import extension, settings

@@ -46,8 +46,7 @@ def add_runs(parser: Parser) -> None:
     add_imports,
     add_runs,
     examples=(
-        "--task listops --variant local --protocol demo --seeds 0,1,2",
-        "--task listops --variant local --protocol demo --gin 'local.radius = 4'",
+        "--task listops --variant local --protocol demo --seeds 0,1,2 --gin 'local.radius = 4'",
         "--import my_attention.py --task listops --variant my_attention --protocol demo",
     ),
 )
