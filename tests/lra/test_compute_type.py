@@ -9,7 +9,7 @@ from conftest import resolved
 from lra.models.attention import VARIANTS
 from lra.plan import Plan
 from lra.tasks import Split
-from lra.train import TrainState, step_functions
+from lra.train import Answers, TrainState, step_functions
 
 FEW = (
     "transformer",
@@ -59,15 +59,15 @@ def test_the_demo_trains_in_bfloat16(name):
 
 
 def test_scoring_computes_in_the_type_of_training():
-    answers = []
+    losses = []
     for compute_type in ("float32", "bfloat16"):
         plan = plan_of("transformer", compute_type)
         functions, split = step_functions(plan), examples_of(plan)
-        state = functions.init([0])
-        empty = functions.unanswered(len(split.labels))
+        state, batches = functions.init([0]), jax.tree.map(lambda column: column[None], split)
+        empty = Answers(jnp.zeros((1, 1, len(split.labels))), jnp.zeros((1, 1, len(split.labels)), jnp.int32))
         score = jax.jit(functions.evaluate)
-        answers.append(score(state.params, state.buffers, split, jnp.int32(0), jnp.int32(1), empty))
-    wide, narrow = answers
-    assert narrow.loss.dtype == jnp.float32
-    assert (narrow.loss != wide.loss).any()
-    np.testing.assert_allclose(narrow.loss, wide.loss, rtol=0.02)
+        losses.append(score(state.params, state.buffers, batches, jnp.int32(0), jnp.int32(1), empty).loss)
+    wide, narrow = losses
+    assert narrow.dtype == jnp.float32
+    assert (narrow != wide).any()
+    np.testing.assert_allclose(narrow, wide, rtol=0.02)
