@@ -5,7 +5,7 @@ matrices of powers, which takes 0.6 times as long as a convolution by FFT.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Performer(Heads):
         self.core.register_buffer("projection", torch.empty(options.features, config.qkv_dim // config.heads))
 
     def features(self, x: Tensor, over: tuple[int, ...], mask: Tensor | None = None) -> Tensor:
-        projection: Tensor = self.core.projection  # type: ignore[assignment]
+        projection: Tensor = self.core.projection
         x = x * x.shape[-1] ** -0.25
         exponent = x @ projection.T - x.square().sum(-1, keepdim=True) / 2
         if mask is not None:
@@ -119,7 +119,7 @@ def lower_powers(log_a: Tensor, n: int) -> Tensor:
     return torch.where(since < 0, 0, torch.exp(log_a[:, None, None] * since.clamp(min=0)))
 
 
-ATTENTION = {"transformer": Transformer, "performer": Performer, "s5": S5}
+ATTENTION: dict[str, Callable[..., nn.Module]] = {"transformer": Transformer, "performer": Performer, "s5": S5}
 
 
 class MLP(nn.Module):
