@@ -64,7 +64,7 @@ def words(count: int) -> str:
     """A number of bytes in words.
 
     >>> [words(count) for count in (31_000_000, 1_540_000_000, 22_000_000_000)]
-    ['0.03 GB', '1.5 GB', '22 GB']
+    ['31 MB', '1.5 GB', '22 GB']
     """
-    gigabytes = count / 1e9
-    return f"{gigabytes:.0f} GB" if gigabytes >= 10 else f"{gigabytes:.2g} GB"
+    number, unit = (count / 1e9, "GB") if count >= 1e9 else (count / 1e6, "MB")
+    return f"{number:.0f} {unit}" if number >= 10 else f"{number:.1f} {unit}"

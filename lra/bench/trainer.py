@@ -93,8 +93,7 @@ def measured(recipe: str, together: bool) -> Iterator[tuple[str, list[float], li
 def plan_of(recipe: str, seeds: tuple[int, ...], steps: int = 1) -> Plan:
     """The plan of the Transformer by a recipe. Nothing is validated."""
     task, protocol, overrides, _ = RECIPES[recipe]
-    overrides = merged(overrides, [f"train.steps = {steps}"])
-    return resolve(RunSpec(task, "transformer", protocol, seeds, tuple(overrides)))
+    return resolve(RunSpec(task, "transformer", protocol, seeds, merged(overrides, [f"train.steps = {steps}"])))
 
 
 def random_data(plan: Plan, test: int) -> Prepared:
@@ -141,13 +140,18 @@ class Harness:
         return self.trainer.state
 
 
+def split_model(model: nnx.Module) -> tuple[Any, Any, Any]:
+    """The structure of a model, its parameters, and all else."""
+    return nnx.split(model, nnx.Param, ...)  # type: ignore[return-value]
+
+
 class BareLoop:
     """Train steps of one seed, one after the other, with the data on the device."""
 
     @settings.fixed()
     def __init__(self, plan: Plan, data: Prepared):
         optimizer = plan.train.optimizer.transform()
-        graph, params, rest = nnx.split(plan.fresh_model(0), nnx.Param, ...)
+        graph, params, rest = split_model(plan.fresh_model(0))
         self.state = params, rest, optimizer.init(params)
         self.train = jax.device_put(data.splits["train"])
         self.order = Order(lengths_of(data.splits["train"]), plan.train.batch_size)
@@ -163,7 +167,7 @@ class BareLoop:
                 begin_step(model, jax.random.fold_in(key, index), index)
                 logits = model(batch.inputs, batch.lengths).astype(jnp.float32)
                 loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
-                return loss, nnx.split(model, nnx.Param, ...)[2]
+                return loss, split_model(model)[2]
 
             (_, rest), gradients = jax.value_and_grad(loss_of, has_aux=True)(params)
             updates, moments = optimizer.update(gradients, moments, params)
@@ -185,7 +189,7 @@ class BarePasses:
     def __init__(self, plan: Plan, split: Split, evaluator: Evaluator, state: Any):
         model = plan.fresh_model(0)
         model.eval()
-        graph, _, rest = nnx.split(model, nnx.Param, ...)
+        graph, _, rest = split_model(model)
         self.params = jax.tree.map(lambda leaf: leaf[0], state.params)
         self.forward = jax.jit(lambda params, batch: nnx.merge(graph, params, rest)(batch.inputs, batch.lengths))
         self.batches = []

@@ -48,7 +48,6 @@ def add_runs(parser: Parser) -> None:
     examples=(
         "--task listops --variant local --protocol demo --seeds 0,1,2 --gin 'local.radius = 4'",
         "--import my_attention.py --task listops --variant my_attention --protocol demo",
-        "--task listops --variant local --protocol demo --trace profile",
     ),
 )
 def run(options: Namespace) -> int:

@@ -23,8 +23,12 @@ Tree = Any  # of arrays [batch, any, heads, ...]; one with a single head has it 
 
 
 def cache() -> int | None:
-    """How many numbers of an array may be alive at once, or None: the platform needs no such limit."""
-    return CACHE if platform() == "cpu" else None
+    """How many numbers of an array may be alive at once, or None: there is no such limit.
+
+    Several devices, which a CPU can simulate, have parts of a batch each. A loop over its examples would bring all of
+    them to all devices.
+    """
+    return CACHE if platform() == "cpu" and jax.device_count() == 1 else None
 
 
 def at_a_time(whole: Share, numbers: int) -> Share:

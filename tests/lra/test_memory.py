@@ -20,6 +20,12 @@ from lra.trainer import Trainer
 RUN = ["run", "--task", "listops", "--protocol", "demo", "--variant", "linear", "--seeds", "0,1"]
 
 
+def test_bytes_in_words():
+    assert [memory.words(count) for count in (9_940, 31_000_000, 999_000_000, 1_540_000_000, 22_400_000_000)] == [
+        "0.0 MB", "31 MB", "999 MB", "1.5 GB", "22 GB"
+    ]  # fmt: skip
+
+
 def test_the_limit_of_a_container_counts_without_cached_files(tmp_path):
     assert memory.left_in_cgroups(tmp_path) == []
     (tmp_path / "memory.max").write_text("max\n")
@@ -69,7 +75,7 @@ def test_a_run_that_does_not_fit_names_what_does_and_that_fits(home, tmp_path, m
     assert not [*tmp_path.glob("records/*.json")]
     assert main([*words, *bindings(binding)]) == 0
     told = capsys.readouterr().err
-    assert re.search(r"linear: \S+ GB to train, \S+ GB to score, of \S+ GB", told)
+    assert re.search(r"linear: \S+ MB to train, \S+ MB to score, of \S+ MB", told)
 
 
 def test_scoring_takes_no_more_than_training(home, tmp_path):
