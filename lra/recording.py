@@ -86,7 +86,9 @@ def measured(plan: Plan, outcome: Outcome) -> Measurements:
         train_seconds=outcome.seconds,
         compile_seconds=outcome.compile_seconds,
         memory_bytes=memory,
-        hardware=environment.hardware(outcome.mesh) | ({"earlier": outcome.earlier} if outcome.earlier else {}),
+        hardware=environment.hardware(outcome.mesh)
+        | {"compute_type": plan.train.compute_type}
+        | ({"earlier": outcome.earlier} if outcome.earlier else {}),
         versions=environment.versions(source.packages if source else ()),
         git=environment.git(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -37,6 +37,7 @@ def outcome(record):
         "test": [seed.test.loss for seed in record.seeds],
         "mesh": hardware["mesh"],
         "devices": hardware["devices"],
+        "type": hardware["compute_type"],
         "earlier": [machine["hardware"]["devices"] for machine in hardware.get("earlier", [])],
         "step": record.measured.memory_bytes["step"],
     }

@@ -71,6 +71,7 @@ def test_all_devices_are_used_and_named(outcomes):
     for name, shape in meshes.items():
         assert tuple(outcomes[name]["mesh"].values()) == shape
         assert outcomes[name]["devices"] == int(name)
+        assert outcomes[name]["type"] == "float32"
     bytes_of_a_step = [outcomes[name]["step"] for name in meshes]
     assert bytes_of_a_step == sorted(bytes_of_a_step, reverse=True), "each device holds its own share"
 
