@@ -6,6 +6,7 @@ decays and logits are computed in float32.
 """
 
 from collections.abc import Collection
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,10 +60,12 @@ class Linear(nnx.Linear):
     The output has the type of the input, or `preferred_element_type`.
     """
 
-    def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... outputs"]:
-        dtype = self.preferred_element_type or x.dtype
-        last = (((x.ndim - 1,), (0,)), ((), ()))
-        y = jax.lax.dot_general(x, self.kernel.get_value(), last, preferred_element_type=dtype)
+    def __call__(self, inputs: Float[Array, "... inputs"], out_sharding: Any = None) -> Float[Array, "... outputs"]:
+        dtype = self.preferred_element_type or inputs.dtype
+        last = (((inputs.ndim - 1,), (0,)), ((), ()))
+        y = jax.lax.dot_general(
+            inputs, self.kernel.get_value(), last, preferred_element_type=dtype, out_sharding=out_sharding
+        )
         return y if self.bias is None else (y.astype(jnp.float32) + self.bias.get_value()).astype(dtype)
 
 

@@ -61,7 +61,7 @@ def lost_in_a_long_row(long: Long, seed: int) -> Iterator[str]:
     return lost_in_bfloat16(long.subject, x, mask, targets, 1)
 
 
-def lost_in_bfloat16(s: Subject, x: Tokens, mask: Mask, targets: Tokens, steps: int) -> Iterator[str]:
+def lost_in_bfloat16(s: Subject, x: Tokens, mask: np.ndarray, targets: Tokens, steps: int) -> Iterator[str]:
     """The findings on the outputs and gradients of a layer, and on its losses in training."""
     exact, rough = (trained(s, x, mask, targets, steps, dtype) for dtype in (jnp.float32, jnp.bfloat16))
     if wrong := not_finite(rough.outputs[0], mask):

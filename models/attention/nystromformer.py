@@ -74,6 +74,7 @@ class Nystromformer(nnx.Module):
         mask: Bool[Array, "batch length"],
     ) -> Float[Array, "batch length heads head_dim"]:
         dtype, real = v.dtype, mask[..., None, None]
+        # in float32 whatever the tokens are: Z has large numbers of both signs, which multiply rounding errors
         q, k, v = (jnp.where(real, x, 0).astype(jnp.float32) for x in (q, k, v))
         counts = into_blocks(mask, self.segment).sum(2)
         means = lambda x: into_blocks(x, self.segment).sum(2) / jnp.maximum(counts, 1)[..., None, None]
