@@ -26,10 +26,12 @@ class At(threading.Event):
 
 
 def test_stopped_in_each_evaluation_it_comes_to_the_same_record(home, tmp_path):
-    plan = resolved("listops", "linear", "demo", (0,), merged(SMALL, ["train.select = 'best'"]))
+    plan = resolved(
+        "listops", "linear", "demo", (0,), merged(SMALL, ["train.select = 'best'", "train.eval_batch_size = 8"])
+    )
     data = load(plan.task, plan.source)
     expected = execute(plan, data, tmp_path / "undisturbed")
-    moments = [(8, "validating: 32 of 53"), (20, "validating: 32 of 53"), (20, "scoring test: 32 of 101")]
+    moments = [(8, "validating: 8 of 53"), (20, "validating: 8 of 53"), (20, "scoring test: 8 of 101")]
     stopped = []
     for step, text in (*moments, (0, "never")):
         bar = silent_bar("run", plan.train.steps, work_beside_steps(plan, data))
