@@ -8,6 +8,8 @@ from jaxtyping import Array, Float
 from lra.models.kernels.softmax import Dropout as OfMatrices
 
 BY_PLACE = "by_place"  # the tag of the random streams whose numbers stand for places in a batch
+# "default" is the tag of the streams of a model that was built with a single seed
+OTHERS = ("dropout", "default")
 
 
 class Dropout(nnx.Dropout):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
-from lra.models.dropout import BY_PLACE, Dropout
+from lra.models.dropout import BY_PLACE, OTHERS, Dropout
 from lra.models.precision import Linear
 
 MOST_LAYERS = 1_000  # each is traced by itself, so that more would take minutes without a word
@@ -215,6 +215,4 @@ def begin_part(model: nnx.Module, key: Array, part: Int[Array, ""]) -> None:
     What is dropped by place is the same in parts and in whole (`part_of_batch`). This is for variants that draw
     otherwise.
     """
-    key = jax.random.fold_in(key, part)
-    # "default" is the name of the streams of a model that was built with a single seed
-    nnx.reseed(model, dropout=key, default=key)
+    nnx.reseed(model, **dict.fromkeys(OTHERS, jax.random.fold_in(key, part)))
