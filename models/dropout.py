@@ -3,7 +3,7 @@
 from typing import Any
 
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from lra.models.kernels.softmax import Dropout as OfMatrices
 
@@ -25,3 +25,9 @@ class Dropout(nnx.Dropout):
         if self.deterministic or self.rate == 0.0:
             return x
         return OfMatrices(self.rate, self.rngs())(x)
+
+
+def reseed(module: nnx.Module, key: Key[Array, ""], *tags: str) -> None:
+    """Makes what the random streams of some tags draw a function of the key."""
+    keys: dict[str, Any] = dict.fromkeys(tags, key)
+    nnx.reseed(module, **keys)

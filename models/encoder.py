@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lra.errors import UsageError, unknown
 from lra.models.attention import Shape, Variant
-from lra.models.dropout import BY_PLACE, OTHERS, Dropout
+from lra.models.dropout import BY_PLACE, OTHERS, Dropout, reseed
 from lra.models.precision import Linear
 
 MOST_LAYERS = 1_000  # each is traced by itself, so that more would take minutes without a word
@@ -202,7 +202,7 @@ class Classifier(nnx.Module):
 def begin_step(model: nnx.Module, key: Array, step: Int[Array, ""]) -> None:
     """Makes all randomness of a training step a function of the key; modules with a method `redraw` are told."""
     by_place, redraw = jax.random.split(key)
-    nnx.reseed(model, **{BY_PLACE: by_place})
+    reseed(model, by_place, BY_PLACE)
     begin_part(model, key, jnp.int32(0))
     redrawn = [module for _, module in nnx.iter_modules(model) if hasattr(module, "redraw")]
     for index, module in enumerate(redrawn):
@@ -215,4 +215,4 @@ def begin_part(model: nnx.Module, key: Array, part: Int[Array, ""]) -> None:
     What is dropped by place is the same in parts and in whole (`part_of_batch`). This is for variants that draw
     otherwise.
     """
-    nnx.reseed(model, **dict.fromkeys(OTHERS, jax.random.fold_in(key, part)))
+    reseed(model, jax.random.fold_in(key, part), *OTHERS)

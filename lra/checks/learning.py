@@ -13,7 +13,7 @@ from lra.checks.check import InNoLayer, check
 from lra.checks.compare import equal, far, same_bits
 from lra.checks.long import Long, at_length
 from lra.checks.subject import LENGTH, MASK, SOME, Subject, Tree, X, normal, quick_jit
-from lra.models.dropout import BY_PLACE, OTHERS
+from lra.models.dropout import BY_PLACE, OTHERS, reseed
 
 UNUSED = 0.05  # of a parameter's numbers: a table may have a row too many
 DIRECTION = normal(*X.shape, seed=6)
@@ -119,7 +119,7 @@ def dropout(s: Subject) -> Iterator[str]:
     @quick_jit
     def f(key: jax.Array) -> jax.Array:
         layers = training.layers(training.params, training.rest)
-        nnx.reseed(layers, **dict.fromkeys((BY_PLACE, *OTHERS), key))
+        reseed(layers, key, BY_PLACE, *OTHERS)
         return training.outputs(layers, X, MASK)[-1]
 
     one, one_again, other = (np.asarray(f(jax.random.key(seed))) for seed in (1, 1, 2))
