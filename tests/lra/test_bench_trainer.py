@@ -47,6 +47,7 @@ def test_the_bare_passes_are_those_of_an_evaluation(compared):
     assert len(passes(2)) == 2 * len(passes.batches)
 
 
+@pytest.mark.slow
 def test_each_row_has_its_ratio_and_is_measured_once(monkeypatch, tmp_path):
     recipe = ("listops", "demo", [*merged(SMALL, ["train.select = 'last'"])], 50)
     monkeypatch.setattr(trainer, "RECIPES", {"small": recipe})

@@ -48,6 +48,7 @@ def process(home: Path, code: str, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_second_run_of_a_shape_compiles_nothing(small_home, tmp_path):
     home = tmp_path / "home"
     home.mkdir()

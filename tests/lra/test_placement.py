@@ -43,7 +43,7 @@ def test_how_many_devices_are_simulated_is_no_setting_of_a_run():
     assert settings.from_outside({"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}) == ()
 
 
-@pytest.fixture(scope="module", params=["transformer", pytest.param("s5", marks=pytest.mark.more)])
+@pytest.fixture(scope="module", params=["transformer", "s5"])
 def outcomes(request, small_home):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     here = Path(__file__).parent
@@ -55,6 +55,7 @@ def outcomes(request, small_home):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_losses_do_not_depend_on_the_devices(outcomes):
     """Their order of examples is the same: the losses of each step's examples are."""
     single = outcomes["1"]
@@ -66,6 +67,7 @@ def test_losses_do_not_depend_on_the_devices(outcomes):
             np.testing.assert_allclose(other[losses], single[losses], rtol=0, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_all_devices_are_used_and_named(outcomes):
     meshes = {"1": (1, 1), "2": (2, 1), "4": (2, 2), "8": (2, 4)}
     for name, shape in meshes.items():
@@ -76,6 +78,7 @@ def test_all_devices_are_used_and_named(outcomes):
     assert bytes_of_a_step == sorted(bytes_of_a_step, reverse=True), "each device holds its own share"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_devices(outcomes):
     assert outcomes["8, then 1"]["devices"] == 1
     assert outcomes["8, then 1"]["earlier"] == [8]

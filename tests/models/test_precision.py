@@ -47,6 +47,7 @@ def test_float32_changes_nothing():
     assert narrowed(params, jnp.float32) is params
 
 
+@pytest.mark.slow
 def test_logits_and_gradients_are_float32():
     run, params = model("s5")
     tokens, lengths = jnp.ones((2, 12), jnp.uint8), jnp.array([12, 7])

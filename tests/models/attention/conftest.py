@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 FEW = ("local", "performer", "s5")  # a function, a module on heads, a mixer: a change of what all share shows on these
-OWN = ("shape", "padding content", "causality", "reach", "order", "oracle")
+OWN = ("shape", "padding content", "causality", "order", "oracle")
 
 
 @pytest.hookimpl(tryfirst=True)
