@@ -11,11 +11,8 @@ from lra.plan import Plan
 from lra.tasks import Split
 from lra.train import Answers, TrainState, step_functions
 
-FEW = (
-    "transformer",
-    "performer",
-    "s5",
-)  # an op, one with random features, a recurrence with a parameter that stays wide
+# an op, one with random features, a recurrence with a parameter that stays wide
+FEW = ("transformer", "performer", "s5")
 STEPS, BATCH = 6, 8
 SIZES = [f"train.batch_size = {BATCH}", "listops.max_length = 16", "cosine.warmup = 2"]
 
