@@ -13,8 +13,7 @@ from lra.models.kernels.backends import Backend, Differentiable, choose, folds_v
 from lra.models.kernels.linear_attention import gpu, tpu, xla
 from lra.models.kernels.linear_attention.operands import Operands, Static
 
-KERNELS: Mapping[str, Differentiable] = {"mosaic_tpu": tpu, "mosaic_gpu": gpu}
-BACKENDS: Mapping[str, Backend] = {"xla": xla, **KERNELS}
+BACKENDS: Mapping[str, Backend] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def linear_attention(
@@ -75,13 +74,14 @@ def linear_attention(
         log_decay = log_decay.astype(jnp.float32)
     x = Operands(q, k, v, log_decay)
     name, static = choose("linear attention", backend, BACKENDS, Static(), x)
+    chosen = BACKENDS[name]
 
     def one_way(reverse: bool) -> Array:
         way = static._replace(reverse=reverse)
-        if name == "xla":  # JAX differentiates it
-            return xla.forward(way, x)
+        if not isinstance(chosen, Differentiable):
+            return chosen.forward(way, x)
         decay = None if log_decay is None else jnp.broadcast_to(log_decay, (len(v), *log_decay.shape[1:]))
-        return fused(name, way, x._replace(log_decay=decay)).astype(jnp.float32)
+        return fused(chosen, way, x._replace(log_decay=decay)).astype(jnp.float32)
 
     y = one_way(False)
     if not causal:
@@ -113,17 +113,17 @@ def of_all_keys(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def fused(name: str, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
+def fused(backend: Differentiable, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
     """`xla.forward` by a kernel, in the type of v. The gradient computes the states again."""
-    return folds_vmap(partial(KERNELS[name].forward, static))(x)
+    return folds_vmap(partial(backend.forward, static))(x)
 
 
-def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Operands]:
-    return fused(name, static, x), x
+def _forward(backend: Differentiable, static: Static, x: Operands) -> tuple[Array, Operands]:
+    return fused(backend, static, x), x
 
 
-def _backward(name: str, static: Static, kept: Operands, dy: Array) -> tuple[Operands]:
-    return (Operands(*folds_vmap(partial(KERNELS[name].backward, static))(kept, dy)),)
+def _backward(backend: Differentiable, static: Static, kept: Operands, dy: Array) -> tuple[Operands]:
+    return (Operands(*folds_vmap(partial(backend.backward, static))(kept, dy)),)
 
 
 fused.defvjp(_forward, _backward)

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lra.models.kernels.backends import Differentiable, choose
+from lra.models.kernels.backends import Backend, Differentiable, choose
 from lra.models.kernels.recurrence import gpu, tpu, xla
 from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static
 
-BACKENDS: Mapping[str, Differentiable] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+BACKENDS: Mapping[str, Backend] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def diagonal_recurrence(
@@ -49,22 +49,24 @@ def diagonal_recurrence(
     operands = Operands(log_a.astype(wide).reshape(flat), x.astype(narrow).reshape(batch, length, -1))
     static = Static(DIRECTIONS[direction], narrow)
     name, static = choose("diagonal recurrence", backend, BACKENDS, static, operands)
-    h = recurrence(name, static, operands)
+    chosen = BACKENDS[name]
+    states = partial(recurrence, chosen) if isinstance(chosen, Differentiable) else chosen.forward
+    h = states(static, operands)
     return h.reshape(batch, *[2] * (direction == "both"), length, *state)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def recurrence(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
-    return BACKENDS[name].forward(static, x)
+def recurrence(backend: Differentiable, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
+    return backend.forward(static, x)
 
 
-def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Kept]:
-    h = recurrence(name, static, x)
+def _forward(backend: Differentiable, static: Static, x: Operands) -> tuple[Array, Kept]:
+    h = recurrence(backend, static, x)
     return h, Kept(x.log_a, h)
 
 
-def _backward(name: str, static: Static, kept: Kept, dh: Array) -> tuple[Operands]:
-    return (Operands(*BACKENDS[name].backward(static, kept, dh)),)
+def _backward(backend: Differentiable, static: Static, kept: Kept, dh: Array) -> tuple[Operands]:
+    return (Operands(*backend.backward(static, kept, dh)),)
 
 
 recurrence.defvjp(_forward, _backward)
