@@ -1,17 +1,17 @@
 """The diagonal linear recurrence: the function that layers call, for all backends."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lra.models.kernels.backends import Differentiable, choose
+from lra.models.kernels.backends import Op, choose
 from lra.models.kernels.recurrence import gpu, tpu, xla
 from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static
 
-BACKENDS: Mapping[str, Differentiable] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+OP = Op("diagonal recurrence", __name__, BACKENDS)
 
 
 def diagonal_recurrence(
@@ -31,7 +31,7 @@ def diagonal_recurrence(
       log_a: real parts at most 0, or the states grow; without batch and length, it is the same for all tokens.
       x: the inputs. If they are bfloat16 they are read as they are, and their gradient is bfloat16 too.
       direction: "forward"; "backward", where h_i = a_i h_{i+1} + x_i; or "both", one after the other on axis 1.
-      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
+      backend: one of `backends.NAMES`; None is what `backends.deciding` says, or XLA.
 
     Raises:
       ValueError: there is no such direction or backend, or the shapes do not fit.
@@ -48,18 +48,18 @@ def diagonal_recurrence(
     narrow = jnp.bfloat16 if x.dtype == jnp.bfloat16 and not complex_ else wide
     operands = Operands(log_a.astype(wide).reshape(flat), x.astype(narrow).reshape(batch, length, -1))
     static = Static(DIRECTIONS[direction], narrow)
-    name, static = choose("diagonal recurrence", backend, BACKENDS, static, operands)
-    h = recurrence(name, static, operands)
+    name, static = choose(OP, backend, static, operands)
+    h = run(name, static, operands)
     return h.reshape(batch, *[2] * (direction == "both"), length, *state)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def recurrence(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
+def run(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
     return BACKENDS[name].forward(static, x)
 
 
 def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Kept]:
-    h = recurrence(name, static, x)
+    h = run(name, static, x)
     return h, Kept(x.log_a, h)
 
 
@@ -67,4 +67,4 @@ def _backward(name: str, static: Static, kept: Kept, dh: Array) -> tuple[Operand
     return (Operands(*BACKENDS[name].backward(static, kept, dh)),)
 
 
-recurrence.defvjp(_forward, _backward)
+run.defvjp(_forward, _backward)

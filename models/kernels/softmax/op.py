@@ -1,7 +1,6 @@
 """Softmax attention with a pattern: the function that variants call, for all backends."""
 
 import math
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Differentiable, choose, folds_vmap
+from lra.models.kernels.backends import Op, choose, folds_vmap
 from lra.models.kernels.softmax import gpu, tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
 from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.pattern import FULL, Pattern
 
-BACKENDS: Mapping[str, Differentiable] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+OP = Op("softmax attention", __name__, BACKENDS)
 
 
 def attend(
@@ -41,7 +41,7 @@ def attend(
       allowed: which pairs of query and key remain, where that depends on data.
       bias: added to the logits; it has a gradient.
       dropout: drops from the probabilities.
-      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
+      backend: one of `backends.NAMES`; None is what `backends.deciding` says, or XLA.
 
     Returns:
       The output in the type of v, 0 for a query without a key. And the logarithms of the softmax denominators in
@@ -71,13 +71,13 @@ def attend(
         fold(q), fold(k), fold(v), mask, fold_pairs(allowed), fold_pairs(bias), dropout.seeds(size, heads)
     )
     rate = 0.0 if operands.seeds is None else dropout.rate
-    name, static = choose("softmax attention", backend, BACKENDS, Static(pattern, rate), operands)
-    out, lse = _attend(name, static, operands)
+    name, static = choose(OP, backend, Static(pattern, rate), operands)
+    out, lse = run(name, static, operands)
     return out.reshape(*batch, *out.shape[1:]), lse.reshape(*batch, *lse.shape[1:])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _attend(name: str, static: Static, x: Operands) -> tuple[Array, Array]:
+def run(name: str, static: Static, x: Operands) -> tuple[Array, Array]:
     forward = partial(BACKENDS[name].forward, static)
     return forward(x) if name == "xla" else folds_vmap(forward)(each(x))
 
@@ -88,7 +88,7 @@ def each(x: Operands) -> Operands:
 
 
 def _forward(name: str, static: Static, x: Operands) -> tuple[tuple[Array, Array], Any]:
-    out, lse = _attend(name, static, x)
+    out, lse = run(name, static, x)
     return (out, lse), (x, out, lse)
 
 
@@ -104,4 +104,4 @@ def _backward(name: str, static: Static, kept: Any, cotangents: tuple[Array, Arr
     return (Operands(d_q, d_k, d_v, None, None, d_bias, None),)
 
 
-_attend.defvjp(_forward, _backward)
+run.defvjp(_forward, _backward)
