@@ -10,10 +10,6 @@ from jax.custom_batching import custom_vmap
 
 NAMES = ("xla", "plain", "mosaic_tpu", "mosaic_gpu")
 
-# (op, beginning of the device's kind) to the backends that are tried before XLA. An entry means that the tests and
-# the benchmark of docs/kernels.md were run on that device: none has been so far.
-DEFAULTS: dict[tuple[str, str], tuple[str, ...]] = {}
-
 
 class Backend(Protocol):
     """What `xla.py`, `tpu.py` and `gpu.py` in the folder of an op have: three functions, `backward` among them unless
@@ -61,12 +57,31 @@ class Static(Protocol):
 S = TypeVar("S", bound=Static)
 
 
+class Op(NamedTuple):
+    """A function of arrays that several backends compute.
+
+    Attributes:
+      name: in tables, records and messages.
+      module: where a function `run(backend, static, x)` computes the op by the backend of that name, and can be
+        differentiated. So another process finds the op by its module.
+      backends: those that the op has, "xla" among them.
+    """
+
+    name: str
+    module: str
+    backends: Mapping[str, Backend]
+
+
+Decide = Callable[[Op, Any, Any], str]  # (op, static, x) to the name of a backend that admits them
+
+
 class Request(NamedTuple):
     name: str
     interpret: bool = False
 
 
 _request: ContextVar[Request | None] = ContextVar("backend", default=None)
+_decide: ContextVar[Decide | None] = ContextVar("decide", default=None)
 
 
 @contextmanager
@@ -80,6 +95,16 @@ def use(name: str, interpret: bool = False) -> Iterator[None]:
         yield
     finally:
         _request.reset(token)
+
+
+@contextmanager
+def deciding(decide: Decide) -> Iterator[None]:
+    """The function decides which backend each op gets that is traced inside, unless `use` or the op's caller does."""
+    token = _decide.set(decide)
+    try:
+        yield
+    finally:
+        _decide.reset(token)
 
 
 def requested() -> str | None:
@@ -111,16 +136,13 @@ def known(name: str) -> str:
     return name
 
 
-def choose(op: str, backend: str | None, backends: Mapping[str, Backend], static: S, x: Any) -> tuple[str, S]:
+def choose(op: Op, backend: str | None, static: S, x: Any) -> tuple[str, S]:
     """The name of the backend that runs an op, and `static` for it.
 
-    It is the backend that was asked for, by its name or by `use`, or else the first default of this device that admits
-    the operands, or else XLA.
+    It is the backend that was asked for, by its name or by `use`, or else what `deciding` says, or else XLA.
 
     Args:
-      op: the name of the op in DEFAULTS and in messages.
       backend: the name that the caller of the op gives, if any; it goes before `use`.
-      backends: those that the op has.
 
     Raises:
       ValueError: there is no backend of that name.
@@ -130,20 +152,12 @@ def choose(op: str, backend: str | None, backends: Mapping[str, Backend], static
     if backend is not None:
         request = Request(known(backend), request.interpret if request else False)
     if request is not None:
-        if request.name not in backends:
-            raise NotImplementedError(f"{op} has no backend '{request.name}', only {', '.join(backends)}")
-        backends[request.name].admits(static, x)
+        if request.name not in op.backends:
+            raise NotImplementedError(f"{op.name} has no backend '{request.name}', only {', '.join(op.backends)}")
+        op.backends[request.name].admits(static, x)
         return request.name, static._replace(interpret=request.interpret)
-    kind = device().device_kind
-    for (of, beginning), names in DEFAULTS.items():
-        if of == op and kind.startswith(beginning):
-            for name in names:
-                try:
-                    backends[name].admits(static, x)
-                except NotImplementedError:
-                    continue
-                return name, static
-    return "xla", static
+    decide = _decide.get()
+    return (decide(op, static, x) if decide else "xla"), static
 
 
 def folds_vmap(f: Callable) -> Callable:

@@ -2,18 +2,19 @@
 with decay.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Backend, Differentiable, choose, folds_vmap
+from lra.models.kernels.backends import Differentiable, Op, choose, folds_vmap
 from lra.models.kernels.linear_attention import gpu, tpu, xla
 from lra.models.kernels.linear_attention.operands import Operands, Static
 
-BACKENDS: Mapping[str, Backend] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+OP = Op("linear attention", __name__, {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
+OF_ALL_KEYS = Op("linear attention of all keys to all queries", __name__, {"xla": xla})
 
 
 def linear_attention(
@@ -45,7 +46,7 @@ def linear_attention(
       own_twice: counts a token's own k and v twice, not once. With decay they reach it from both directions.
       normaliser: takes the sums of weights, sum_j w_ij q_i . k_j, to the numbers by which the outputs are divided. It
         must not give 0, not even for a query without a key, whose sum and output are 0. None does not divide.
-      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
+      backend: one of `backends.NAMES`; None is what `backends.deciding` says, or XLA.
 
     Raises:
       ValueError: `own_twice` is set where a token reaches itself only once, or queries and keys differ in length where
@@ -65,7 +66,7 @@ def linear_attention(
         if log_decay is not None and log_decay.shape[1] > 1:
             log_decay = jnp.where(real, log_decay, 0)
     if not by_position:
-        choose("linear attention of all keys to all queries", backend, {"xla": xla}, Static(), Operands(q, k, v, None))
+        choose(OF_ALL_KEYS, backend, Static(), Operands(q, k, v, None))
         return of_all_keys(q, k, v, normaliser).astype(dtype)
 
     if normaliser is not None:  # values of 1 add up to the sum of weights
@@ -73,15 +74,9 @@ def linear_attention(
     if log_decay is not None:
         log_decay = log_decay.astype(jnp.float32)
     x = Operands(q, k, v, log_decay)
-    name, static = choose("linear attention", backend, BACKENDS, Static(), x)
-    chosen = BACKENDS[name]
 
     def one_way(reverse: bool) -> Array:
-        way = static._replace(reverse=reverse)
-        if not isinstance(chosen, Differentiable):
-            return chosen.forward(way, x)
-        decay = None if log_decay is None else jnp.broadcast_to(log_decay, (len(v), *log_decay.shape[1:]))
-        return fused(chosen, way, x._replace(log_decay=decay)).astype(jnp.float32)
+        return run(*choose(OP, backend, Static(reverse), x), x).astype(jnp.float32)
 
     y = one_way(False)
     if not causal:
@@ -110,6 +105,16 @@ def of_all_keys(
         return above
     below = jnp.einsum("bqhd,bhd->bqh", q, k.sum(1)).astype(jnp.float32)
     return above / normaliser(below)[..., None]
+
+
+def run(name: str, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
+    """The op in one direction, by a backend."""
+    backend = OP.backends[name]
+    if not isinstance(backend, Differentiable):
+        return backend.forward(static, x)
+    if x.log_decay is not None:
+        x = x._replace(log_decay=jnp.broadcast_to(x.log_decay, (len(x.v), *x.log_decay.shape[1:])))
+    return fused(backend, static, x)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -1,17 +1,16 @@
 """The diagonal linear recurrence: the function that layers call, for all backends."""
 
-from collections.abc import Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lra.models.kernels.backends import Backend, Differentiable, choose
+from lra.models.kernels.backends import Differentiable, Op, choose
 from lra.models.kernels.recurrence import gpu, tpu, xla
 from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static
 
-BACKENDS: Mapping[str, Backend] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+OP = Op("diagonal recurrence", __name__, {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
 
 
 def diagonal_recurrence(
@@ -31,7 +30,7 @@ def diagonal_recurrence(
       log_a: real parts at most 0, or the states grow; without batch and length, it is the same for all tokens.
       x: the inputs. If they are bfloat16 they are read as they are, and their gradient is bfloat16 too.
       direction: "forward"; "backward", where h_i = a_i h_{i+1} + x_i; or "both", one after the other on axis 1.
-      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
+      backend: one of `backends.NAMES`; None is what `backends.deciding` says, or XLA.
 
     Raises:
       ValueError: there is no such direction or backend, or the shapes do not fit.
@@ -48,20 +47,26 @@ def diagonal_recurrence(
     narrow = jnp.bfloat16 if x.dtype == jnp.bfloat16 and not complex_ else wide
     operands = Operands(log_a.astype(wide).reshape(flat), x.astype(narrow).reshape(batch, length, -1))
     static = Static(DIRECTIONS[direction], narrow)
-    name, static = choose("diagonal recurrence", backend, BACKENDS, static, operands)
-    chosen = BACKENDS[name]
-    states = partial(recurrence, chosen) if isinstance(chosen, Differentiable) else chosen.forward
-    h = states(static, operands)
+    name, static = choose(OP, backend, static, operands)
+    h = run(name, static, operands)
     return h.reshape(batch, *[2] * (direction == "both"), length, *state)
 
 
+def run(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
+    """The op by a backend."""
+    backend = OP.backends[name]
+    if not isinstance(backend, Differentiable):
+        return backend.forward(static, x)
+    return fused(backend, static, x)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def recurrence(backend: Differentiable, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
+def fused(backend: Differentiable, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
     return backend.forward(static, x)
 
 
 def _forward(backend: Differentiable, static: Static, x: Operands) -> tuple[Array, Kept]:
-    h = recurrence(backend, static, x)
+    h = fused(backend, static, x)
     return h, Kept(x.log_a, h)
 
 
@@ -69,4 +74,4 @@ def _backward(backend: Differentiable, static: Static, kept: Kept, dh: Array) ->
     return (Operands(*backend.backward(static, kept, dh)),)
 
 
-recurrence.defvjp(_forward, _backward)
+fused.defvjp(_forward, _backward)

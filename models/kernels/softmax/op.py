@@ -1,7 +1,6 @@
 """Softmax attention with a pattern: the function that variants call, for all backends."""
 
 import math
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -9,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Backend, Differentiable, choose, folds_vmap
+from lra.models.kernels.backends import Differentiable, Op, choose, folds_vmap
 from lra.models.kernels.softmax import gpu, plain, tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
 from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.pattern import FULL, Pattern
 
-BACKENDS: Mapping[str, Backend] = {"xla": xla, "plain": plain, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+OP = Op("softmax attention", __name__, {"xla": xla, "plain": plain, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
 
 
 def attend(
@@ -41,7 +40,7 @@ def attend(
       allowed: which pairs of query and key remain, where that depends on data.
       bias: added to the logits; it has a gradient.
       dropout: drops from the probabilities.
-      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
+      backend: one of `backends.NAMES`; None is what `backends.deciding` says, or XLA.
 
     Returns:
       The output in the type of v, 0 for a query without a key. And the logarithms of the softmax denominators in
@@ -71,11 +70,17 @@ def attend(
         fold(q), fold(k), fold(v), mask, fold_pairs(allowed), fold_pairs(bias), dropout.seeds(size, heads)
     )
     rate = 0.0 if operands.seeds is None else dropout.rate
-    name, static = choose("softmax attention", backend, BACKENDS, Static(pattern, rate), operands)
-    chosen = BACKENDS[name]
-    attention = partial(fused, chosen) if isinstance(chosen, Differentiable) else chosen.forward
-    out, lse = attention(static, operands)
+    name, static = choose(OP, backend, Static(pattern, rate), operands)
+    out, lse = run(name, static, operands)
     return out.reshape(*batch, *out.shape[1:]), lse.reshape(*batch, *lse.shape[1:])
+
+
+def run(name: str, static: Static, x: Operands) -> tuple[Array, Array]:
+    """The op by a backend."""
+    backend = OP.backends[name]
+    if not isinstance(backend, Differentiable):
+        return backend.forward(static, x)
+    return fused(backend, static, x)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
