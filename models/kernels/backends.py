@@ -8,7 +8,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import jax
 from jax.custom_batching import custom_vmap
 
-NAMES = ("xla", "plain", "mosaic_tpu", "mosaic_gpu")
+NAMES = ("xla", "plain", "mosaic_tpu", "mosaic_gpu", "cudnn", "tokamax")
+
+# The platforms of a backend; those that are not listed run on all.
+PLATFORMS = {"mosaic_tpu": ("tpu",), "mosaic_gpu": ("gpu",), "cudnn": ("gpu",), "tokamax": ("gpu", "tpu")}
 
 
 class Backend(Protocol):
