@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 from jax.custom_batching import custom_vmap
 
-NAMES = ("xla", "mosaic_tpu", "mosaic_gpu")
+NAMES = ("xla", "plain", "mosaic_tpu", "mosaic_gpu")
 
 
 class Backend(Protocol):
@@ -30,8 +30,9 @@ class Backend(Protocol):
         """The op's output. The op calls it only with operands that `admits` lets pass, and so it raises nothing."""
 
 
+@runtime_checkable
 class Differentiable(Backend, Protocol):
-    """A backend that computes the gradient itself. Only XLA's linear attention leaves that to JAX."""
+    """A backend that computes the gradient itself. JAX differentiates the others."""
 
     def backward(self, static: Any, kept: Any, dy: Any, /) -> Any:
         """The gradients of the operands. Raises nothing where `forward` does not.

@@ -2,7 +2,7 @@
 with decay.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -13,8 +13,7 @@ from lra.models.kernels.backends import Differentiable, Op, choose, folds_vmap
 from lra.models.kernels.linear_attention import gpu, tpu, xla
 from lra.models.kernels.linear_attention.operands import Operands, Static
 
-KERNELS: Mapping[str, Differentiable] = {"mosaic_tpu": tpu, "mosaic_gpu": gpu}
-OP = Op("linear attention", __name__, {"xla": xla, **KERNELS})
+OP = Op("linear attention", __name__, {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
 OF_ALL_KEYS = Op("linear attention of all keys to all queries", __name__, {"xla": xla})
 
 
@@ -110,25 +109,26 @@ def of_all_keys(
 
 def run(name: str, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
     """The op in one direction, by a backend."""
-    if name == "xla":  # JAX differentiates it
-        return xla.forward(static, x)
+    backend = OP.backends[name]
+    if not isinstance(backend, Differentiable):
+        return backend.forward(static, x)
     if x.log_decay is not None:
         x = x._replace(log_decay=jnp.broadcast_to(x.log_decay, (len(x.v), *x.log_decay.shape[1:])))
-    return fused(name, static, x)
+    return fused(backend, static, x)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def fused(name: str, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
+def fused(backend: Differentiable, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
     """`xla.forward` by a kernel, in the type of v. The gradient computes the states again."""
-    return folds_vmap(partial(KERNELS[name].forward, static))(x)
+    return folds_vmap(partial(backend.forward, static))(x)
 
 
-def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Operands]:
-    return fused(name, static, x), x
+def _forward(backend: Differentiable, static: Static, x: Operands) -> tuple[Array, Operands]:
+    return fused(backend, static, x), x
 
 
-def _backward(name: str, static: Static, kept: Operands, dy: Array) -> tuple[Operands]:
-    return (Operands(*folds_vmap(partial(KERNELS[name].backward, static))(kept, dy)),)
+def _backward(backend: Differentiable, static: Static, kept: Operands, dy: Array) -> tuple[Operands]:
+    return (Operands(*folds_vmap(partial(backend.backward, static))(kept, dy)),)
 
 
 fused.defvjp(_forward, _backward)

@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lra.models.kernels.backends import Op, choose
+from lra.models.kernels.backends import Differentiable, Op, choose
 from lra.models.kernels.recurrence import gpu, tpu, xla
 from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static
 
-BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
-OP = Op("diagonal recurrence", __name__, BACKENDS)
+OP = Op("diagonal recurrence", __name__, {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
 
 
 def diagonal_recurrence(
@@ -53,18 +52,24 @@ def diagonal_recurrence(
     return h.reshape(batch, *[2] * (direction == "both"), length, *state)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def run(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
-    return BACKENDS[name].forward(static, x)
+    """The op by a backend."""
+    backend = OP.backends[name]
+    return (partial(fused, backend) if isinstance(backend, Differentiable) else backend.forward)(static, x)
 
 
-def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Kept]:
-    h = run(name, static, x)
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def fused(backend: Differentiable, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
+    return backend.forward(static, x)
+
+
+def _forward(backend: Differentiable, static: Static, x: Operands) -> tuple[Array, Kept]:
+    h = fused(backend, static, x)
     return h, Kept(x.log_a, h)
 
 
-def _backward(name: str, static: Static, kept: Kept, dh: Array) -> tuple[Operands]:
-    return (Operands(*BACKENDS[name].backward(static, kept, dh)),)
+def _backward(backend: Differentiable, static: Static, kept: Kept, dh: Array) -> tuple[Operands]:
+    return (Operands(*backend.backward(static, kept, dh)),)
 
 
-run.defvjp(_forward, _backward)
+fused.defvjp(_forward, _backward)

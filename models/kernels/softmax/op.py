@@ -8,14 +8,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Op, choose, folds_vmap
-from lra.models.kernels.softmax import gpu, tpu, xla
+from lra.models.kernels.backends import Differentiable, Op, choose, folds_vmap
+from lra.models.kernels.softmax import gpu, plain, tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
 from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.pattern import FULL, Pattern
 
-BACKENDS = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
-OP = Op("softmax attention", __name__, BACKENDS)
+OP = Op("softmax attention", __name__, {"xla": xla, "plain": plain, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
 
 
 def attend(
@@ -76,10 +75,17 @@ def attend(
     return out.reshape(*batch, *out.shape[1:]), lse.reshape(*batch, *lse.shape[1:])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def run(name: str, static: Static, x: Operands) -> tuple[Array, Array]:
-    forward = partial(BACKENDS[name].forward, static)
-    return forward(x) if name == "xla" else folds_vmap(forward)(each(x))
+    """The op by a backend."""
+    backend = OP.backends[name]
+    return (partial(fused, backend) if isinstance(backend, Differentiable) else backend.forward)(static, x)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def fused(backend: Differentiable, static: Static, x: Operands) -> tuple[Array, Array]:
+    """A backend's `forward`, with its own gradient."""
+    forward = partial(backend.forward, static)
+    return forward(x) if backend is xla else folds_vmap(forward)(each(x))
 
 
 def each(x: Operands) -> Operands:
@@ -87,21 +93,21 @@ def each(x: Operands) -> Operands:
     return x if x.allowed is None else x._replace(allowed=jnp.broadcast_to(x.allowed, (len(x.q), *x.allowed.shape[1:])))
 
 
-def _forward(name: str, static: Static, x: Operands) -> tuple[tuple[Array, Array], Any]:
-    out, lse = run(name, static, x)
+def _forward(backend: Differentiable, static: Static, x: Operands) -> tuple[tuple[Array, Array], Any]:
+    out, lse = fused(backend, static, x)
     return (out, lse), (x, out, lse)
 
 
-def _backward(name: str, static: Static, kept: Any, cotangents: tuple[Array, Array]) -> tuple[Operands]:
+def _backward(backend: Differentiable, static: Static, kept: Any, cotangents: tuple[Array, Array]) -> tuple[Operands]:
     x, out, lse = kept
     d_out, d_lse = cotangents
     alone = jnp.isneginf(lse)
     # d logits = p (d p - delta); delta has a part from the softmax and one from the gradient of lse
     delta = (out.astype(jnp.float32) * d_out.astype(jnp.float32)).sum(-1) - jnp.where(alone, 0, d_lse)
-    backward = partial(BACKENDS[name].backward, static)
-    run, x = (backward, x) if name == "xla" else (folds_vmap(backward), each(x))
+    backward = partial(backend.backward, static)
+    run, x = (backward, x) if backend is xla else (folds_vmap(backward), each(x))
     d_q, d_k, d_v, d_bias = run(Kept(x, jnp.where(alone, 0, lse)), Gradient(delta, d_out))
     return (Operands(d_q, d_k, d_v, None, None, d_bias, None),)
 
 
-run.defvjp(_forward, _backward)
+fused.defvjp(_forward, _backward)
