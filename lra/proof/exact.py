@@ -1,6 +1,5 @@
 """Compares what an implementation gives with what XLA gives in float32, output by output and gradient by gradient."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ Results = Mapping[str, np.ndarray]
 
 def function_of(call: Call, implementation: str, static: Any = None) -> Callable[[Any], Any]:
     """The op as a function of its operands, which have a leading axis of seeds if there are several."""
-    run, static = importlib.import_module(call.module).run, static or call.static
+    run, static = call.load().run, static or call.static
     one = lambda x: run(implementation, static, x)
     return one if call.seeds == 1 else jax.vmap(one)
 

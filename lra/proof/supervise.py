@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any, NamedTuple
 
-from lra.proof.verdict import Proof, Verdict
+from lra.proof.verdict import Proof, Verdict, verdict_of
 from lra.proof.worker import Trial
 
 MINUTE = 60.0  # seconds that the ops of a run may take
@@ -127,7 +127,7 @@ def supervise(
                     doing = event["doing"]
                     advance(f"{call.op}: {doing}")
                 elif "verdict" in event:
-                    verdict = Verdict(**event["verdict"])
+                    verdict = verdict_of(event["verdict"])
                     found[number][verdict.implementation] = verdict
                 else:
                     if "unprovable" in event:

@@ -1,5 +1,6 @@
 """The process that runs implementations which may crash, hang or be wrong. It says what it does, line by line."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -69,8 +70,8 @@ def prove(call: Call, implementations: Iterable[str], say: Say) -> None:
             right.append((name, timed(function_of(call, name), x)))
         except Exception as error:
             say(verdict=Verdict(name, reason=reason(error))._asdict())
-    for name, (took, spread) in in_turns(right, lambda name: say(doing=name)).items():
-        say(verdict=Verdict(name, took, spread)._asdict())
+    for name, times in in_turns(right, lambda name: say(doing=name)).items():
+        say(verdict=Verdict(name, tuple(times))._asdict())
     say(proven=True)
 
 
@@ -105,10 +106,8 @@ def compile_within_memory(function: Any, *args: Any) -> Any:
 
 def poison(count: int) -> None:
     """Fills some bytes of free memory with NaN, so that who reads what was not written, or past an end, finds it."""
-    try:
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # less is free: then nothing is filled
         jax.block_until_ready(jnp.full(max(count // 4, 1), jnp.nan, jnp.float32))
-    except jax.errors.JaxRuntimeError:  # less is free; then less is filled
-        pass
 
 
 def timed(function: Callable[[Any], Any], x: Any) -> Callable[[int], Any]:
@@ -128,8 +127,8 @@ def timed(function: Callable[[Any], Any], x: Any) -> Callable[[int], Any]:
     return run
 
 
-def in_turns(runs: Sequence[tuple[str, Callable[[int], Any]]], begin: Callable[[str], None]) -> dict[str, Any]:
-    """Median and half range of the seconds of one repetition, by name. The runs take turns."""
+def in_turns(runs: Sequence[tuple[str, Callable[[int], Any]]], begin: Callable[[str], None]) -> dict[str, list[float]]:
+    """The seconds of one repetition in each round, by name. The runs take turns."""
     counts = {}
     for name, run in runs:
         begin(name)
@@ -140,7 +139,7 @@ def in_turns(runs: Sequence[tuple[str, Callable[[int], Any]]], begin: Callable[[
             begin(name)
             if turn < 3 or times[name][0] < SLOW:
                 times[name].append(seconds(run, counts[name]) / counts[name])
-    return {name: (float(np.median(own)), (max(own) - min(own)) / 2) for name, own in times.items()}
+    return times
 
 
 def reason(error: Exception) -> str:

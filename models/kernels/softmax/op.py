@@ -1,6 +1,7 @@
 """Softmax attention with a pattern: the function that variants call, for all backends."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -8,13 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Differentiable, Op, choose, folds_vmap
+from lra.models.kernels.backends import Backend, Differentiable, Op, choose, folds_vmap
 from lra.models.kernels.softmax import gpu, plain, tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
-from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
+from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static, draw
 from lra.models.kernels.softmax.pattern import FULL, Pattern
 
-OP = Op("softmax attention", __name__, {"xla": xla, "plain": plain, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
+BACKENDS: Mapping[str, Backend] = {"xla": xla, "plain": plain, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def attend(
@@ -77,7 +78,7 @@ def attend(
 
 def run(name: str, static: Static, x: Operands) -> tuple[Array, Array]:
     """The op by a backend."""
-    backend = OP.backends[name]
+    backend = BACKENDS[name]
     return (partial(fused, backend) if isinstance(backend, Differentiable) else backend.forward)(static, x)
 
 
@@ -111,3 +112,5 @@ def _backward(backend: Differentiable, static: Static, kept: Any, cotangents: tu
 
 
 fused.defvjp(_forward, _backward)
+
+OP = Op("softmax attention", __name__, BACKENDS, run, draw)
