@@ -13,6 +13,9 @@ from lra.models.kernels import backends
 from lra.models.kernels.backends import Op
 
 
+HIDDEN = ("interpret", "dtype")  # what the words of a call leave out: nothing, and what the operands say
+
+
 class Call(NamedTuple):
     """A call of an op, of one seed. It can be pickled.
 
@@ -38,9 +41,13 @@ class Call(NamedTuple):
     @property
     def words(self) -> str:
         """Op, types and shapes, as a table shows them."""
-        arrays = ", ".join(f"{name} {kind}" for name, kind in self.shapes().items())
-        details = [f"{name} {value!r:.60}" for name, value in self.static._asdict().items() if name != "interpret"]
-        return f"{self.op} of {arrays}; {', '.join([*details, f'{self.seeds} seeds'])}"
+        by_kind: dict[str, list[str]] = {}
+        for name, kind in self.shapes().items():
+            by_kind.setdefault(kind, []).append(name)
+        arrays = ", ".join(f"{' '.join(names)} {kind}" for kind, names in by_kind.items())
+        details = [f"{name} {value!r:.60}" for name, value in self.static._asdict().items() if name not in HIDDEN]
+        seeds = [f"{self.seeds} seeds"] if self.seeds > 1 else []
+        return f"{self.op} of {arrays}; {', '.join([*details, *seeds])}"
 
     def shapes(self) -> dict[str, str]:
         """Type and shape of each operand, as "float32[8,1024,4,64]"."""
