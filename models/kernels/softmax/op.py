@@ -1,6 +1,7 @@
 """Softmax attention with a pattern: the function that variants call, for all backends."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -8,16 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Differentiable, Op, choose, folds_vmap
+from lra.models.kernels.backends import Backend, Differentiable, Op, choose, folds_vmap
 from lra.models.kernels.softmax import cudnn, gpu, plain, tokamax, tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
-from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
+from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static, draw
 from lra.models.kernels.softmax.pattern import FULL, Pattern
 
-OP = Op(
-    "softmax attention", __name__,
-    {"xla": xla, "plain": plain, "mosaic_tpu": tpu, "mosaic_gpu": gpu, "cudnn": cudnn, "tokamax": tokamax},
-)  # fmt: skip
+BACKENDS: Mapping[str, Backend] = {
+    "xla": xla, "plain": plain, "mosaic_tpu": tpu, "mosaic_gpu": gpu, "cudnn": cudnn, "tokamax": tokamax,
+}  # fmt: skip
 
 
 def attend(
@@ -84,9 +84,8 @@ def attend(
 
 def run(name: str, static: Static, x: Operands) -> tuple[Array, Array | None]:
     """The op by a backend: the output and, if `static.lse`, the denominators."""
-    backend = OP.backends[name]
-    forward = partial(fused, backend) if isinstance(backend, Differentiable) else backend.forward
-    out, lse = forward(static, x)
+    backend = BACKENDS[name]
+    out, lse = (partial(fused, backend) if isinstance(backend, Differentiable) else backend.forward)(static, x)
     return out, lse if static.lse else None
 
 
@@ -120,3 +119,5 @@ def _backward(backend: Differentiable, static: Static, kept: Any, cotangents: tu
 
 
 fused.defvjp(_forward, _backward)
+
+OP = Op("softmax attention", __name__, BACKENDS, run, draw)
