@@ -1,4 +1,4 @@
-"""Many sequences at once: CUDA starts 65,535 blocks of threads along an axis of a grid, and more along the first alone."""
+"""Many sequences at once: CUDA starts 65,535 blocks of threads along an axis of a grid, but for the first."""
 
 import jax
 import jax.numpy as jnp
