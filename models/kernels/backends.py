@@ -8,9 +8,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import jax
 from jax.custom_batching import custom_vmap
 
-NAMES = ("xla", "plain", "mosaic_tpu", "mosaic_gpu")
+NAMES = ("xla", "plain", "mosaic_tpu", "mosaic_gpu", "cudnn", "tokamax")
 # the platforms of those that are not for all
-PLATFORMS: dict[str, tuple[str, ...]] = {"mosaic_tpu": ("tpu",), "mosaic_gpu": ("gpu",)}
+PLATFORMS: dict[str, tuple[str, ...]] = {
+    "mosaic_tpu": ("tpu",), "mosaic_gpu": ("gpu",), "cudnn": ("gpu",), "tokamax": ("gpu", "tpu"),
+}  # fmt: skip
 
 
 class Backend(Protocol):

@@ -25,6 +25,7 @@ class Static(NamedTuple):
 
     pattern: Pattern
     rate: float  # of dropout
+    lse: bool = True  # whether the logarithms of the denominators are used
     interpret: bool = False
 
 
