@@ -69,18 +69,11 @@ def numbers(benchmark: Benchmark, courses: Sequence[Course]) -> tuple[list[Colum
     cells = []
     for course in courses:
         points = {one.length: one for one in course.points}
-        own = [points.get(length) for length in spans]
-        cells.append(
-            (
-                *(number(one and one.tokens_per_second, ",.3g" if small(one) else ",.0f") for one in own),
-                *(number(one and one.megabytes, ",.0f") for one in own),
-            )
-        )
+        rates = [points[length].tokens_per_second if length in points else None for length in spans]
+        sizes = [points[length].megabytes if length in points else None for length in spans]
+        forms = [",.3g" if rate is not None and rate < 100 else ",.0f" for rate in rates]
+        cells.append((*map(number, rates, forms), *(number(size, ",.0f") for size in sizes)))
     return columns, cells
-
-
-def small(one: Measurement | None) -> bool:
-    return one is not None and (one.tokens_per_second or 0) < 100
 
 
 def growth(benchmark: Benchmark, courses: Sequence[Course]) -> tuple[list[Column], list[tuple[Cell, ...]]]:
@@ -105,14 +98,14 @@ def growth(benchmark: Benchmark, courses: Sequence[Course]) -> tuple[list[Column
 
 
 def crossing_cell(own: Crossing, longest: int, spans: list[int]) -> Cell:
-    """From which length on; an interpolated length has two digits."""
+    """From which length on; an interpolated length has three digits."""
     if not longest:
         return Cell()
     if own.length is None:
         return Cell(f"none up to {longest:,}", None)
     if own.first:
         return Cell(f"{own.length:,.0f} or less", own.length)
-    length = own.length if own.length in spans else float(f"{own.length:.2g}")
+    length = own.length if own.length in spans else float(f"{own.length:.3g}")
     return Cell(f"{length:,.0f}", own.length)
 
 

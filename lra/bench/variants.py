@@ -22,7 +22,7 @@ from lra.plan import resolve
 from lra.recipe import variant_named
 from lra.spec import RunSpec
 
-TASK, PROTOCOL = "text", "paper"
+TASK, PROTOCOL, BASE = "text", "paper", REFERENCE
 LENGTHS = (1024, 2048, 3072, 4096)  # LRA's; each further one is twice the last
 ROUNDS = 3
 MOST = 10.0  # seconds of a step
@@ -56,9 +56,9 @@ class Entry(NamedTuple):
 
 def entries(names: Sequence[str]) -> list[Entry]:
     """The Transformer with fused attention, the same with its whole matrix of scores, and the named variants."""
-    base = entry(REFERENCE)
-    plain = Entry(PLAIN, REFERENCE, "plain", base.cost, "L^2")
-    return [base, plain, *(entry(name) for name in names if name != REFERENCE)]
+    base = entry(BASE)
+    plain = Entry(PLAIN, BASE, "plain", base.cost, "L^2")
+    return [base, plain, *(entry(name) for name in names if name != BASE)]
 
 
 def entry(name: str) -> Entry:
@@ -131,15 +131,15 @@ def bench_at(
     key = lambda one: {"variant": one.name, "length": length, "direction": way}
     wanted = [one for one in some if report.wants(**key(one))]
     base: Run | None = None  # the Transformer's loop, if it is short enough to take turns with the variants
-    if wanted and wanted[0].name != REFERENCE and is_short(timing_in(report, length, way)):
-        _, base = measured(entry(REFERENCE), way, length, overrides, report, None)
+    if wanted and wanted[0].name != BASE and is_short(timing_in(report, length, way)):
+        _, base = measured(entry(BASE), way, length, overrides, report, None)
     for one in wanted:
         if report.late:
             return
         row, run = measured(one, way, length, overrides, report, base)
         report.add(row)
         yield row
-        if one.name == REFERENCE and is_short(timing_in(report, length, way)):
+        if one.name == BASE and is_short(timing_in(report, length, way)):
             base = run
 
 
@@ -177,7 +177,7 @@ def measured(
             program = Program(plan, way)
         row |= {"megabytes": program.bytes / 1e6, "compile_seconds": program.compile_seconds}
         run = program.start()
-        times = in_turns({one.name: run} | ({REFERENCE: base} if base else {}), ROUNDS)
+        times = in_turns({one.name: run} | ({BASE: base} if base else {}), ROUNDS)
     except TooLarge as error:
         return row | {"megabytes": error.bytes / 1e6, "end": MEMORY, "error": str(error)}, None
     except (UserError, NotImplementedError) as error:
@@ -186,7 +186,7 @@ def measured(
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return row | {"end": MEMORY, "error": "out of memory"}, None
-    return row | numbers(row, times[one.name], times.get(REFERENCE) or timing_in(report, length, way)), run
+    return row | numbers(row, times[one.name], times.get(BASE) or timing_in(report, length, way)), run
 
 
 def bindings(length: int, overrides: Sequence[str]) -> tuple[str, ...]:
@@ -212,7 +212,7 @@ def numbers(row: dict[str, Any], own: Timing, base: Timing | None) -> dict[str, 
 
 def timing_in(report: Report, length: int, way: str) -> Timing | None:
     """The time of the Transformer's step in its own row."""
-    row = report.rows.get((REFERENCE, length, way))
+    row = report.rows.get((BASE, length, way))
     if not row or row["end"]:
         return None
     return Timing(1 / row["steps_per_second"], row["spread"] / row["steps_per_second"])
