@@ -12,7 +12,6 @@ from lra.files import sha256_text
 from lra.models.kernels import backends
 from lra.models.kernels.backends import Op
 
-
 HIDDEN = ("interpret", "dtype")  # what the words of a call leave out: nothing, and what the operands say
 
 

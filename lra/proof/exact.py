@@ -84,8 +84,8 @@ def wrong(given: Results, expected: Results, most: Mapping[str, float], seeds: i
       most: how much each result may be off.
       seeds: the leading axis of all arrays, if there are several.
     """
-    for name, values in expected.items():
-        mine = given[name]
+    for name in sorted(expected, key=lambda name: (not name.startswith("output"), name)):
+        mine, values = given[name], expected[name]
         if mine.shape != values.shape:
             return f"the {name} has shape {mine.shape}, not {values.shape}"
         lost = np.isfinite(values) & ~np.isfinite(mine)

@@ -14,6 +14,7 @@ import numpy as np
 
 from lra import compilation, memory, settings
 from lra.bench.timing import enough, repeated, seconds
+from lra.errors import UserError
 from lra.proof.call import Call, drawn
 from lra.proof.exact import apart, function_of, joined, normal, off, tolerance, widened, with_gradients, wrong
 from lra.proof.verdict import Verdict
@@ -39,7 +40,11 @@ def main(descriptor: int) -> None:
     trials: list[tuple[int, Trial]] = pickle.load(sys.stdin.buffer)
     compilation.keep()
     with settings.fixed():
-        jax.block_until_ready(jnp.zeros(1))  # the device is there
+        try:
+            settings.require()
+            jax.block_until_ready(jnp.zeros(1))
+        except Exception as error:  # another process holds the device, say
+            sys.exit(reason(error))
         say(ready=True)
         for number, (call, implementations) in trials:
             prove(call, implementations, lambda number=number, **event: say(call=number, **event))
@@ -149,4 +154,6 @@ def reason(error: Exception) -> str:
     if "RESOURCE_EXHAUSTED" in str(error):
         return "out of memory"
     text = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return text
     return f"raised {type(error).__name__}: {text:.160}" if text else f"raised {type(error).__name__}"

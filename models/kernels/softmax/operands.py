@@ -43,12 +43,13 @@ class Gradient(NamedTuple):
     d_out: Float[Array, "batch queries heads value_dim"]
 
 
+FEW = 16  # keys; with a single one, the gradients of queries and keys would be rounding alone
 MASKED = 100.0  # how large masked keys and values are: who counts them by a little finds it
 
 
 def draw(static: Static, shapes: Any, rng: np.random.Generator) -> Operands:
-    """Random operands of given shapes and types, for a proof. The mask leaves the first keys of each example: one, all
-    of them, or a random number.
+    """Random operands of given shapes and types, for a proof. The mask leaves the first keys of each example: a random
+    number, all of them, or FEW.
     """
 
     def normal(x: Any) -> Any:
@@ -59,7 +60,7 @@ def draw(static: Static, shapes: Any, rng: np.random.Generator) -> Operands:
     if shapes.mask is not None:
         batch, keys, heads = shapes.mask.shape
         count = rng.integers(1, keys + 1, (batch, 1, heads))
-        count[0], count[-1] = 1, keys
+        count[0], count[-1] = min(FEW, keys), keys
         mask = np.arange(keys)[:, None] < count
         hidden = ~mask.repeat(k.shape[2] // heads, 2)[..., None]
         k, v = (np.where(hidden, MASKED, 1).astype(x.dtype) * x for x in (k, v))
