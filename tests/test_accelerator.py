@@ -145,12 +145,9 @@ def test_runs_in_order_of_their_time(runner, tmp_path):
     def row(variant, length, rate):
         return dict(variant=variant, length=length, tokens_per_second=rate, direction="training", end=None)
 
-    rows = [
-        row("transformer", 1024, 2e6),
-        row("transformer", 2048, 1e6),
-        row("local", 1024, 1e6),
-        row("luna", 1024, 1e9),
-    ]
+    others = sorted({*VARIANTS} - {"transformer", "fnet", "synthesizer", "luna"})
+    rows = [row("transformer", 1024, 2e6), row("transformer", 2048, 1e6), row("luna", 1024, 1e9)]
+    rows += [row(variant, 1024, 5e5) for variant in others]
     (tmp_path / "bench.json").write_text(json.dumps({"rows": rows}))
     order = json.loads(runner.ask(["accelerator/order.py", str(tmp_path / "bench.json"), "paper", "listops"]))
     names = [variant for _, variant in order]
