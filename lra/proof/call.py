@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from lra.files import sha256_text
 from lra.models.kernels import backends
 from lra.models.kernels.backends import Op
+
+HIDDEN = ("interpret", "dtype")  # what the words of a call leave out: nothing, and what the operands say
 
 
 class Call(NamedTuple):
@@ -37,9 +40,13 @@ class Call(NamedTuple):
     @property
     def words(self) -> str:
         """Op, types and shapes, as a table shows them."""
-        arrays = ", ".join(f"{name} {kind}" for name, kind in self.shapes().items())
-        details = [f"{name} {value!r:.60}" for name, value in self.static._asdict().items() if name != "interpret"]
-        return f"{self.op} of {arrays}; {', '.join([*details, f'{self.seeds} seeds'])}"
+        by_kind: dict[str, list[str]] = {}
+        for name, kind in self.shapes().items():
+            by_kind.setdefault(kind, []).append(name)
+        arrays = ", ".join(f"{' '.join(names)} {kind}" for kind, names in by_kind.items())
+        details = [f"{name} {value!r:.60}" for name, value in self.static._asdict().items() if name not in HIDDEN]
+        seeds = [f"{self.seeds} seeds"] if self.seeds > 1 else []
+        return f"{self.op} of {arrays}; {', '.join([*details, *seeds])}"
 
     def shapes(self) -> dict[str, str]:
         """Type and shape of each operand, as "float32[8,1024,4,64]"."""
@@ -51,12 +58,13 @@ class Call(NamedTuple):
         return importlib.import_module(self.module).OP
 
     def rivals(self, platform: str) -> Iterator[tuple[str, str]]:
-        """The implementations beside XLA, each with why it does not come into question; empty if it does."""
+        """The implementations beside XLA for devices of a platform, each with why it does not admit the operands; empty
+        if it does.
+        """
         for name, backend in self.load().backends.items():
             if name == "xla":
                 continue
-            if platform not in backends.PLATFORMS.get(name, (platform,)):
-                yield name, f"not for {platform}"
+            if not backends.is_for(name, platform):
                 continue
             try:
                 backend.admits(self.static, self.operands)
@@ -74,8 +82,6 @@ def call_of(op: Op, static: Any, x: Any, seeds: int) -> Call:
 
 def drawn(call: Call) -> Any:
     """Random operands of a call, the same every time. With several seeds each leaf has a leading axis of seeds."""
-    import numpy as np
-
-    draw = functools.partial(importlib.import_module(call.module).draw, call.static, call.operands)
+    draw = functools.partial(call.load().draw, call.static, call.operands)
     each = [draw(np.random.default_rng(seed)) for seed in range(call.seeds)]
     return each[0] if call.seeds == 1 else jax.tree.map(lambda *leaves: np.stack(leaves), *each)

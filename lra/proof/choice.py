@@ -1,12 +1,15 @@
 """Which implementation each op of a run's train step gets, and why: by proof, by name, or as a record says."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import msgspec
 
 from lra import settings
-from lra.errors import UsageError, UserError, unknown
+from lra.errors import UserError, unknown
+from lra.files import write_atomically
 from lra.leaderboard.record import KernelUse
 from lra.models.kernels import backends
 from lra.models.kernels.backends import Op
@@ -17,6 +20,7 @@ from lra.proof.supervise import MINUTE, supervise
 from lra.proof.verdict import Proof
 
 AUTO = "auto"
+FILE = "kernels.json"  # in the folder of a run
 LEAST_TOKENS = 20_000_000  # a run of fewer ends before a proof would pay
 
 Say = Callable[[str], None]
@@ -46,7 +50,7 @@ class Choice:
         return self.uses[call.key].implementation
 
     @property
-    def is_plain_xla(self) -> bool:
+    def is_all_xla(self) -> bool:
         return all(use.implementation == "xla" for use in self.uses.values())
 
 
@@ -83,7 +87,8 @@ def named(name: str, seeds: int) -> Choice:
         raise unknown("implementation", name, (AUTO, *backends.NAMES))
     platform = settings.device().platform
     if not backends.is_for(name, platform):
-        raise UserError(f"--kernels {name} is for {' and '.join(backends.PLATFORMS[name])}, this device is a {platform}")
+        where = " and ".join(backends.PLATFORMS[name])
+        raise UserError(f"--kernels {name} is for {where}, and this device is a {platform}; say --kernels {AUTO}")
     return always(name, "asked for", seeds)
 
 
@@ -166,7 +171,7 @@ def proven(
     not_tried: list[tuple[tuple[str, str], ...]] = []
     for number, call in enumerate(calls):
         rivals = list(call.rivals(platform))
-        not_tried.append(tuple((name, why) for name, why in rivals if why and why != backends.elsewhere(platform)))
+        not_tried.append(tuple((name, why) for name, why in rivals if why))
         names = [name for name, why in rivals if not why]
         known = before.get(store.name_of(call)) if names else Proof(call.words, ())
         proofs.append(known and known._replace(not_tried=not_tried[number]))
@@ -189,9 +194,20 @@ def proven(
     return proofs, outcome.problem
 
 
-def choice_of(
-    kernels: str | Sequence[KernelUse], plan: Plan, lengths: Sequence[int], devices: int, say: Say
-) -> Choice:
+def begin_with(folder: Path, uses: Iterable[KernelUse]) -> None:
+    """Notes in the folder of a run what its ops got, so that a run that goes on keeps it."""
+    write_atomically(folder / FILE, msgspec.json.format(msgspec.json.encode(list(uses)), indent=1) + b"\n")
+
+
+def begun_with(folder: Path) -> list[KernelUse] | None:
+    """What `begin_with` has noted; None if it has not."""
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=list[KernelUse])
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def choice_of(kernels: str | Sequence[KernelUse], plan: Plan, lengths: Sequence[int], devices: int, say: Say) -> Choice:
     """The choice for a run.
 
     Args:

@@ -1,6 +1,5 @@
 """Compares what an implementation gives with what XLA gives in float32, output by output and gradient by gradient."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ Results = Mapping[str, np.ndarray]
 
 def function_of(call: Call, implementation: str, static: Any = None) -> Callable[[Any], Any]:
     """The op as a function of its operands, which have a leading axis of seeds if there are several."""
-    run, static = importlib.import_module(call.module).run, static or call.static
+    run, static = call.load().run, static or call.static
     one = lambda x: run(implementation, static, x)
     return one if call.seeds == 1 else jax.vmap(one)
 
@@ -85,8 +84,8 @@ def wrong(given: Results, expected: Results, most: Mapping[str, float], seeds: i
       most: how much each result may be off.
       seeds: the leading axis of all arrays, if there are several.
     """
-    for name, values in expected.items():
-        mine = given[name]
+    for name in sorted(expected, key=lambda name: (not name.startswith("output"), name)):
+        mine, values = given[name], expected[name]
         if mine.shape != values.shape:
             return f"the {name} has shape {mine.shape}, not {values.shape}"
         lost = np.isfinite(values) & ~np.isfinite(mine)

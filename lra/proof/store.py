@@ -1,6 +1,6 @@
 """What was proven on this machine, kept under LRA_HOME so that the next run need not prove it again.
 
-    LRA_HOME/kernels/MACHINE.json     MACHINE is a hash of device, driver, versions and the source of the kernels
+LRA_HOME/kernels/MACHINE.json     MACHINE is a hash of device, driver, versions and the source of the kernels
 """
 
 import importlib.util

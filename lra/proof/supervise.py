@@ -1,5 +1,6 @@
 """Runs the proof in processes of its own, which may crash or hang: what ends one is left out, and another goes on."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any, NamedTuple
 
-from lra.proof.verdict import Proof, Verdict
+from lra.proof.verdict import Proof, Verdict, verdict_of
 from lra.proof.worker import Trial
 
 MINUTE = 60.0  # seconds that the ops of a run may take
@@ -68,15 +69,18 @@ class Process:
         line, self.lines = self.lines.split(b"\n", 1)
         return json.loads(line)
 
-    def end(self) -> str:
-        """Ends the process with all that it has started. Returns how it had ended, in words."""
-        code = self.process.poll()
-        if code is None:
-            try:
-                code = self.process.wait(1)  # one that has closed its pipe is about to end
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+    def end(self, hangs: bool) -> str:
+        """Ends the process with all that it has started.
+
+        Returns:
+          how it had ended by itself, in words; empty if it had not.
+        """
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(0 if hangs else PATIENCE)  # one that has closed its pipe is about to end
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         os.close(self.reader)
         self.errors.seek(0)
         last = self.errors.read().decode(errors="replace").split("\n")
@@ -127,7 +131,7 @@ def supervise(
                     doing = event["doing"]
                     advance(f"{call.op}: {doing}")
                 elif "verdict" in event:
-                    verdict = Verdict(**event["verdict"])
+                    verdict = verdict_of(event["verdict"])
                     found[number][verdict.implementation] = verdict
                 else:
                     if "unprovable" in event:
@@ -139,7 +143,7 @@ def supervise(
                 gone = "ended its process"
         except TimeoutError:
             gone = f"took more than {patience:.0f} s"
-        how = process.end()
+        how = process.end(hangs=gone.startswith("took"))
         if not gone:
             break
         if time.monotonic() >= end:

@@ -1,5 +1,6 @@
 """What a proof found of an implementation, and the choice between several."""
 
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,15 +9,19 @@ class Verdict(NamedTuple):
     """What was found of an implementation of a call.
 
     Attributes:
-      seconds: of the output and all gradients, in the median; None if the implementation is left out.
-      spread: half of the range of the seconds.
+      times: seconds of the output and all gradients, in rounds in which the right implementations took turns; empty if
+        this one is left out.
       reason: why it is left out; empty if it is right.
     """
 
     implementation: str
-    seconds: float | None = None
-    spread: float = 0.0
+    times: tuple[float, ...] = ()
     reason: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """The median of the times; infinite without any."""
+        return statistics.median(self.times) if self.times else float("inf")
 
 
 class Proof(NamedTuple):
@@ -28,28 +33,24 @@ class Proof(NamedTuple):
 
     @property
     def chosen(self) -> str:
-        """The fastest right implementation: XLA, unless another is faster by more than what the times vary."""
-        right = {verdict.implementation: verdict for verdict in self.verdicts if verdict.seconds is not None}
-        if "xla" not in right:
-            return "xla"
-        best = min(right.values(), key=lambda verdict: verdict.seconds)
-        return best.implementation if surely_less(best, right["xla"]) else "xla"
+        """The fastest right implementation: XLA, unless another was faster in every round."""
+        xla = next((verdict.times for verdict in self.verdicts if verdict.implementation == "xla"), ())
+        faster = [verdict for verdict in self.verdicts if verdict.times and all(map(less, verdict.times, xla))]
+        return min(faster, key=lambda verdict: verdict.seconds).implementation if xla and faster else "xla"
 
     @property
     def why(self) -> str:
-        """The choice in words."""
+        """What was found, in words."""
         parts = []
-        for verdict in sorted(self.verdicts, key=lambda verdict: verdict.seconds or float("inf")):
-            if verdict.seconds is None:
-                parts.append(f"{verdict.implementation} left out: {verdict.reason}")
-            else:
-                parts.append(f"{verdict.implementation} {milliseconds(verdict.seconds)}")
-        return "; ".join([*parts, *(f"{name} not tried: {reason}" for name, reason in self.not_tried)])
+        for verdict in sorted(self.verdicts, key=lambda verdict: verdict.seconds):
+            took = milliseconds(verdict.seconds) if verdict.times else f"left out: {verdict.reason}"
+            parts.append(f"{verdict.implementation} {took}")
+        parts += [f"{name} not tried: {reason}" for name, reason in self.not_tried]
+        return "; ".join(parts) or "it has no other implementation for this device"
 
 
-def surely_less(one: Verdict, other: Verdict) -> bool:
-    assert one.seconds is not None and other.seconds is not None
-    return one.seconds + one.spread < other.seconds - other.spread
+def less(one: float, other: float) -> bool:
+    return one < other
 
 
 def milliseconds(seconds: float) -> str:
@@ -78,4 +79,9 @@ def from_json(content: dict) -> Proof:
     """
     verdicts: Sequence[dict] = content["verdicts"]
     not_tried = tuple((str(name), str(reason)) for name, reason in content["not_tried"])
-    return Proof(str(content["call"]), tuple(Verdict(**verdict) for verdict in verdicts), not_tried)
+    return Proof(str(content["call"]), tuple(map(verdict_of, verdicts)), not_tried)
+
+
+def verdict_of(content: dict) -> Verdict:
+    """The verdict of a JSON object."""
+    return Verdict(str(content["implementation"]), tuple(map(float, content["times"])), str(content["reason"]))

@@ -1,5 +1,6 @@
 """The process that runs implementations which may crash, hang or be wrong. It says what it does, line by line."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -13,6 +14,7 @@ import numpy as np
 
 from lra import compilation, memory, settings
 from lra.bench.timing import enough, repeated, seconds
+from lra.errors import UserError
 from lra.proof.call import Call, drawn
 from lra.proof.exact import apart, function_of, joined, normal, off, tolerance, widened, with_gradients, wrong
 from lra.proof.verdict import Verdict
@@ -38,7 +40,11 @@ def main(descriptor: int) -> None:
     trials: list[tuple[int, Trial]] = pickle.load(sys.stdin.buffer)
     compilation.keep()
     with settings.fixed():
-        jax.block_until_ready(jnp.zeros(1))  # the device is there
+        try:
+            settings.require()
+            jax.block_until_ready(jnp.zeros(1))
+        except Exception as error:  # another process holds the device, say
+            sys.exit(reason(error))
         say(ready=True)
         for number, (call, implementations) in trials:
             prove(call, implementations, lambda number=number, **event: say(call=number, **event))
@@ -69,8 +75,8 @@ def prove(call: Call, implementations: Iterable[str], say: Say) -> None:
             right.append((name, timed(function_of(call, name), x)))
         except Exception as error:
             say(verdict=Verdict(name, reason=reason(error))._asdict())
-    for name, (took, spread) in in_turns(right, lambda name: say(doing=name)).items():
-        say(verdict=Verdict(name, took, spread)._asdict())
+    for name, times in in_turns(right, lambda name: say(doing=name)).items():
+        say(verdict=Verdict(name, tuple(times))._asdict())
     say(proven=True)
 
 
@@ -105,10 +111,8 @@ def compile_within_memory(function: Any, *args: Any) -> Any:
 
 def poison(count: int) -> None:
     """Fills some bytes of free memory with NaN, so that who reads what was not written, or past an end, finds it."""
-    try:
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # less is free: then nothing is filled
         jax.block_until_ready(jnp.full(max(count // 4, 1), jnp.nan, jnp.float32))
-    except jax.errors.JaxRuntimeError:  # less is free; then less is filled
-        pass
 
 
 def timed(function: Callable[[Any], Any], x: Any) -> Callable[[int], Any]:
@@ -128,8 +132,8 @@ def timed(function: Callable[[Any], Any], x: Any) -> Callable[[int], Any]:
     return run
 
 
-def in_turns(runs: Sequence[tuple[str, Callable[[int], Any]]], begin: Callable[[str], None]) -> dict[str, Any]:
-    """Median and half range of the seconds of one repetition, by name. The runs take turns."""
+def in_turns(runs: Sequence[tuple[str, Callable[[int], Any]]], begin: Callable[[str], None]) -> dict[str, list[float]]:
+    """The seconds of one repetition in each round, by name. The runs take turns."""
     counts = {}
     for name, run in runs:
         begin(name)
@@ -140,7 +144,7 @@ def in_turns(runs: Sequence[tuple[str, Callable[[int], Any]]], begin: Callable[[
             begin(name)
             if turn < 3 or times[name][0] < SLOW:
                 times[name].append(seconds(run, counts[name]) / counts[name])
-    return {name: (float(np.median(own)), (max(own) - min(own)) / 2) for name, own in times.items()}
+    return times
 
 
 def reason(error: Exception) -> str:
@@ -150,4 +154,6 @@ def reason(error: Exception) -> str:
     if "RESOURCE_EXHAUSTED" in str(error):
         return "out of memory"
     text = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return text
     return f"raised {type(error).__name__}: {text:.160}" if text else f"raised {type(error).__name__}"

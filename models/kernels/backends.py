@@ -8,7 +8,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import jax
 from jax.custom_batching import custom_vmap
 
-NAMES = ("xla", "plain", "mosaic_tpu", "mosaic_gpu")
+NAMES = ("xla", "plain", "mosaic_tpu", "mosaic_gpu", "cudnn", "tokamax")
+# the platforms of those that are not for all
+PLATFORMS: dict[str, tuple[str, ...]] = {
+    "mosaic_tpu": ("tpu",), "mosaic_gpu": ("gpu",), "cudnn": ("gpu",), "tokamax": ("gpu", "tpu"),
+}  # fmt: skip
 
 
 class Backend(Protocol):
@@ -62,14 +66,17 @@ class Op(NamedTuple):
 
     Attributes:
       name: in tables, records and messages.
-      module: where a function `run(backend, static, x)` computes the op by the backend of that name, and can be
-        differentiated. So another process finds the op by its module.
+      module: where it is called OP, so that another process finds it.
       backends: those that the op has, "xla" among them.
+      run: (name of a backend, static, x) -> the output. It can be differentiated.
+      draw: (static, shapes, NumPy's generator) -> random operands of these shapes and types, for a proof.
     """
 
     name: str
     module: str
     backends: Mapping[str, Backend]
+    run: Callable[[str, Any, Any], Any]
+    draw: Callable[[Any, Any, Any], Any]
 
 
 Decide = Callable[[Op, Any, Any], str]  # (op, static, x) to the name of a backend that admits them
@@ -128,6 +135,11 @@ def platform() -> str:
     """The platform that a program is traced for: that of the mesh, if one has a device, or of `device()`."""
     target = jax.sharding.get_abstract_mesh().abstract_device
     return device().platform if target is None else target.platform
+
+
+def is_for(name: str, platform: str) -> bool:
+    """Whether a backend is for the devices of a platform."""
+    return platform in PLATFORMS.get(name, (platform,))
 
 
 def known(name: str) -> str:

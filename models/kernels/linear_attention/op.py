@@ -2,19 +2,18 @@
 with decay.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Differentiable, Op, choose, folds_vmap
+from lra.models.kernels.backends import Backend, Differentiable, Op, choose, folds_vmap
 from lra.models.kernels.linear_attention import gpu, tpu, xla
-from lra.models.kernels.linear_attention.operands import Operands, Static
+from lra.models.kernels.linear_attention.operands import Operands, Static, draw
 
-OP = Op("linear attention", __name__, {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
-OF_ALL_KEYS = Op("linear attention of all keys to all queries", __name__, {"xla": xla})
+BACKENDS: Mapping[str, Backend] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def linear_attention(
@@ -109,7 +108,7 @@ def of_all_keys(
 
 def run(name: str, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
     """The op in one direction, by a backend."""
-    backend = OP.backends[name]
+    backend = BACKENDS[name]
     if not isinstance(backend, Differentiable):
         return backend.forward(static, x)
     if x.log_decay is not None:
@@ -132,3 +131,6 @@ def _backward(backend: Differentiable, static: Static, kept: Operands, dy: Array
 
 
 fused.defvjp(_forward, _backward)
+
+OP = Op("linear attention", __name__, BACKENDS, run, draw)
+OF_ALL_KEYS = Op("linear attention of all keys to all queries", __name__, {"xla": xla}, run, draw)

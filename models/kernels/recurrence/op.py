@@ -1,16 +1,17 @@
 """The diagonal linear recurrence: the function that layers call, for all backends."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lra.models.kernels.backends import Differentiable, Op, choose
+from lra.models.kernels.backends import Backend, Differentiable, Op, choose
 from lra.models.kernels.recurrence import gpu, tpu, xla
-from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static
+from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static, draw
 
-OP = Op("diagonal recurrence", __name__, {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
+BACKENDS: Mapping[str, Backend] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def diagonal_recurrence(
@@ -54,7 +55,7 @@ def diagonal_recurrence(
 
 def run(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
     """The op by a backend."""
-    backend = OP.backends[name]
+    backend = BACKENDS[name]
     return (partial(fused, backend) if isinstance(backend, Differentiable) else backend.forward)(static, x)
 
 
@@ -73,3 +74,5 @@ def _backward(backend: Differentiable, static: Static, kept: Kept, dh: Array) ->
 
 
 fused.defvjp(_forward, _backward)
+
+OP = Op("diagonal recurrence", __name__, BACKENDS, run, draw)

@@ -1,6 +1,7 @@
 """Softmax attention with a pattern: the function that variants call, for all backends."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -8,13 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Differentiable, Op, choose, folds_vmap
-from lra.models.kernels.softmax import gpu, plain, tpu, xla
+from lra.models.kernels.backends import Backend, Differentiable, Op, choose, folds_vmap
+from lra.models.kernels.softmax import cudnn, gpu, plain, tokamax, tpu, xla
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout
-from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
+from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static, draw
 from lra.models.kernels.softmax.pattern import FULL, Pattern
 
-OP = Op("softmax attention", __name__, {"xla": xla, "plain": plain, "mosaic_tpu": tpu, "mosaic_gpu": gpu})
+BACKENDS: Mapping[str, Backend] = {
+    "xla": xla, "plain": plain, "mosaic_tpu": tpu, "mosaic_gpu": gpu, "cudnn": cudnn, "tokamax": tokamax,
+}  # fmt: skip
 
 
 def attend(
@@ -27,6 +30,7 @@ def attend(
     allowed: Bool[Array, "*#batch #heads #queries #keys"] | None = None,
     bias: Float[Array, "*#batch #heads #queries #keys"] | None = None,
     dropout: Dropout = NO_DROPOUT,
+    lse: bool = True,
     backend: str | None = None,
 ) -> tuple[Float[Array, "*batch queries heads value_dim"], Float[Array, "*batch queries heads"]]:
     """softmax(q k^T / sqrt(head_dim) + bias) v over the keys seen (Vaswani et al. 2017, 1706.03762, equation 1).
@@ -40,6 +44,7 @@ def attend(
       allowed: which pairs of query and key remain, where that depends on data.
       bias: added to the logits; it has a gradient.
       dropout: drops from the probabilities.
+      lse: whether the caller uses the second result. Without it, which is NaN then, more backends can compute the op.
       backend: one of `backends.NAMES`; None is what `backends.deciding` says, or XLA.
 
     Returns:
@@ -70,15 +75,18 @@ def attend(
         fold(q), fold(k), fold(v), mask, fold_pairs(allowed), fold_pairs(bias), dropout.seeds(size, heads)
     )
     rate = 0.0 if operands.seeds is None else dropout.rate
-    name, static = choose(OP, backend, Static(pattern, rate), operands)
-    out, lse = run(name, static, operands)
-    return out.reshape(*batch, *out.shape[1:]), lse.reshape(*batch, *lse.shape[1:])
+    name, static = choose(OP, backend, Static(pattern, rate, lse), operands)
+    out, denominators = run(name, static, operands)
+    if denominators is None:
+        denominators = jnp.full(out.shape[:-1], jnp.nan)
+    return out.reshape(*batch, *out.shape[1:]), denominators.reshape(*batch, *denominators.shape[1:])
 
 
-def run(name: str, static: Static, x: Operands) -> tuple[Array, Array]:
-    """The op by a backend."""
-    backend = OP.backends[name]
-    return (partial(fused, backend) if isinstance(backend, Differentiable) else backend.forward)(static, x)
+def run(name: str, static: Static, x: Operands) -> tuple[Array, Array | None]:
+    """The op by a backend: the output and, if `static.lse`, the denominators."""
+    backend = BACKENDS[name]
+    out, lse = (partial(fused, backend) if isinstance(backend, Differentiable) else backend.forward)(static, x)
+    return out, lse if static.lse else None
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -111,3 +119,5 @@ def _backward(backend: Differentiable, static: Static, kept: Any, cotangents: tu
 
 
 fused.defvjp(_forward, _backward)
+
+OP = Op("softmax attention", __name__, BACKENDS, run, draw)

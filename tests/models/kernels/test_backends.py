@@ -28,7 +28,7 @@ ALL = {"xla": Can(), "mosaic_tpu": Can(), "mosaic_gpu": Cannot()}
 
 
 def chosen(backend=None, among=ALL):
-    name, static = choose(Op("op", __name__, among), backend, Static(), "x")
+    name, static = choose(Op("op", __name__, among, None, None), backend, Static(), "x")
     return name, static.interpret
 
 
