@@ -24,16 +24,17 @@ def sheets(benchmark: Benchmark) -> list[Sheet]:
     """For each direction a table of numbers by length, and one of how they grow."""
     made = []
     for direction, courses in by_direction(benchmark).items():
-        title = direction.capitalize()
-        made.append(sheet(benchmark, direction, f"{title}, by length", measured_on(benchmark), courses, numbers))
-        made.append(sheet(benchmark, f"{direction}-growth", f"{title}, how it grows", MEANING, courses, growth))
+        where = f"{direction.capitalize()} on {device_of(benchmark)}"
+        made.append(sheet(benchmark, direction, f"{where}, by length", measured_on(benchmark), courses, numbers))
+        made.append(sheet(benchmark, f"{direction}-growth", f"{where}, how it grows", MEANING, courses, growth))
     return made
 
 
 def whole(benchmark: Benchmark, direction: str) -> Sheet:
     """The table of the site: all of one direction."""
-    title, caption = f"{direction.capitalize()} by length", f"{measured_on(benchmark)} {MEANING}"
-    return sheet(benchmark, direction, title, caption, by_direction(benchmark)[direction], growth, numbers)
+    title = f"{direction.capitalize()} on {device_of(benchmark)}, by length"
+    courses, caption = by_direction(benchmark)[direction], f"{measured_on(benchmark)} {MEANING}"
+    return sheet(benchmark, direction, title, caption, courses, growth, numbers)
 
 
 def sheet(
@@ -49,12 +50,15 @@ def sheet(
     return Sheet(f"{benchmark.name}-{name}", title, caption, tuple(columns), tuple(Entry(tuple(own)) for own in cells))
 
 
+def device_of(benchmark: Benchmark) -> str:
+    hardware = benchmark.hardware
+    device = str(hardware.get("device", "?"))
+    return f"{hardware.get('cpu', device)}, {hardware.get('cores', '?')} cores" if device == "cpu" else device
+
+
 def measured_on(benchmark: Benchmark) -> str:
-    """What was measured, and on what."""
-    hardware, settings = benchmark.hardware, benchmark.settings
-    device = str(hardware.get("device", ""))
-    device = f"{hardware.get('cpu', device)}, {hardware.get('cores', '?')} cores" if device == "cpu" else device
-    return f"{settings.get('model', '')} Measured on: {device}, JAX {hardware.get('jax', '?')}.".strip()
+    """What was measured, and with what."""
+    return f"{benchmark.settings.get('model', '')} JAX {benchmark.hardware.get('jax', '?')}.".strip()
 
 
 def by_direction(benchmark: Benchmark) -> dict[str, list[Course]]:
@@ -133,7 +137,13 @@ def rows(benchmark: Benchmark) -> Sheet:
     columns = [Column("variant", number=False), Column("length"), Column("direction", number=False)]
     columns += [Column(name, number=name not in ("kernels", "note")) for name in names]
     entries = [Entry(cells(row)) for row in sorted(benchmark.rows, key=lambda row: (row.length, row.direction))]
-    return Sheet(f"{benchmark.name}-rows", "All measurements", measured_on(benchmark), tuple(columns), tuple(entries))
+    return Sheet(
+        f"{benchmark.name}-rows",
+        f"All measurements on {device_of(benchmark)}",
+        measured_on(benchmark),
+        tuple(columns),
+        tuple(entries),
+    )
 
 
 def cells(row: Measurement) -> tuple[Cell, ...]:

@@ -188,7 +188,7 @@ def test_time_and_memory_of_a_benchmark_are_shown(tmp_path):
     (folder / "bench-variants.json").write_text(json.dumps(content))
     assert build(folder, "--out", tmp_path / "out") == 0
     page = (tmp_path / "out" / "index.html").read_text()
-    assert "TPU &lt;v9&gt;" in page
+    assert "Training on TPU &lt;v9&gt;, by length" in page
     assert "Time a token, training" in page
     assert "out of memory at 4,096" in page
     assert "| s5 | 3,072 | 6,144 | 70 | 70 |" in (tmp_path / "out" / "leaderboard.md").read_text()

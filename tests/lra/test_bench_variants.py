@@ -65,7 +65,7 @@ def test_a_complete_benchmark_measures_nothing_again(measured, capsys, monkeypat
     folder, options = measured
     before = (folder / "bench-variants.json").read_bytes()
     assert main(["bench", "variants", *options]) == 0
-    assert "Training, how it grows" in capsys.readouterr().out
+    assert "cores, how it grows" in capsys.readouterr().out
     assert (folder / "bench-variants.json").read_bytes() == before
 
 
