@@ -44,7 +44,7 @@ def add_measured(parser: Parser) -> None:
 
 @command(
     "bench",
-    "Time kernels, the training steps of variants, also in PyTorch, or the parts of a run, on the device at hand.",
+    "Time kernels, training and inference of variants, steps in PyTorch, or the parts of a run, on the device at hand.",
     add_results,
     add_bindings,
     add_imports,
