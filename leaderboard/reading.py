@@ -87,6 +87,8 @@ def migrate(content: dict[str, Any], schema: int) -> None:
             source = variant.pop("source", None) if schema < 2 else variant.pop("source")
             content |= {"variant": variant | {"sources": with_path(source, variant["name"])}}
         if schema < 5:
-            content |= {"schema": SCHEMA, "variant": content["variant"] | {"checks": None}}
+            content |= {"variant": content["variant"] | {"checks": None}}
+        if schema < 6:
+            content |= {"schema": SCHEMA, "measured": content["measured"] | {"kernels": None}}
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"record of schema {schema} without its parts ({error})") from error

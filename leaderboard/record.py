@@ -11,7 +11,7 @@ from lra.files import sha256_text, write_atomically
 from lra.leaderboard.predictions import Packed
 from lra.leaderboard.strict import Number, Part, WholeNumber
 
-SCHEMA = 5
+SCHEMA = 6
 ENVIRONMENT = "environment"  # the section of a configuration with the settings from outside
 LABELS = "test.labels.npy"  # the file of a prepared task that holds the test labels
 SELECTIONS = {
@@ -113,6 +113,15 @@ class CurveLine(Part, frozen=True, kw_only=True):
     learning_rate: Number | UnsetType | None = UNSET  # only of split train
 
 
+class KernelUse(Part, frozen=True, kw_only=True):
+    """The implementation that a call of an op got in the train step."""
+
+    call: str  # the op, with types and shapes of its operands
+    key: str  # a hash of all that is known of the call
+    implementation: str  # one of `lra.models.kernels.backends.NAMES`
+    why: str
+
+
 class Measurements(Part, frozen=True, kw_only=True):
     """What may differ between two runs of one plan. Everything else in a record is a function of the plan."""
 
@@ -122,6 +131,7 @@ class Measurements(Part, frozen=True, kw_only=True):
     memory_bytes: dict[
         str, WholeNumber
     ]  # "step": arguments and temporaries of a train step; "peak": as the device counts
+    kernels: tuple[KernelUse, ...] | None  # None before schema 6; scoring is in XLA
     hardware: dict[str, Any]
     versions: dict[str, str]
     git: dict[str, Any] | None  # the commit of this project, and whether files differed from it

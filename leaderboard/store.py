@@ -10,6 +10,7 @@ from lra.leaderboard.duplicates import without_repeats
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
 
+BENCHMARK = "bench-"  # files of `lra bench` may lie among the records
 MOST_LISTED = 8  # runs in an error
 
 
@@ -109,7 +110,8 @@ def files_in(folder: Path) -> list[Path]:
       UserError: the folder may not be read, so that records would be missing without a word.
     """
     try:
-        return visible(path for path in folder.iterdir() if path.suffix == ".json")
+        files = (path for path in folder.iterdir() if path.suffix == ".json")
+        return visible(path for path in files if not path.name.startswith(BENCHMARK))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

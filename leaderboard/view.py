@@ -3,6 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
+from lra.leaderboard.benchmark import Benchmark
 from lra.leaderboard.board import Board
 from lra.leaderboard.record import Record
 from lra.leaderboard.sheet import Sheet
@@ -36,6 +37,7 @@ class View:
       published: the tables of the literature, which are not ranked with the records.
       records: the records behind `board`, sorted by run.
       left_out: a line for each file that is not a valid record, with the reason.
+      benchmarks: what `lra bench variants` has measured.
     """
 
     board: Board
@@ -44,3 +46,4 @@ class View:
     scalings: tuple[Scaling, ...]
     records: tuple[Record, ...]
     left_out: tuple[str, ...]
+    benchmarks: tuple[Benchmark, ...] = ()

@@ -16,6 +16,7 @@ from lra.leaderboard.record import Record
 from lra.leaderboard.rows import rows as rows_of
 from lra.models.attention import register_attention
 from lra.plan import Plan, resolve
+from lra.proof.choice import AUTO
 from lra.recipe import task_and_source
 from lra.spec import RunSpec, seeds_of
 from lra.tasks import Split, prepared
@@ -101,7 +102,7 @@ def build_model(spec: RunSpec, seed: int = 0) -> nnx.Module:
     return model
 
 
-def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = False) -> Record:
+def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = False, kernels: str = AUTO) -> Record:
     """Trains and scores all seeds of a spec, and writes and returns the record.
 
     A run that has a record is not repeated; its record is returned. A run that was stopped continues.
@@ -111,6 +112,8 @@ def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = Fal
     Args:
       results: the folder for records, checkpoints and logs.
       again: whether to repeat a run that has a record, and replace the record.
+      kernels: "auto" takes for each op of the train step the fastest implementation that is proven right on this
+        device; "xla" or another name takes that one.
 
     Raises:
       UsageError, UserError: as `resolve`.
@@ -119,7 +122,7 @@ def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = Fal
     plan = resolve(spec)
     data = prepared.load(plan.task, plan.source, plan.prepare_command)
     before = None if again else recorded(plan, data, Path(results))
-    return before or execute(plan, data, Path(results), anew=again)
+    return before or execute(plan, data, Path(results), anew=again, kernels=kernels)
 
 
 def records(folder: str | Path = "lra-results") -> list[Record]:

@@ -3,20 +3,23 @@
 import dataclasses
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 
 from lra import forecast, settings
 from lra.errors import UserError
+from lra.feed import sizes_of
 from lra.files import check_writable, locked, write_atomically
 from lra.leaderboard import store
-from lra.leaderboard.record import Record, Status, write
+from lra.leaderboard.record import KernelUse, Record, Status, write
 from lra.leaderboard.store import folder_of
 from lra.models import precision
+from lra.placement import placement_of
 from lra.plan import Plan
 from lra.progress import Bar
+from lra.proof.choice import AUTO, Choice, begun_with, choice_of
 from lra.recording import Outcome, PeakMemory, make_record
 from lra.spec import FILE
 from lra.tasks.prepared import Prepared
@@ -39,6 +42,7 @@ def execute(
     anew: bool = False,
     devices: Sequence[jax.Device] | None = None,
     trace: Path | None = None,
+    kernels: str | Sequence[KernelUse] = AUTO,
 ) -> Record:
     """Trains and scores all seeds of a plan and writes the record. It continues where an earlier call was stopped.
 
@@ -51,11 +55,16 @@ def execute(
       anew: whether to delete the checkpoint of an earlier call.
       devices: those that may be used; None for all. A run may go on with others than it began with.
       trace: a folder for a profile of some steps; None for none.
+      kernels: how the implementation of each op in the train step is chosen: "auto" takes the fastest that is proven
+        right on this device, a name takes that one wherever an op has it, and what a record says is taken again. A
+        run that goes on keeps what it began with.
 
     Raises:
       Interrupted: `stop` was set.
       UserError: no record could keep the variant's source, the memory or the disk is full, the run failed, another
-        process trains the same run, or the settings of this process are not the plan's.
+        process trains the same run, the settings of this process are not the plan's, or an op cannot use the
+        implementation asked for.
+      UsageError: there is no such implementation.
     """
     if plan.environment != (here := settings.from_outside()):
         raise UserError(
@@ -74,7 +83,8 @@ def execute(
             shutil.rmtree(folder, ignore_errors=True)
         write_atomically(folder / FILE, plan.spec.to_json())  # says whose checkpoint it is until there is a record
         try:
-            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace)
+            choice = choice_for(plan, data, folder, kernels, devices, bar.display.say if bar else lambda text: None)
+            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace, choice)
             outcome = trainer.train_and_score()
         except UserError:
             raise
@@ -83,6 +93,23 @@ def execute(
         record = make_record(plan, data, dataclasses.replace(outcome, peak_bytes=peak.of_this_run()))
         write(record, folder_of(results))
     return record
+
+
+def choice_for(
+    plan: Plan,
+    data: Prepared,
+    folder: Path,
+    kernels: str | Sequence[KernelUse],
+    devices: Sequence[jax.Device] | None,
+    say: Callable[[str], None],
+) -> Choice:
+    """The choice of kernels for a run in its folder; arguments and errors as for `execute`."""
+    count = placement_of(len(plan.seeds), plan.train.at_once, devices).mesh.size
+    lengths = sizes_of(data.splits["train"], plan.train.buckets)
+    chosen = choice_of(kernels, plan, lengths, count, say)
+    if begun := begun_with(folder):
+        return choice_of(begun, plan, lengths, count, say)
+    return chosen
 
 
 def failure(plan: Plan, data: Prepared, results: Path, trainer: Trainer | None, error: Exception) -> UserError:

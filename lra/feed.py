@@ -48,6 +48,12 @@ def gather(split: Split, rows: slice | Int[np.ndarray, "*shape"]) -> Split:
     return Split(*(np.asarray(column) for column in (part.inputs, part.lengths, part.labels)))
 
 
+def sizes_of(split: Split, window: int | None) -> tuple[int, ...]:
+    """The tokens to which batches are padded, ascending; `window` as for Order."""
+    longest = split.inputs.shape[-1]
+    return padded_sizes(lengths_of(split), longest) if window else (longest,)
+
+
 class Feed:
     """The batches of a run. They do not depend on whether the split is on the devices as a whole.
 
@@ -66,8 +72,7 @@ class Feed:
         self, split: Split, order: Order, seeds: Sequence[int], steps: int, span: int, room: int, placement: Placement
     ):
         self.split, self.order, self.seeds, self.steps, self.placement = split, order, seeds, steps, placement
-        longest = split.inputs.shape[-1]
-        self.sizes = padded_sizes(lengths_of(split), longest) if order.window else (longest,)
+        self.sizes = sizes_of(split, order.window)
         self.resident = placement.put(gather(split, slice(None))) if size(split) <= room else None
         per_step = len(seeds) * order.batch * (size(split) // len(split) + 1)
         self.span = span if self.resident else max(1, min(span, PIECE // per_step))

@@ -208,19 +208,26 @@ def traced(plan: Plan) -> Plan:
       UserError: the variant raised; the message names its file and line. Or no variant can work in this process.
     """
     settings.require()
+    params, buffers = trace(plan, plan.train.batch_size, plan.source.max_length)
+    return dataclasses.replace(plan, tree=model_tree(params, buffers))
 
-    def call() -> tuple[nnx.State, nnx.State, jax.Array]:
+
+def trace(plan: Plan, batch: int, length: int) -> tuple[nnx.State, nnx.State]:
+    """The shapes of the parameters and buffers after a forward pass in training of a batch whose texts have a length.
+
+    Raises:
+      UserError: the variant raised; the message names its file and line.
+    """
+
+    def call() -> tuple[nnx.State, nnx.State]:
         model = plan.model(nnx.Rngs(params=0, dropout=0))
-        shape = (plan.train.batch_size, *([plan.task.documents] if plan.task.documents > 1 else []))
-        tokens = jnp.zeros((*shape, plan.source.max_length), jnp.uint8)
+        shape = (batch, *([plan.task.documents] if plan.task.documents > 1 else []))
         graph, params, rest = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
         computing = nnx.merge(graph, plan.narrowed(params), rest)
-        logits = computing(tokens, jnp.full(shape, plan.source.max_length))
-        buffers = nnx.split(computing, nnx.Param, nnx.RngState, ...)[3]  # type: ignore[misc]
-        return params, buffers, logits
+        computing(jnp.zeros((*shape, length), jnp.uint8), jnp.full(shape, length))
+        return params, nnx.split(computing, nnx.Param, nnx.RngState, ...)[3]  # type: ignore[misc]
 
-    params, buffers, _ = abstract(plan.variant, call)
-    return dataclasses.replace(plan, tree=model_tree(params, buffers))
+    return abstract(plan.variant, call)
 
 
 def untraced(spec: RunSpec) -> Plan:

@@ -13,6 +13,7 @@ from lra.leaderboard.record import (
     SELECTIONS,
     CurveLine,
     Floors,
+    KernelUse,
     Measurements,
     Protocol,
     Record,
@@ -37,6 +38,7 @@ class Outcome:
       steps, seconds: the train steps that were timed, and their time.
       step_bytes: the device memory of the compiled train step.
       peak_bytes: the highest use of device memory during this run; None if it is not known.
+      kernels: the implementation of each call of an op in the train step.
       mesh: the number of devices along each axis of the mesh; empty if the run failed before there was one.
       earlier: hardware and versions of other machines that trained the first steps, each with `until_step`.
     """
@@ -51,6 +53,7 @@ class Outcome:
     compile_seconds: float = 0.0
     step_bytes: int = 0
     peak_bytes: int | None = None
+    kernels: tuple[KernelUse, ...] = ()
     mesh: dict[str, int] = dataclasses.field(default_factory=dict)
     earlier: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
@@ -86,6 +89,7 @@ def measured(plan: Plan, outcome: Outcome) -> Measurements:
         train_seconds=outcome.seconds,
         compile_seconds=outcome.compile_seconds,
         memory_bytes=memory,
+        kernels=outcome.kernels,
         hardware=environment.hardware(outcome.mesh)
         | {"compute_type": plan.train.compute_type}
         | ({"earlier": outcome.earlier} if outcome.earlier else {}),

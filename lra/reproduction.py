@@ -190,8 +190,9 @@ def run_again(record: Record, results: Path, trust: bool, display: Display, stop
     plan = plan_of_record(record)
     data = data_of(plan, record, display)
     before = store.find(results, plan.run_id(data.data_sha256))
+    kernels = "xla" if record.measured.kernels is None else record.measured.kernels  # before schema 6 all were XLA's
     with display.bar(plan.variant.name, plan.train.steps, work_beside_steps(plan, data)) as bar:
-        return execute(plan, data, results, bar=bar, stop=stop, anew=before is not None)
+        return execute(plan, data, results, bar=bar, stop=stop, anew=before is not None, kernels=kernels)
 
 
 def compare_with(record: Record, again: Record) -> Reproduction:

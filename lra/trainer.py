@@ -21,10 +21,12 @@ from lra.leaderboard.predictions import pack
 from lra.leaderboard.record import Score, SeedResult, Status
 from lra.metrics import MetricsLog
 from lra.model_tree import ModelTree, model_tree
+from lra.models.kernels import backends
 from lra.order import Order, lengths_of
 from lra.placement import SEED, placement_of
 from lra.plan import Plan
 from lra.progress import Bar, silent_bar
+from lra.proof.choice import Choice, always, begin_with
 from lra.recording import Outcome
 from lra.tasks.prepared import Prepared
 from lra.tasks.task import SPLITS
@@ -54,7 +56,9 @@ def validations(train: TrainConfig, steps: int) -> int:
 
 
 class Trainer:
-    """A run that is being trained; arguments as for `execute`, and `folder`, the folder of the run."""
+    """A run that is being trained; arguments as for `execute`, and `folder`, the folder of the run, and `choice`, which
+    decides the implementation of each op in the train step; None for XLA.
+    """
 
     @settings.fixed()
     def __init__(
@@ -67,9 +71,11 @@ class Trainer:
         checkpoint_every: float = float("inf"),
         devices: Sequence[jax.Device] | None = None,
         trace: Path | None = None,
+        choice: Choice | None = None,
     ):
         compilation.keep()
-        self.plan, self.data, self.checkpoint_every = plan, data, checkpoint_every
+        self.choice = choice or always("xla", "nothing was asked for", len(plan.seeds))
+        self.plan, self.data, self.folder, self.checkpoint_every = plan, data, folder, checkpoint_every
         self.placement = placement_of(len(plan.seeds), plan.train.at_once, devices)
         self.room = memory.there(self.placement.device)  # before anything is there
         self.bar = bar or silent_bar(plan.variant.name, plan.train.steps, work_beside_steps(plan, data))
@@ -125,12 +131,13 @@ class Trainer:
         """
         with closing(self.log), closing(self.checkpoints), closing(self.feed), closing(self.trace):
             compiled, step_bytes, compile_seconds = self.compile()
+            begin_with(self.folder, self.choice.uses.values())
             self.train_to_the_end(compiled)
             seeds = self.score()
             status: Status = "ok" if any(seed.status == "ok" for seed in seeds) else "diverged"
             return Outcome(
                 status, self.tree(), None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds,
-                step_bytes, mesh=self.placement.sizes, earlier=self.earlier,
+                step_bytes, kernels=tuple(self.choice.uses.values()), mesh=self.placement.sizes, earlier=self.earlier,
             )  # fmt: skip
 
     def tree(self) -> ModelTree:
@@ -151,6 +158,11 @@ class Trainer:
             self.bar.display.say(f"{name}: {convolution.SLOW}")
         compiled = {size: program.compile() for size, program in lowered.items()}
         need = memory.need(compiled[size])
+        if need.total > self.room and not self.choice.is_all_xla:
+            self.choice = always(
+                "xla", f"with the fastest, {memory.words(need.total)} would be taken", self.choice.seeds
+            )
+            return self.compile()
         self.hold_to_memory(need)
         scoring = self.evaluator.compile(self.state.params, self.state.buffers, need.temporary or None)
         self.bar.display.say(
@@ -168,7 +180,8 @@ class Trainer:
         run = functools.partial(functions.run, length=size)
         step = jax.jit(run, donate_argnums=0, out_shardings=self.placement.at(SEED))
         piece = self.feed.piece(min(self.step, self.plan.train.steps - 1))
-        return step.lower(self.state, self.keys, scalar, scalar, piece.rows, piece.examples)
+        with backends.deciding(self.choice):
+            return step.lower(self.state, self.keys, scalar, scalar, piece.rows, piece.examples)
 
     def hold_to_memory(self, need: memory.Need) -> None:
         """Raises UserError if the train step takes more memory than there is."""

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 from lra.leaderboard.board import Overview, Table
 from lra.leaderboard.row import Cost, Row
 from lra.leaderboard.sheet import labels
-from lra.leaderboard.site.figure import CHARACTER, MOST, WIDE, WIDTH, at, figure, style, x_axis, y_axis
+from lra.leaderboard.site.figure import BOLD, CHARACTER, MOST, WIDE, WIDTH, at, figure, style, x_axis, y_axis
 from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.names import distinct
 from lra.leaderboard.site.placing import Spot, placed
@@ -21,7 +21,6 @@ LABEL = 20  # letters of a label beside its bar
 NEAR = 30  # letters of a label beside its circle
 LONG = 56  # letters of a label that has a line of its own
 LINE = 14  # height of a line of text
-BOLD = 7.3  # width of a bold letter, in units
 
 T = TypeVar("T")
 

@@ -1,6 +1,7 @@
 """The parts that all charts share: frame, axes, colours."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from lra.files import sha256_text
 from lra.leaderboard.site.markup import Child, Markup, element
@@ -8,7 +9,7 @@ from lra.leaderboard.site.scale import Scale, shown
 
 WIDTH = 400  # units; on a telephone a unit is 0.85 pixels, on a wide screen 1.3
 WIDE = 960  # of a chart that takes the whole width of the page
-CHARACTER = 6.6  # width of a letter of a label, in units
+CHARACTER, BOLD = 6.6, 7.3  # width of a letter of a label, in units
 HUES, DASHES = 8, 4
 MOST = 1e15  # larger numbers are not drawn
 
@@ -19,21 +20,41 @@ def style(name: str) -> str:
     return f"hue{number % HUES} dash{number // HUES % DASHES}"
 
 
+class Drawing(NamedTuple):
+    """A chart, to be shown in a page or kept as a file of its own.
+
+    Attributes:
+      name: unique in the page; letters, digits and hyphens.
+    """
+
+    name: str
+    title: str
+    description: str
+    height: float
+    parts: tuple[Child, ...]
+    width: float = WIDTH
+
+
 def figure(
     name: str, title: str, description: str, height: float, *parts: Child, width: float = WIDTH, wide: bool = False
 ) -> Markup:
-    """A chart. A screen reader reads its title and description; the numbers are in the table.
+    """A chart in a page.
 
     Args:
-      name: unique in the page; letters, digits and hyphens.
-      wide: whether the chart takes the whole width of the page.
+      wide: whether it takes the whole width of the page.
     """
+    return shown_in_page(Drawing(name, title, description, height, parts, width), wide)
+
+
+def shown_in_page(drawing: Drawing, wide: bool = False) -> Markup:
+    """A figure of the page. A screen reader reads its title and description; the numbers are in the table."""
+    name, title = drawing.name, drawing.title
     svg = element(
         "svg",
         element("title", title, id=f"{name}_title"),
-        element("desc", description, id=f"{name}_desc"),
-        *parts,
-        viewBox=f"0 0 {width:g} {height:g}",
+        element("desc", drawing.description, id=f"{name}_desc"),
+        *drawing.parts,
+        viewBox=f"0 0 {drawing.width:g} {drawing.height:g}",
         role="img",
         aria_labelledby=f"{name}_title",
         aria_describedby=f"{name}_desc",
@@ -48,12 +69,13 @@ def at(x: float) -> float:
 
 
 def x_axis(
-    scale: Scale, top: float, bottom: float, title: str = "", ticks: Sequence[float] | None = None
-) -> Iterable[Markup]:
+    scale: Scale, top: float, bottom: float, title: str = "", ticks: Sequence[float] | None = None,
+    words: Callable[[float], str] = shown,
+) -> Iterable[Markup]:  # fmt: skip
     for tick in ticks or scale.ticks():
         x = at(scale(tick))
         yield element("line", x1=x, x2=x, y1=at(top), y2=at(bottom), class_="grid")
-        yield element("text", shown(tick), x=x, y=at(bottom + 16), class_="tick middle")
+        yield element("text", words(tick), x=x, y=at(bottom + 16), class_="tick middle")
     if title:
         yield element("text", title, x=at((scale.start + scale.end) / 2), y=at(bottom + 34), class_="axis middle")
 

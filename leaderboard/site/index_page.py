@@ -4,10 +4,13 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from lra.leaderboard.benchmark_sheet import by_direction, whole
 from lra.leaderboard.board import Overview, Table
-from lra.leaderboard.sheet import Cell, Column, Entry, Sheet, number
+from lra.leaderboard.sheet import Cell, Column, Entry, Sheet
 from lra.leaderboard.site import markup
 from lra.leaderboard.site.charts import bars, scatter, strips
+from lra.leaderboard.site.figure import shown_in_page
+from lra.leaderboard.site.growth import growth
 from lra.leaderboard.site.lines import lengths
 from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.names import cropped, distinct
@@ -19,13 +22,17 @@ LONGEST = 300  # letters of a cell; the run's page has the whole text
 
 def index_page(view: View) -> str:
     results = shortened(view.sheets)
-    by_name = {scaling.name: scaling for scaling in view.scalings}
-    benchmarks = [scaling_sheet(own) for own in view.scalings if own.name not in {s.name for s in view.published}]
+    scalings = {scaling.name: scaling for scaling in view.scalings}
+    benchmarks = [
+        (whole(own, direction), [shown_in_page(drawing) for drawing in growth(own, direction)])
+        for own in view.benchmarks
+        for direction in by_direction(own)
+    ]
     groups: dict[str, list[tuple[str, str]]] = {}
     protocols = [sheet.source.protocol if sheet.source else "" for sheet in results]
     for sheet, protocol, label in zip(results, distinct(protocols, LONGEST), short(results)):
         groups.setdefault(f"Protocol {protocol}", []).append((sheet.name, label))
-    groups |= {"Time and memory": [(sheet.name, sheet.title) for sheet in benchmarks]}
+    groups |= {"Time and memory": [(sheet.name, sheet.title) for sheet, _ in benchmarks]}
     groups |= {"From the literature": [(sheet.name, sheet.title) for sheet in view.published]}
     groups |= {"Not shown": [("left_out", count(len(view.left_out), "file") + " left out")] if view.left_out else []}
     links = [
@@ -35,8 +42,9 @@ def index_page(view: View) -> str:
         for name, sheets in groups.items()
         if sheets
     ]  # fmt: skip
-    ours = [section(sheet, pictures(sheet, by_name), "Measured with lra") for sheet in (*results, *benchmarks)]
-    theirs = [section(sheet, pictures(sheet, by_name), "From the literature") for sheet in view.published]
+    ours = [section(sheet, pictures(sheet, scalings), "Measured with lra") for sheet in results]
+    ours += [section(sheet, drawn, "Measured with lra") for sheet, drawn in benchmarks]
+    theirs = [section(sheet, pictures(sheet, scalings), "From the literature") for sheet in view.published]
     variants = len({record.variant.name for record in view.records})
     tasks = len({record.task.name for record in view.records})
     counts = f"{count(len(view.records), 'run')} of {count(variants, 'variant')} on {count(tasks, 'task')}."
@@ -189,22 +197,6 @@ def marks(cell: Cell, meanings: Mapping[str, str]) -> Child:
         for place, mark in enumerate(cell.marks)
     ]
     return element("sup", signs) if signs else None
-
-
-def scaling_sheet(scaling: Scaling) -> Sheet:
-    """Time and memory against length, as a table."""
-    spans = sorted({point.length for point in scaling.points})
-    by_place = {(point.model, point.length): point for point in scaling.points}
-    columns = [Column("model", number=False), *(Column(f"steps/s, {length:,}") for length in spans),
-               *(Column(f"MB, {length:,}") for length in spans)]  # fmt: skip
-    entries = []
-    for model in dict.fromkeys(point.model for point in scaling.points):
-        own = [by_place.get((model, length)) for length in spans]
-        rates = [number(point and point.steps_per_second, ".3g") for point in own]
-        entries.append(
-            Entry((Cell(model, model), *rates, *(number(point and point.megabytes, ",.0f") for point in own)))
-        )
-    return Sheet(scaling.name, scaling.title, scaling.caption, tuple(columns), tuple(entries))
 
 
 def left_out(view: View) -> Markup | None:

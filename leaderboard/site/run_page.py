@@ -190,6 +190,14 @@ def circumstances(record: Record) -> list[tuple[str, Child]]:
         ("Time", f"{measured.train_seconds:,.1f} s training, {measured.compile_seconds:,.1f} s compiling"),
         ("Memory", listed(sizes)),
         ("Git commit", [code(git["commit"]), dirty] if git.get("commit") else "not known"),
+        ("Kernels", kernels(measured.kernels)),
         ("Versions", listed(measured.versions)),
         ("Finished at", measured.finished_at),
     ]
+
+
+def kernels(uses: Sequence[KernelUse] | None) -> str:
+    """The implementations of the ops in the train step."""
+    if uses is None:
+        return "xla"
+    return "; ".join(f"{use.implementation} for {use.call.split(' of ')[0]} ({use.why})" for use in uses) or "no op"

@@ -13,6 +13,7 @@ from lra.bench.peers import flash_linear_attention, peers
 from lra.bench.report import Report
 from lra.bench.timing import Timing, in_turns, repeated
 
+LENGTHS = (1024, 2048, 4096, 16384, 65536)
 KEYS = ("case", "length", "head_dim", "direction", "by")
 HEADER = ("case", "length", "width", "direction", "by", "ms", "+-", "speed", "TFLOP/s", "GB/s", "note")
 KERNELS = {"gpu": "mosaic_gpu", "tpu": "mosaic_tpu"}

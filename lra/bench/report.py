@@ -18,15 +18,24 @@ class Report:
       keys: the columns that identify a row.
       minutes: no measurement begins after so many minutes; None for no limit.
       again: whether to drop the rows in the file.
+      settings: what all rows have in common besides; None for a benchmark that has no settings.
 
     Raises:
-      UserError: the file is from other hardware or versions, is not a report, or could not be written.
+      UserError: the file is from other hardware, versions or settings, is not a report, or could not be written.
     """
 
-    def __init__(self, path: Path, keys: Sequence[str], minutes: float | None, again: bool):
+    def __init__(
+        self,
+        path: Path,
+        keys: Sequence[str],
+        minutes: float | None,
+        again: bool,
+        settings: dict[str, Any] | None = None,
+    ):
         self.path, self.keys = path, tuple(keys)
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
-        self.hardware = {**hardware(), **versions()}
+        self.common: dict[str, Any] = {"hardware": {**hardware(), **versions()}}
+        self.common |= {} if settings is None else {"settings": settings}
         self.rows: dict[tuple[Any, ...], dict[str, Any]] = {}
         check_writable(path)
         if path.exists() and not again:
@@ -35,21 +44,35 @@ class Report:
                 rows = {self.key(row): row for row in old["rows"]}
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{path} is no file of this benchmark; remove it, or --again replaces it") from None
-            if old["hardware"] != self.hardware:
-                raise UserError(f"{path} is of other hardware or other versions; move it, or --again replaces it")
+            for name, here in self.common.items():
+                if old.get(name) != here:
+                    raise UserError(f"{path} is of other {name} or versions; move it, or --again replaces it")
             self.rows = rows
 
     def key(self, row: dict[str, Any]) -> tuple[Any, ...]:
         """The values of the key columns of a row."""
         return tuple(row[name] for name in self.keys)
 
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """The device, the processor and the versions at hand."""
+        return self.common["hardware"]
+
+    @property
+    def late(self) -> bool:
+        """Whether no measurement may begin any more."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
     def wants(self, **key: Any) -> bool:
         """Whether the row of a key is missing and there is time to measure it."""
-        late = self.deadline is not None and time.monotonic() > self.deadline
-        return self.key(key) not in self.rows and not late
+        return self.key(key) not in self.rows and not self.late
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the file has."""
+        return {**self.common, "rows": list(self.rows.values())}
 
     def add(self, row: dict[str, Any]) -> None:
         """Adds a row and writes the file."""
         self.rows[self.key(row)] = row
-        content = {"hardware": self.hardware, "rows": list(self.rows.values())}
-        write_atomically(self.path, json.dumps(content, indent=1) + "\n")
+        write_atomically(self.path, json.dumps(self.content, indent=1) + "\n")

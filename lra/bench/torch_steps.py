@@ -11,8 +11,8 @@ from flax import nnx
 
 from lra import settings
 from lra.bench import torch_models
+from lra.bench.steps import Steps
 from lra.bench.timing import in_turns
-from lra.bench.variants import Steps
 from lra.errors import UserError
 from lra.optimizer import AdamW
 from lra.plan import Plan

@@ -1,31 +1,73 @@
-"""Times train steps of the variants at several lengths, in turns with the Transformer's (LRA's table 2)."""
+"""Times training and inference of the variants by length until memory ends, in turns with the Transformer (LRA's table
+2)."""
 
-import math
+import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from lra import settings
+from lra.bench.clock import clock_mhz
+from lra.bench.programs import Program, TooLarge
 from lra.bench.report import Report
-from lra.bench.timing import in_turns
+from lra.bench.timing import Run, Timing, in_turns
+from lra.checks.check import DoesNotApply
+from lra.checks.growth import exponent
 from lra.errors import UserError
+from lra.leaderboard.benchmark import DIRECTIONS, MEMORY, PLAIN, REFERENCE, REFUSED, TIME
 from lra.models.attention import VARIANTS
-from lra.plan import Plan, resolve
+from lra.models.kernels import backends
+from lra.plan import resolve
 from lra.recipe import variant_named
 from lra.spec import RunSpec
-from lra.tasks import Split
-from lra.train import step_functions
 
-TASK, BASE = "text", "transformer"
-KEYS = ("variant", "length")
-HEADER = ("variant", "length", "steps/s", "+-", "speed", "MB", "memory", "note")
+TASK, PROTOCOL, BASE = "text", "paper", REFERENCE
+LENGTHS = (1024, 2048, 3072, 4096)  # LRA's; each further one is twice the last
+ROUNDS = 3
+MOST = 10.0  # seconds of a step
+MOST_COMPILING = 120.0  # seconds, of the length before
+TURN = 0.5  # seconds: a longer step of the Transformer is timed once a length, and not beside each variant
+# by platform: the tokens of a batch, and bindings that make the model small
+TOKENS = {"cpu": 1 << 12}
+SMALL = {
+    "cpu": tuple(
+        f"encoder.{name}" for name in ("layers = 1", "dim = 128", "qkv_dim = 128", "heads = 2", "mlp_dim = 512")
+    )
+}
+KEYS = ("variant", "length", "direction")
+HEADER = ("variant", "length", "direction", "steps/s", "+-", "tokens/s", "speed", "MB", "note")
+
+
+class Entry(NamedTuple):
+    """A line of the table.
+
+    Attributes:
+      backend: the implementation of all ops; None for what a run takes.
+      memory: how memory grows with the length.
+    """
+
+    name: str
+    variant: str
+    backend: str | None
+    cost: str
+    memory: str
+
+
+def entries(names: Sequence[str]) -> list[Entry]:
+    """The Transformer with fused attention, the same with its whole matrix of scores, and the named variants."""
+    base = entry(BASE)
+    plain = Entry(PLAIN, BASE, "plain", base.cost, "L^2")
+    return [base, plain, *(entry(name) for name in names if name != BASE)]
+
+
+def entry(name: str) -> Entry:
+    variant = VARIANTS[name]
+    return Entry(name, name, None, variant.cost, variant.memory)
 
 
 def named(text: str) -> list[str]:
-    """The variants in a list with commas, or all of them. The Transformer comes first.
+    """The variants in a list with commas, or all of them.
 
     Raises:
       UsageError: there is no such variant.
@@ -33,88 +75,166 @@ def named(text: str) -> list[str]:
     names = sorted(VARIANTS) if text == "all" else text.split(",")
     for name in names:
         variant_named(name)
-    return sorted(names, key=lambda name: name != BASE)
+    return names
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """The cells of a row. "speed" and "memory" are ratios to the Transformer's."""
-    start = [row["variant"], str(row["length"])]
-    if row["error"]:
+    """The cells of a row. "speed" is the ratio to the Transformer's."""
+    start = [row["variant"], f"{row['length']:,}", row["direction"]]
+    if row["end"]:
         return [*start, *[""] * 5, row["error"]]
-    numbers = (f"{row['steps_per_second']:.3g}", f"{100 * row['spread']:.0f} %", f"{row['speed']:.2f}")
-    return [*start, *numbers, f"{row['megabytes']:.0f}", f"{row['memory']:.2f}", ""]
+    numbers = f"{row['steps_per_second']:.3g}", f"{100 * row['spread']:.0f} %", f"{row['tokens_per_second']:,.0f}"
+    speed = "" if row["speed"] is None else f"{row['speed']:.2f}"
+    return [*start, *numbers, speed, f"{row['megabytes']:,.0f}", ""]
 
 
-def bench(names: Sequence[str], lengths: Sequence[int], overrides: Sequence[str], report: Report) -> Iterator[dict]:
+def settings_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """What the rows of one file have in common."""
+    platform = settings.device().platform
+    tokens, small = TOKENS.get(platform, 1 << 15), SMALL.get(platform, ())
+    size = "one layer of 128, 2 heads" if small else "4 layers of 256, 4 heads"
+    model = f"Byte-level Text, protocol {PROTOCOL}, {size}; {tokens:,} tokens a step, or one text if it is longer."
+    if overrides:
+        model += f" By hand: {', '.join(overrides)}."
+    return {
+        "model": f"{model} A step that would take longer than {MOST:g} s is not run.", "task": TASK,
+        "protocol": PROTOCOL, "overrides": [*small, *overrides], "tokens": tokens, "most_seconds": MOST,
+    }  # fmt: skip
+
+
+def kernels_of(one: Entry) -> list[str]:
+    """The implementations that run an entry's ops."""
+    return [one.backend] if one.backend else []
+
+
+def bench(
+    names: Sequence[str], lengths: Sequence[int] | None, overrides: Sequence[str], report: Report
+) -> Iterator[dict[str, Any]]:
     """Measures the rows that the report lacks, adds them to it and yields them.
 
-    The model is that of protocol `paper` on Text. Tokens are random, and every text has the maximal length.
-
     Args:
-      lengths: in tokens.
+      lengths: in tokens; None for LRA's, and from there on until each variant has ended.
       overrides: gin bindings.
     """
-    for length in lengths:
-        wanted = [name for name in names if report.wants(variant=name, length=length)]
-        if not wanted:
-            continue
-        base: Steps | None = None
-        for name in wanted:
-            if not report.wants(variant=name, length=length):
-                return
-            row: dict[str, Any] = {"variant": name, "length": length}
-            try:
-                base = base or steps_at(length, BASE, overrides)
-                steps = base if name == BASE else steps_at(length, name, overrides)
-                times = in_turns({BASE: base, name: steps})
-                of_base, own = times[BASE], times[name]
-                row |= {
-                    "steps_per_second": 1 / own.seconds,
-                    "spread": own.spread / own.seconds,
-                    "speed": of_base.seconds / own.seconds,
-                    "megabytes": steps.bytes / 1e6,
-                    "memory": steps.bytes / base.bytes,
-                    "error": None,
-                }
-            except UserError as error:
-                row["error"] = str(error)
-            except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error):
-                    raise
-                row["error"] = "out of memory"
-            report.add(row)
-            yield row
+    for length in lengths or onwards():
+        left = {way: [one for one in entries(names) if not ended(report, one, way, length)] for way in DIRECTIONS}
+        if report.late or not any(left.values()):
+            return
+        for way, some in left.items():
+            yield from bench_at(length, way, some, overrides, report)
 
 
-def steps_at(length: int, name: str, overrides: Sequence[str]) -> "Steps":
-    """The train steps of a variant at a length."""
-    return Steps(resolve(RunSpec(TASK, name, "paper", overrides=(*overrides, f"{TASK}.max_length = {length}"))))
+def bench_at(
+    length: int, way: str, some: Sequence[Entry], overrides: Sequence[str], report: Report
+) -> Iterator[dict[str, Any]]:
+    """The rows of one direction at one length."""
+    key = lambda one: {"variant": one.name, "length": length, "direction": way}
+    wanted = [one for one in some if report.wants(**key(one))]
+    base: Run | None = None  # the Transformer's loop, if it is short enough to take turns with the variants
+    if wanted and wanted[0].name != BASE and is_short(timing_in(report, length, way)):
+        _, base = measured(entry(BASE), way, length, overrides, report, None)
+    for one in wanted:
+        if report.late:
+            return
+        row, run = measured(one, way, length, overrides, report, base)
+        report.add(row)
+        yield row
+        if one.name == BASE and is_short(timing_in(report, length, way)):
+            base = run
 
 
-class Steps:
-    """A compiled loop of train steps of one seed. Tokens are random, and every sequence has the maximal length.
+def onwards() -> Iterator[int]:
+    """LRA's lengths, and then each twice the last."""
+    yield from LENGTHS
+    length = LENGTHS[-1]
+    while True:
+        yield (length := 2 * length)
 
-    Attributes:
-      bytes: the device memory of a step; NaN if the compiler does not report it.
-    """
 
-    @settings.fixed()
-    def __init__(self, plan: Plan):
-        batch, length, functions = plan.train.batch_size, plan.source.max_length, step_functions(plan)
-        rng = np.random.default_rng(0)
-        rows = rng.integers(1, plan.task.vocab_size, (batch, length)).astype(np.uint8)
-        labels = rng.integers(0, plan.task.num_classes, batch)
-        split = jax.tree.map(jnp.asarray, Split(rows, np.full(batch, length), labels))
-        self.arguments = (jax.random.key(0)[None], jnp.int32(0), jnp.arange(batch)[None, None], split)
-        self.state = functions.init([0])
-        keys, first, index, split = self.arguments
-        self.run = jax.jit(
-            lambda state, count: functions.run(state, keys, first, count, jnp.broadcast_to(index, (1, 1, batch)), split)
-        )
-        self.compiled = self.run.lower(self.state, jnp.int32(1)).compile()
-        memory = self.compiled.memory_analysis()
-        self.bytes = memory.temp_size_in_bytes + memory.argument_size_in_bytes if memory else math.nan
+def rows_of(report: Report, one: Entry, way: str) -> list[dict[str, Any]]:
+    """The rows of one direction of a variant, by length."""
+    own = [row for row in report.rows.values() if (row["variant"], row["direction"]) == (one.name, way)]
+    return sorted(own, key=lambda row: row["length"])
 
-    @settings.fixed()
-    def __call__(self, count: int) -> jax.Array:
-        return self.compiled(self.state, jnp.int32(count)).loss
+
+def ended(report: Report, one: Entry, way: str, length: int) -> bool:
+    """Whether the row of a shorter length says why there are no longer ones."""
+    return any(row["end"] and row["length"] < length for row in rows_of(report, one, way))
+
+
+def measured(
+    one: Entry, way: str, length: int, overrides: Sequence[str], report: Report, base: Run | None
+) -> tuple[dict[str, Any], Run | None]:
+    """A row, and its loop if it could run."""
+    row: dict[str, Any] = {"variant": one.name, "length": length, "direction": way, "batch": 1, "end": None}
+    row |= {"cost": one.cost, "memory": one.memory, "kernels": kernels_of(one), "error": None}
+    try:
+        with backends.use(one.backend) if one.backend else contextlib.nullcontext():
+            plan = resolve(RunSpec(TASK, one.variant, PROTOCOL, overrides=bindings(length, overrides)))
+            row["batch"] = plan.train.batch_size
+            if (reason := too_slow(rows_of(report, one, way), one, length, row["batch"])) is not None:
+                return row | {"end": TIME, "error": reason}, None
+            program = Program(plan, way)
+        row |= {"megabytes": program.bytes / 1e6, "compile_seconds": program.compile_seconds}
+        run = program.start()
+        times = in_turns({one.name: run} | ({BASE: base} if base else {}), ROUNDS)
+    except TooLarge as error:
+        return row | {"megabytes": error.bytes / 1e6, "end": MEMORY, "error": str(error)}, None
+    except (UserError, NotImplementedError) as error:
+        return row | {"end": REFUSED, "error": str(error)}, None
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return row | {"end": MEMORY, "error": "out of memory"}, None
+    return row | numbers(row, times[one.name], times.get(BASE) or timing_in(report, length, way)), run
+
+
+def bindings(length: int, overrides: Sequence[str]) -> tuple[str, ...]:
+    """The bindings of a plan: texts of a length, and as many as have the tokens of a step."""
+    common = settings_of(())
+    batch = max(common["tokens"] // length, 1)
+    return (*common["overrides"], f"train.batch_size = {batch}", *overrides, f"{TASK}.max_length = {length}")
+
+
+def numbers(row: dict[str, Any], own: Timing, base: Timing | None) -> dict[str, Any]:
+    """What follows from the times of a step and of the Transformer's."""
+    rate, spread = 1 / own.seconds, own.spread / own.seconds
+    return {
+        "steps_per_second": rate,
+        "examples_per_second": rate * row["batch"],
+        "tokens_per_second": rate * row["batch"] * row["length"],
+        "spread": spread,
+        "speed": base.seconds / own.seconds if base else None,
+        "speed_spread": spread + base.spread / base.seconds if base else 0.0,
+        "clock_mhz": clock_mhz(),
+    }
+
+
+def timing_in(report: Report, length: int, way: str) -> Timing | None:
+    """The time of the Transformer's step in its own row."""
+    row = report.rows.get((BASE, length, way))
+    if not row or row["end"]:
+        return None
+    return Timing(1 / row["steps_per_second"], row["spread"] / row["steps_per_second"])
+
+
+def is_short(timing: Timing | None) -> bool:
+    return timing is not None and timing.seconds < TURN
+
+
+def too_slow(shorter: Sequence[dict[str, Any]], one: Entry, length: int, batch: int) -> str | None:
+    """Why a step at a length is not tried, by the longest length before and by the declared power of the length."""
+    known = [row for row in shorter if row["length"] < length and not row["end"]]
+    if not known:
+        return None
+    last = known[-1]
+    try:
+        power = exponent(one.cost)
+    except DoesNotApply:
+        power = 2.0
+    seconds = batch / last["examples_per_second"] * (length / last["length"]) ** power
+    if seconds > MOST:
+        return f"a step would take about {seconds:.0f} s"
+    if last["compile_seconds"] > MOST_COMPILING:
+        return f"compilation took {last['compile_seconds']:.0f} s at {last['length']:,}"
+    return None

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lra import settings, targets
-from lra.bench.variants import Steps
+from lra.bench.steps import Steps
 from lra.checks import check_variant
 from lra.checks.growth import operations
 from lra.ci.baseline import Program, Trained, Workload

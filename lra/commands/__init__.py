@@ -1,6 +1,6 @@
 """The commands. Each is a function of its options, next to the functions that add its arguments."""
 
-from lra.commands import attention, bench, ci, data, leaderboard, runs, submissions, training  # noqa: F401  registers the commands
+from lra.commands import attention, bench, ci, data, kernels, leaderboard, runs, submissions, training  # noqa: F401  registers the commands
 from lra.commands.command import REGISTERED, Command
 
 GROUPS = {
@@ -24,6 +24,7 @@ ORDER = (  # the order in the help and in docs/commands.md
     "reproduce",
     "ci baseline",
     "ci run",
+    "kernels",
     "bench",
 )
 COMMANDS: dict[str, Command] = {

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lra.commands.command import Parser, add_results, command
-from lra.commands.output import print_json, print_table
-from lra.errors import UserError, printable
+from lra.commands.output import print_json, print_sheet
+from lra.errors import UserError
 from lra.files import write_atomically, writing
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def leaderboard_build(options: Namespace) -> int:
 
 def view_of(folders: list[Path], reference: str) -> "View":
     """All that the outputs show of the records in some folders."""
-    from lra.leaderboard import literature, store
+    from lra.leaderboard import benchmark, literature, store
     from lra.leaderboard.board import make_board
     from lra.leaderboard.sheet import sheets
     from lra.leaderboard.view import View
@@ -85,46 +85,23 @@ def view_of(folders: list[Path], reference: str) -> "View":
     records, left_out = store.load(folders)
     came, _ = store.load([shipped()])
     board = make_board(records, tracks(), reference, came)
-    measured = [scaling for folder in folders for scaling in benchmarks(folder)]
     return View(
-        board, tuple(sheets(board)), literature.sheets(), (*measured, *literature.scalings()), tuple(records),
-        tuple(left_out),
+        board, tuple(sheets(board)), literature.sheets(), literature.scalings(), tuple(records), tuple(left_out),
+        tuple(benchmark.find(folders)),
     )  # fmt: skip
-
-
-def benchmarks(folder: Path) -> list:
-    """Time and memory against length, if `lra bench variants` has measured them in a folder."""
-    import json
-
-    from lra.leaderboard.view import Point, Scaling
-
-    path = folder / "bench-variants.json"
-    if not path.is_file():
-        return []
-    try:
-        content = json.loads(path.read_bytes())
-        device = str(content["hardware"]["device"])
-        points = [
-            Point(str(row["variant"]), int(row["length"]), float(row["steps_per_second"]), float(row["megabytes"]))
-            for row in content["rows"]
-            if not row["error"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no file of 'lra bench variants' ({error}); move it away") from error
-    caption = f"Training steps of protocol paper on Text, measured by lra bench variants on: {device}."
-    return [Scaling("bench-variants", "Training steps by length", caption, tuple(points))] if points else []
 
 
 def outputs(view: "View") -> dict[str, str]:
     """All files, by name. The same view gives the same bytes."""
-    from lra.leaderboard import site, text
+    from lra.leaderboard import benchmark_sheet, site, text
     from lra.leaderboard.latex import latex
 
+    ours = [*view.sheets, *(sheet for own in view.benchmarks for sheet in benchmark_sheet.sheets(own))]
     return {
-        "leaderboard.md": text.markdown(view.sheets, view.published),
+        "leaderboard.md": text.markdown(ours, view.published),
         "leaderboard.csv": text.as_csv(view.board),
         "published.csv": text.published_csv(view.published),
-        "leaderboard.tex": latex([*view.sheets, *view.published]),
+        "leaderboard.tex": latex([*ours, *view.published]),
         **site.pages(view),
     }
 
@@ -169,12 +146,7 @@ def show(options: Namespace, view: "View") -> None:
         print_json(flat(view.board))
         return
     for sheet in view.sheets:
-        kept = [place for place, column in enumerate(sheet.columns) if not column.extra]
-        print("\n" + printable(f"{sheet.title}. {sheet.caption}"))
-        rows = [[entry.cells[place].text + entry.cells[place].signs for place in kept] for entry in sheet.entries]
-        print_table([sheet.columns[place].name for place in kept], rows, numbers=True)
-        for mark, meaning in sheet.notes:
-            print(printable(f"{mark} {meaning}"))
+        print_sheet(sheet)
 
 
 def reasons(left_out: tuple[str, ...]) -> str:

@@ -3,9 +3,12 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lra.errors import printable
+
+if TYPE_CHECKING:
+    from lra.leaderboard.sheet import Sheet
 
 PROSE = (
     "what",
@@ -26,6 +29,16 @@ def print_json(value: Any) -> int:
 def warn(text: str) -> None:
     """Prints a warning on standard error: of what could not be kept, although the command did its work."""
     print(f"lra: warning: {printable(text)}", file=sys.stderr)
+
+
+def print_sheet(sheet: "Sheet") -> None:
+    """Prints a table of results with its title and notes."""
+    kept = [place for place, column in enumerate(sheet.columns) if not column.extra]
+    print("\n" + printable(f"{sheet.title}. {sheet.caption}".strip()))
+    rows = [[entry.cells[place].text + entry.cells[place].signs for place in kept] for entry in sheet.entries]
+    print_table([sheet.columns[place].name for place in kept], rows, numbers=True)
+    for mark, meaning in sheet.notes:
+        print(printable(f"{mark} {meaning}"))
 
 
 def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> None:

@@ -34,6 +34,13 @@ def add_runs(parser: Parser) -> None:
         help="the time between two checkpoints (default: %(default)s)",
     )
     parser.add_argument(
+        "--kernels",
+        default="auto",
+        metavar="NAME",
+        help="the implementation of the ops: auto (the fastest that is proven right on this device), xla, or another "
+        "name that 'lra kernels' lists (default: %(default)s)",
+    )
+    parser.add_argument(
         "--trace", type=Path, metavar="DIR", help="write a profile of some steps of each variant there, for Perfetto"
     )
 
@@ -98,6 +105,7 @@ def run(options: Namespace) -> int:
                         checkpoint_every=options.checkpoint_every,
                         anew=options.again,
                         trace=options.trace and options.trace / plan.variant.name,
+                        kernels=options.kernels,
                     )
             except Interrupted:
                 raise

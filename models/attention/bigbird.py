@@ -68,7 +68,7 @@ class BigBird(nnx.Module):
         twice = (last == 0)[:, None] & (jnp.arange(2 * self.block) >= self.block)
         ends_real = (flat(real) & ~twice)[..., None]
         to_ends = attend(q, flat(keys), flat(values), mask=ends_real, dropout=dropout.fold_in(0))
-        of_ends = attend(flat(queries), k, v, mask=mask[..., None], dropout=dropout.fold_in(1))[0]
+        of_ends = attend(flat(queries), k, v, mask=mask[..., None], dropout=dropout.fold_in(1), lse=False)[0]
 
         # a block and its two neighbours, without the first and the last block
         is_end = (jnp.arange(blocks) == ends[..., None]).any(1)[..., None]

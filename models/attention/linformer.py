@@ -56,4 +56,4 @@ class Linformer(nnx.Module):
             return jnp.einsum("bnhd,kn->bkhd", jnp.where(real, x, 0), weights)
 
         # no mask is needed: padded keys are 0 in every mixture
-        return attend(q, mix(self.e, k), mix(self.f or self.e, v), dropout=dropout)[0]
+        return attend(q, mix(self.e, k), mix(self.f or self.e, v), dropout=dropout, lse=False)[0]

@@ -54,14 +54,14 @@ class Longformer(nnx.Module):
         g, dropout = self.global_tokens, self.dropout()
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
         seen, real = Window(self.radius, self.radius) | First(g), mask[..., None]
-        out = attend(q, k, v, mask=real, pattern=seen, dropout=dropout.fold_in(0))[0]
+        out = attend(q, k, v, mask=real, pattern=seen, dropout=dropout.fold_in(0), lse=False)[0]
         if not g:
             return self.out(merge_heads(out))
         q, k, v = (
             split_heads(project(tokens), self.heads)
             for project, tokens in ((self.q_global, x[:, :g]), (self.k_global, x), (self.v_global, x))
         )
-        of_global = attend(q, k, v, mask=real, dropout=dropout.fold_in(1))[0]
+        of_global = attend(q, k, v, mask=real, dropout=dropout.fold_in(1), lse=False)[0]
         return self.out(merge_heads(jnp.concatenate([of_global, out[:, g:]], 1)))
 
     def reach(self, length: int) -> Bool[np.ndarray, "length length"]:

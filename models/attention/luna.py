@@ -60,7 +60,7 @@ class Luna(nnx.Module):
             carry = jnp.broadcast_to(p, (len(x), *p.shape)).astype(x.dtype)
         assert carry is not None  # the layer below hands it on
         q, kv = split_heads(self.pack_query(carry), self.heads), split_heads(self.pack_context(x), self.heads)
-        packed = merge_heads(attend(q, kv, kv, mask=mask[..., None], dropout=dropout.fold_in(0))[0])
+        packed = merge_heads(attend(q, kv, kv, mask=mask[..., None], dropout=dropout.fold_in(0), lse=False)[0])
         q, kv = split_heads(self.query(x), self.heads), split_heads(self.context(packed), self.heads)
-        y = attend(q, kv, kv, dropout=dropout.fold_in(1))[0]
+        y = attend(q, kv, kv, dropout=dropout.fold_in(1), lse=False)[0]
         return self.out(merge_heads(y)), None if self.norm is None else self.norm(packed + carry).astype(x.dtype)

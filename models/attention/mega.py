@@ -178,7 +178,7 @@ class Mega(nnx.Module):
 
         q, k, v = (y[..., None, :] for y in (q, k, v))
         if self.attention == "softmax":
-            out = attend(q, k, v, mask=real[..., None], bias=biases, dropout=dropout)[0]
+            out = attend(q, k, v, mask=real[..., None], bias=biases, dropout=dropout, lse=False)[0]
         else:
             out = attend_pointwise(laplace, q, k, v, real, dropout)
         return out[..., 0, :].astype(v.dtype)

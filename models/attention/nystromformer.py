@@ -85,9 +85,9 @@ class Nystromformer(nnx.Module):
         allowed = jnp.where(present[:, :, None], present[:, None, :], jnp.eye(present.shape[1], dtype=bool))
         z = inverse(jax.nn.softmax(jnp.where(allowed[:, None], logits, -jnp.inf)), self.iterations)
 
-        of_landmarks = attend(q_means, k, v, mask=mask[..., None])[0]
+        of_landmarks = attend(q_means, k, v, mask=mask[..., None], lse=False)[0]
         of_landmarks = jnp.einsum("bhij,bjhd->bihd", z, of_landmarks, precision=jax.lax.Precision.HIGHEST)
-        out = attend(q, k_means, of_landmarks, mask=present[..., None])[0]
+        out = attend(q, k_means, of_landmarks, mask=present[..., None], lse=False)[0]
         return (out + self.convolve(v)).astype(dtype)
 
     def convolve(self, v: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:

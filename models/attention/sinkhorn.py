@@ -112,5 +112,5 @@ class Sinkhorn(nnx.Module):
         share = jnp.concatenate([share, jnp.broadcast_to(real[..., None], share.shape)], 2)
         seen = share > LEAST  # [batch, blocks, 2 block, heads]
         bias = jnp.log(jnp.where(seen, share, 1)).swapaxes(2, 3)[..., None, :]
-        out = attend(q, with_sorted(k), with_sorted(v), mask=seen, bias=bias, dropout=dropout)[0]
+        out = attend(q, with_sorted(k), with_sorted(v), mask=seen, bias=bias, dropout=dropout, lse=False)[0]
         return from_blocks(out, length)

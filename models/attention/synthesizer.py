@@ -94,4 +94,6 @@ class Synthesizer(nnx.Module):
             alpha = nnx.sigmoid(self.mixture.get_value().astype(jnp.float32))
             q, k = ((1 - alpha) * split(self.q)).astype(x.dtype), split(self.k)
             bias = alpha * bias
-        return self.out(merge_heads(attend(q, k, v, mask=mask[..., None], bias=bias, dropout=self.dropout())[0]))
+        return self.out(
+            merge_heads(attend(q, k, v, mask=mask[..., None], bias=bias, dropout=self.dropout(), lse=False)[0])
+        )

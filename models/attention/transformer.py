@@ -16,4 +16,4 @@ def transformer(
     dropout: Dropout = NO_DROPOUT,
 ) -> Float[Array, "batch length heads head_dim"]:
     """softmax(q k^T / sqrt(head_dim)) v over the real tokens (equation 1)."""
-    return attend(q, k, v, mask=mask[..., None], dropout=dropout)[0]
+    return attend(q, k, v, mask=mask[..., None], dropout=dropout, lse=False)[0]

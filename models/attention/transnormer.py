@@ -78,7 +78,7 @@ class Transnormer(nnx.Module):
         length, block = q.shape[1], min(self.block, q.shape[1])
         if self.kind == "T2":
             own = SameBlock(block, block)
-            return attend(q, k, v, mask=mask[..., None], pattern=own, dropout=dropout)[0]
+            return attend(q, k, v, mask=mask[..., None], pattern=own, dropout=dropout, lse=False)[0]
         relu = lambda products: jax.nn.relu(products * q.shape[-1] ** -0.5)
         q, k, v, mask = (into_blocks(x, block) for x in (q, k, v, mask))
         out = attend_pointwise(relu, q, k, v, mask, dropout)

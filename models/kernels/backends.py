@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 from jax.custom_batching import custom_vmap
 
-NAMES = ("xla", "mosaic_tpu", "mosaic_gpu")
-
-# (op, beginning of the device's kind) to the backends that are tried before XLA. An entry means that the tests and
-# the benchmark of docs/kernels.md were run on that device: none has been so far.
-DEFAULTS: dict[tuple[str, str], tuple[str, ...]] = {}
+NAMES = ("xla", "plain", "mosaic_tpu", "mosaic_gpu", "cudnn", "tokamax")
+# the platforms of those that are not for all
+PLATFORMS: dict[str, tuple[str, ...]] = {
+    "mosaic_tpu": ("tpu",), "mosaic_gpu": ("gpu",), "cudnn": ("gpu",), "tokamax": ("gpu", "tpu"),
+}  # fmt: skip
 
 
 class Backend(Protocol):
@@ -34,8 +34,9 @@ class Backend(Protocol):
         """The op's output. The op calls it only with operands that `admits` lets pass, and so it raises nothing."""
 
 
+@runtime_checkable
 class Differentiable(Backend, Protocol):
-    """A backend that computes the gradient itself. Only XLA's linear attention leaves that to JAX."""
+    """A backend that computes the gradient itself. JAX differentiates the others."""
 
     def backward(self, static: Any, kept: Any, dy: Any, /) -> Any:
         """The gradients of the operands. Raises nothing where `forward` does not.
@@ -60,12 +61,34 @@ class Static(Protocol):
 S = TypeVar("S", bound=Static)
 
 
+class Op(NamedTuple):
+    """A function of arrays that several backends compute.
+
+    Attributes:
+      name: in tables, records and messages.
+      module: where it is called OP, so that another process finds it.
+      backends: those that the op has, "xla" among them.
+      run: (name of a backend, static, x) -> the output. It can be differentiated.
+      draw: (static, shapes, NumPy's generator) -> random operands of these shapes and types, for a proof.
+    """
+
+    name: str
+    module: str
+    backends: Mapping[str, Backend]
+    run: Callable[[str, Any, Any], Any]
+    draw: Callable[[Any, Any, Any], Any]
+
+
+Decide = Callable[[Op, Any, Any], str]  # (op, static, x) to the name of a backend that admits them
+
+
 class Request(NamedTuple):
     name: str
     interpret: bool = False
 
 
 _request: ContextVar[Request | None] = ContextVar("backend", default=None)
+_decide: ContextVar[Decide | None] = ContextVar("decide", default=None)
 
 
 @contextmanager
@@ -79,6 +102,16 @@ def use(name: str, interpret: bool = False) -> Iterator[None]:
         yield
     finally:
         _request.reset(token)
+
+
+@contextmanager
+def deciding(decide: Decide) -> Iterator[None]:
+    """The function decides which backend each op gets that is traced inside, unless `use` or the op's caller does."""
+    token = _decide.set(decide)
+    try:
+        yield
+    finally:
+        _decide.reset(token)
 
 
 def requested() -> str | None:
@@ -104,22 +137,24 @@ def platform() -> str:
     return device().platform if target is None else target.platform
 
 
+def is_for(name: str, platform: str) -> bool:
+    """Whether a backend is for the devices of a platform."""
+    return platform in PLATFORMS.get(name, (platform,))
+
+
 def known(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"backend '{name}' is none of {', '.join(NAMES)}")
     return name
 
 
-def choose(op: str, backend: str | None, backends: Mapping[str, Backend], static: S, x: Any) -> tuple[str, S]:
+def choose(op: Op, backend: str | None, static: S, x: Any) -> tuple[str, S]:
     """The name of the backend that runs an op, and `static` for it.
 
-    It is the backend that was asked for, by its name or by `use`, or else the first default of this device that admits
-    the operands, or else XLA.
+    It is the backend that was asked for, by its name or by `use`, or else what `deciding` says, or else XLA.
 
     Args:
-      op: the name of the op in DEFAULTS and in messages.
       backend: the name that the caller of the op gives, if any; it goes before `use`.
-      backends: those that the op has.
 
     Raises:
       ValueError: there is no backend of that name.
@@ -129,20 +164,12 @@ def choose(op: str, backend: str | None, backends: Mapping[str, Backend], static
     if backend is not None:
         request = Request(known(backend), request.interpret if request else False)
     if request is not None:
-        if request.name not in backends:
-            raise NotImplementedError(f"{op} has no backend '{request.name}', only {', '.join(backends)}")
-        backends[request.name].admits(static, x)
+        if request.name not in op.backends:
+            raise NotImplementedError(f"{op.name} has no backend '{request.name}', only {', '.join(op.backends)}")
+        op.backends[request.name].admits(static, x)
         return request.name, static._replace(interpret=request.interpret)
-    kind = device().device_kind
-    for (of, beginning), names in DEFAULTS.items():
-        if of == op and kind.startswith(beginning):
-            for name in names:
-                try:
-                    backends[name].admits(static, x)
-                except NotImplementedError:
-                    continue
-                return name, static
-    return "xla", static
+    decide = _decide.get()
+    return (decide(op, static, x) if decide else "xla"), static
 
 
 def folds_vmap(f: Callable) -> Callable:

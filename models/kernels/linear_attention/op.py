@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from lra.models.kernels.backends import Backend, Differentiable, choose, folds_vmap
+from lra.models.kernels.backends import Backend, Differentiable, Op, choose, folds_vmap
 from lra.models.kernels.linear_attention import gpu, tpu, xla
-from lra.models.kernels.linear_attention.operands import Operands, Static
+from lra.models.kernels.linear_attention.operands import Operands, Static, draw
 
-KERNELS: Mapping[str, Differentiable] = {"mosaic_tpu": tpu, "mosaic_gpu": gpu}
-BACKENDS: Mapping[str, Backend] = {"xla": xla, **KERNELS}
+BACKENDS: Mapping[str, Backend] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def linear_attention(
@@ -46,7 +45,7 @@ def linear_attention(
       own_twice: counts a token's own k and v twice, not once. With decay they reach it from both directions.
       normaliser: takes the sums of weights, sum_j w_ij q_i . k_j, to the numbers by which the outputs are divided. It
         must not give 0, not even for a query without a key, whose sum and output are 0. None does not divide.
-      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
+      backend: one of `backends.NAMES`; None is what `backends.deciding` says, or XLA.
 
     Raises:
       ValueError: `own_twice` is set where a token reaches itself only once, or queries and keys differ in length where
@@ -66,7 +65,7 @@ def linear_attention(
         if log_decay is not None and log_decay.shape[1] > 1:
             log_decay = jnp.where(real, log_decay, 0)
     if not by_position:
-        choose("linear attention of all keys to all queries", backend, {"xla": xla}, Static(), Operands(q, k, v, None))
+        choose(OF_ALL_KEYS, backend, Static(), Operands(q, k, v, None))
         return of_all_keys(q, k, v, normaliser).astype(dtype)
 
     if normaliser is not None:  # values of 1 add up to the sum of weights
@@ -74,14 +73,9 @@ def linear_attention(
     if log_decay is not None:
         log_decay = log_decay.astype(jnp.float32)
     x = Operands(q, k, v, log_decay)
-    name, static = choose("linear attention", backend, BACKENDS, Static(), x)
 
     def one_way(reverse: bool) -> Array:
-        way = static._replace(reverse=reverse)
-        if name == "xla":  # JAX differentiates it
-            return xla.forward(way, x)
-        decay = None if log_decay is None else jnp.broadcast_to(log_decay, (len(v), *log_decay.shape[1:]))
-        return fused(name, way, x._replace(log_decay=decay)).astype(jnp.float32)
+        return run(*choose(OP, backend, Static(reverse), x), x).astype(jnp.float32)
 
     y = one_way(False)
     if not causal:
@@ -112,18 +106,31 @@ def of_all_keys(
     return above / normaliser(below)[..., None]
 
 
+def run(name: str, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
+    """The op in one direction, by a backend."""
+    backend = BACKENDS[name]
+    if not isinstance(backend, Differentiable):
+        return backend.forward(static, x)
+    if x.log_decay is not None:
+        x = x._replace(log_decay=jnp.broadcast_to(x.log_decay, (len(x.v), *x.log_decay.shape[1:])))
+    return fused(backend, static, x)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def fused(name: str, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
+def fused(backend: Differentiable, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:
     """`xla.forward` by a kernel, in the type of v. The gradient computes the states again."""
-    return folds_vmap(partial(KERNELS[name].forward, static))(x)
+    return folds_vmap(partial(backend.forward, static))(x)
 
 
-def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Operands]:
-    return fused(name, static, x), x
+def _forward(backend: Differentiable, static: Static, x: Operands) -> tuple[Array, Operands]:
+    return fused(backend, static, x), x
 
 
-def _backward(name: str, static: Static, kept: Operands, dy: Array) -> tuple[Operands]:
-    return (Operands(*folds_vmap(partial(KERNELS[name].backward, static))(kept, dy)),)
+def _backward(backend: Differentiable, static: Static, kept: Operands, dy: Array) -> tuple[Operands]:
+    return (Operands(*folds_vmap(partial(backend.backward, static))(kept, dy)),)
 
 
 fused.defvjp(_forward, _backward)
+
+OP = Op("linear attention", __name__, BACKENDS, run, draw)
+OF_ALL_KEYS = Op("linear attention of all keys to all queries", __name__, {"xla": xla}, run, draw)

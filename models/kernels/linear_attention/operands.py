@@ -1,7 +1,8 @@
 """What the backends of linear attention with decay, or causal, are given."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -19,3 +20,12 @@ class Static(NamedTuple):
 
     reverse: bool = False  # whether the state goes from the end to the start
     interpret: bool = False
+
+
+def draw(static: Static, shapes: Any, rng: np.random.Generator) -> Operands:
+    """Random operands of given shapes and types, for a proof: decays from weak to strong."""
+    normal = lambda x: rng.standard_normal(x.shape, np.float32).astype(x.dtype)
+    decay = shapes.log_decay
+    if decay is not None:
+        decay = -np.exp(2 * rng.standard_normal(decay.shape, np.float32) - 2).astype(decay.dtype)
+    return Operands(normal(shapes.q), normal(shapes.k), normal(shapes.v), decay)

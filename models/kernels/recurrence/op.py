@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from lra.models.kernels.backends import Differentiable, choose
+from lra.models.kernels.backends import Backend, Differentiable, Op, choose
 from lra.models.kernels.recurrence import gpu, tpu, xla
-from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static
+from lra.models.kernels.recurrence.operands import DIRECTIONS, Kept, Operands, Static, draw
 
-BACKENDS: Mapping[str, Differentiable] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
+BACKENDS: Mapping[str, Backend] = {"xla": xla, "mosaic_tpu": tpu, "mosaic_gpu": gpu}
 
 
 def diagonal_recurrence(
@@ -31,7 +31,7 @@ def diagonal_recurrence(
       log_a: real parts at most 0, or the states grow; without batch and length, it is the same for all tokens.
       x: the inputs. If they are bfloat16 they are read as they are, and their gradient is bfloat16 too.
       direction: "forward"; "backward", where h_i = a_i h_{i+1} + x_i; or "both", one after the other on axis 1.
-      backend: one of `backends.NAMES`; None is the first default of the device that admits the operands, or XLA.
+      backend: one of `backends.NAMES`; None is what `backends.deciding` says, or XLA.
 
     Raises:
       ValueError: there is no such direction or backend, or the shapes do not fit.
@@ -48,23 +48,31 @@ def diagonal_recurrence(
     narrow = jnp.bfloat16 if x.dtype == jnp.bfloat16 and not complex_ else wide
     operands = Operands(log_a.astype(wide).reshape(flat), x.astype(narrow).reshape(batch, length, -1))
     static = Static(DIRECTIONS[direction], narrow)
-    name, static = choose("diagonal recurrence", backend, BACKENDS, static, operands)
-    h = recurrence(name, static, operands)
+    name, static = choose(OP, backend, static, operands)
+    h = run(name, static, operands)
     return h.reshape(batch, *[2] * (direction == "both"), length, *state)
 
 
+def run(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
+    """The op by a backend."""
+    backend = BACKENDS[name]
+    return (partial(fused, backend) if isinstance(backend, Differentiable) else backend.forward)(static, x)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def recurrence(name: str, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
-    return BACKENDS[name].forward(static, x)
+def fused(backend: Differentiable, static: Static, x: Operands) -> Inexact[Array, "batch ways length channels"]:
+    return backend.forward(static, x)
 
 
-def _forward(name: str, static: Static, x: Operands) -> tuple[Array, Kept]:
-    h = recurrence(name, static, x)
+def _forward(backend: Differentiable, static: Static, x: Operands) -> tuple[Array, Kept]:
+    h = fused(backend, static, x)
     return h, Kept(x.log_a, h)
 
 
-def _backward(name: str, static: Static, kept: Kept, dh: Array) -> tuple[Operands]:
-    return (Operands(*BACKENDS[name].backward(static, kept, dh)),)
+def _backward(backend: Differentiable, static: Static, kept: Kept, dh: Array) -> tuple[Operands]:
+    return (Operands(*backend.backward(static, kept, dh)),)
 
 
-recurrence.defvjp(_forward, _backward)
+fused.defvjp(_forward, _backward)
+
+OP = Op("diagonal recurrence", __name__, BACKENDS, run, draw)

@@ -1,14 +1,19 @@
 """Patterns, which say by position which keys a query may see, and the tiles that a pattern leaves of all pairs.
 
 A pattern is NumPy and hashable. So a program builds it once while it is traced, and jit finds a compiled program by it.
+Its rule takes arrays of JAX too, and is then part of the program.
 """
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
 
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Array, Bool, Int
+
+AnyArray = np.ndarray | Array
 
 
 class Seen(IntEnum):
@@ -26,7 +31,7 @@ class Pattern:
     by pair.
     """
 
-    def allowed(self, i: Int[np.ndarray, "*#ij"], j: Int[np.ndarray, "*#ij"]) -> Bool[np.ndarray, "*ij"]:
+    def allowed(self, i: Int[AnyArray, "*#ij"], j: Int[AnyArray, "*#ij"]) -> Bool[AnyArray, "*ij"]:
         """Whether queries at i may see keys at j."""
         raise NotImplementedError
 
@@ -69,8 +74,8 @@ class Window(Pattern):
             raise ValueError(f"Window({self.before}, {self.after}): neither side may be below 0")
 
     def allowed(self, i, j):  # type: ignore[no-untyped-def]
-        after = np.ones(np.broadcast_shapes(np.shape(i), np.shape(j)), bool)
-        return after & (self.before is None or i - j <= self.before) & (self.after is None or j - i <= self.after)
+        before, after = (math.inf if side is None else side for side in (self.before, self.after))
+        return (i - j <= before) & (j - i <= after)
 
     def seen(self, rows, columns):  # type: ignore[no-untyped-def]
         farthest = rows[-1] - columns[0], columns[-1] - rows[0]  # how far a key is before, after
@@ -103,7 +108,7 @@ class First(Pattern):
     count: int
 
     def allowed(self, i, j):  # type: ignore[no-untyped-def]
-        return np.broadcast_to(j < self.count, np.broadcast_shapes(np.shape(i), np.shape(j)))
+        return (j < self.count) & (i >= 0)
 
     def seen(self, rows, columns):  # type: ignore[no-untyped-def]
         return Seen((columns[0] < self.count) + (columns[-1] < self.count))
@@ -159,10 +164,10 @@ class Blocks(Pattern):
         return table
 
     def allowed(self, i, j):  # type: ignore[no-untyped-def]
-        table = self.table
-        m, n = np.broadcast_arrays(i // self.block, j // self.block)
-        inside = (m < table.shape[0]) & (n < table.shape[1])
-        return inside & table[np.where(inside, m, 0), np.where(inside, n, 0)]
+        table = self.table if isinstance(i, np.ndarray) else jnp.asarray(self.table)
+        m, n = i // self.block, j // self.block
+        inside = [x < size for x, size in zip((m, n), table.shape)]
+        return inside[0] & inside[1] & table[m * inside[0], n * inside[1]]
 
     def spans(self, rows, keys):  # type: ignore[no-untyped-def]
         of = self.rows[rows[0] // self.block : rows[-1] // self.block + 1]

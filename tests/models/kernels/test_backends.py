@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lra.models.kernels import backends
-from lra.models.kernels.backends import choose, folds_vmap, use
+from lra.models.kernels.backends import Op, choose, deciding, folds_vmap, use
 
 
 class Static(NamedTuple):
@@ -28,8 +27,8 @@ class Cannot:
 ALL = {"xla": Can(), "mosaic_tpu": Can(), "mosaic_gpu": Cannot()}
 
 
-def chosen(backend=None, op="op", among=ALL):
-    name, static = choose(op, backend, among, Static(), "x")
+def chosen(backend=None, among=ALL):
+    name, static = choose(Op("op", __name__, among, None, None), backend, Static(), "x")
     return name, static.interpret
 
 
@@ -56,12 +55,20 @@ def test_what_cannot_says_why():
         pass
 
 
-def test_defaults_are_of_an_op_on_a_device_and_fall_through_to_xla(monkeypatch):
-    kind = jax.devices()[0].device_kind
-    monkeypatch.setattr(backends, "DEFAULTS", {("op", kind): ("mosaic_gpu", "mosaic_tpu"), ("op", "abacus"): ("xla",)})
-    assert chosen() == ("mosaic_tpu", False), "the first that can"
-    assert chosen(among={**ALL, "mosaic_tpu": Cannot()}) == ("xla", False)
-    assert chosen(op="another op") == ("xla", False)
+def test_what_decides_is_asked_unless_a_backend_was_named():
+    asked = []
+
+    def decide(op, static, x):
+        asked.append((op.name, static, x))
+        return "mosaic_tpu"
+
+    with deciding(decide):
+        assert chosen() == ("mosaic_tpu", False)
+        assert chosen("xla") == ("xla", False)
+        with use("xla"):
+            assert chosen() == ("xla", False)
+    assert asked == [("op", Static(), "x")]
+    assert chosen() == ("xla", False)
 
 
 def test_a_mapped_axis_joins_the_batch():

@@ -12,16 +12,19 @@ from lra.models.kernels.softmax import Dropout, First, Window, merge
 
 from .oracle import assert_close, oracle, problem
 
-attend = quick_jit(softmax.attend, static_argnames="pattern")
+attend = quick_jit(softmax.attend, static_argnames=("pattern", "backend"))
+by_each = pytest.mark.parametrize("backend", ["xla", "plain"])
 
 
-def test_leading_axes_and_broadcasts():
+@by_each
+def test_leading_axes_and_broadcasts(backend):
     """[2, 3] problems are as each alone; what is allowed varies along the first axis, the bias along the second."""
     q, k, v, d_out, d_lse = (x.reshape(2, 3, *x.shape[1:]) for x in problem(6, 5, 7, value_dim=6))
     mask = np.random.default_rng(0).random((3, 7, 1)) < 0.8
     allowed = np.random.default_rng(1).random((2, 1, 1, 5, 7)) < 0.7
     bias = normal(3, 2, 1, 7)
-    (out, lse), back = jax.vjp(lambda *x: softmax.attend(*x[:3], mask=mask, allowed=allowed, bias=x[3]), q, k, v, bias)
+    f = lambda *x: softmax.attend(*x[:3], mask=mask, allowed=allowed, bias=x[3], backend=backend)
+    (out, lse), back = jax.vjp(f, q, k, v, bias)
     *gradients, d_bias = back((d_out, jnp.where(jnp.isneginf(lse), 0, d_lse)))
     expected_bias = np.zeros(bias.shape)
     for a, b in np.ndindex(2, 3):
@@ -34,21 +37,23 @@ def test_leading_axes_and_broadcasts():
     np.testing.assert_allclose(d_bias, expected_bias, rtol=1e-4, atol=1e-5)
 
 
-def test_vmap_is_a_batch():
+@by_each
+def test_vmap_is_a_batch(backend):
     q, k, v = problem(4, 9, 9)[:3]
     mask, pattern = np.arange(9)[:, None] < np.array([9, 5, 1, 0])[:, None, None], Window(2, 2)
-    f = lambda q, k, v, mask: softmax.attend(q, k, v, mask=mask, pattern=pattern)
+    f = lambda q, k, v, mask: softmax.attend(q, k, v, mask=mask, pattern=pattern, backend=backend)
     for x, y in zip(quick_jit(jax.vmap(f))(q, k, v, mask), attend(q, k, v, mask=mask, pattern=pattern)):
         np.testing.assert_allclose(x, y, rtol=1e-6, atol=1e-6)
 
 
+@by_each
 @pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
-def test_stays_finite(scale):
+def test_stays_finite(scale, backend):
     """Also for logits of ten thousands, queries without a key, and their gradients through both results."""
     q, k, v, d_out, d_lse = problem(2, 5, 7)
     allowed = np.random.default_rng(3).random((2, 2, 5, 7)) < 0.5
     allowed[..., 2, :] = False
-    f = lambda q, k, v: softmax.attend(scale * q, k, v, allowed=allowed)
+    f = lambda q, k, v: softmax.attend(scale * q, k, v, allowed=allowed, backend=backend)
     (out, lse), gradients = quick_jit(lambda *x: (lambda y, back: (y, back((d_out, d_lse))))(*jax.vjp(f, *x)))(q, k, v)
     assert np.isneginf(lse[:, 2]).all()
     assert np.isfinite(np.delete(lse, 2, 1)).all()
@@ -57,18 +62,20 @@ def test_stays_finite(scale):
     assert not gradients[0][:, 2].any()
 
 
-def test_the_greatest_logit_of_many_thousands():
+@by_each
+def test_the_greatest_logit_of_many_thousands(backend):
     q, k, v = np.full((1, 1, 1, 1), 1e4, np.float32), normal(1, 6, 1, 1), normal(1, 6, 1, 3, seed=1)
-    out, lse = attend(q, k, v)
+    out, lse = attend(q, k, v, backend=backend)
     best = k.argmax()
     np.testing.assert_array_equal(out[0, 0, 0], v[0, best, 0])
     np.testing.assert_allclose(lse[0, 0, 0], 1e4 * k[0, best, 0, 0], rtol=1e-6)
 
 
-def test_sums_are_in_float32():
+@by_each
+def test_sums_are_in_float32(backend):
     """259 is no bfloat16: it would become 260."""
     ones = jnp.ones((1, 259, 1, 1), jnp.bfloat16)
-    np.testing.assert_allclose(attend(ones[:, :1], ones, ones)[1][0, 0, 0], 1 + np.log(259), rtol=1e-6)
+    np.testing.assert_allclose(attend(ones[:, :1], ones, ones, backend=backend)[1][0, 0, 0], 1 + np.log(259), rtol=1e-6)
 
 
 def test_without_keys_queries_or_width():

@@ -1,5 +1,6 @@
 """Patterns: what they allow, pair by pair, and their tiles, which must allow the same."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -57,6 +58,7 @@ def test_rules_pair_by_pair():
         (First(2), lambda i, j: j < 2),
         (SameBlock(3, 4), lambda i, j: i // 3 == j // 4),
         (Blocks(2, ((0, 2), (), (1,))), lambda i, j: (i // 2, j // 2) in {(0, 0), (0, 2), (2, 1)}),
+        (Blocks(2, ((0, 2), (1,))), lambda i, j: (i // 2, j // 2) in {(0, 0), (0, 2), (1, 1)}),
         (Window(1, 1) | First(1), lambda i, j: abs(i - j) <= 1 or j < 1),
         (SameBlock(4, 4) & CAUSAL, lambda i, j: i // 4 == j // 4 and j <= i),
         (~Window(0, 0), lambda i, j: i != j),
@@ -64,6 +66,7 @@ def test_rules_pair_by_pair():
     for pattern, rule in rules:
         expected = [[rule(a, b) for b in range(9)] for a in range(7)]
         np.testing.assert_array_equal(pattern.allowed(i, j), expected, err_msg=str(pattern))
+        np.testing.assert_array_equal(pattern.allowed(jnp.asarray(i), jnp.asarray(j)), expected, err_msg=str(pattern))
 
 
 @pytest.mark.parametrize("sides", [(-1, 0), (3, -2), (None, -1)])

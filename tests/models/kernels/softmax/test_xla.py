@@ -1,4 +1,4 @@
-"""Softmax attention in XLA: results and gradients of patterns, in parts or at once; what it costs."""
+"""Softmax attention in XLA, chunked or plain: results and gradients of patterns; what the chunked form costs."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import pytest
 from lra.checks.growth import operations
 from lra.checks.subject import quick_jit
 from lra.models.kernels import turns
+from lra.models.kernels.backends import use
 from lra.models.kernels.softmax import CAUSAL, FULL, Blocks, Dropout, First, SameBlock, Window, attend
 from lra.models.kernels.softmax import schedule as schedules
 from lra.models.kernels.softmax.dropout import kept
@@ -27,20 +28,23 @@ def results(q, k, v, d_out, d_lse, bias=None, dtype=jnp.float32, **options):
     return quick_jit(f)(*(x.astype(dtype) for x in (q, k, v)), bias)
 
 
-@pytest.fixture(params=["at once", "in parts", "in turn"])
-def _cut(request, monkeypatch):
-    """Computes in one part with the cheapest tiles, in many parts with many small tiles, or a few heads at a time."""
+@pytest.fixture(params=["at once", "in parts", "in turn", "plain"])
+def _form(request, monkeypatch):
+    """Computes in one part with the cheapest tiles, in many parts with many small tiles, or a few heads at a time; or
+    with the whole matrix.
+    """
     if request.param == "in turn":
         monkeypatch.setattr(turns, "CACHE", 1500)
     if request.param == "in parts":
         monkeypatch.setattr(schedules, "SCORES", 20)
         monkeypatch.setattr(schedules, "cheapest", lambda *_: (8, 4))
     schedules.schedule.cache_clear()
-    yield
+    with use("plain" if request.param == "plain" else "xla"):
+        yield
     schedules.schedule.cache_clear()
 
 
-@pytest.mark.usefixtures("_cut")
+@pytest.mark.usefixtures("_form")
 @pytest.mark.parametrize(
     ("pattern", "queries", "keys"),
     [
@@ -59,7 +63,7 @@ def test_patterns(pattern, queries, keys):
     assert_close(results(*x, pattern=pattern, mask=mask), oracle(*x, pattern=pattern, mask=mask))
 
 
-@pytest.mark.usefixtures("_cut")
+@pytest.mark.usefixtures("_form")
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3)], ids=["of all", "of each"])
 def test_data_of_pairs(shape):
     """What is allowed and a bias, under a pattern, one for all or of each example and head."""
@@ -70,7 +74,7 @@ def test_data_of_pairs(shape):
     assert_close(results(*x, **options), oracle(*x, **options))
 
 
-@pytest.mark.usefixtures("_cut")
+@pytest.mark.usefixtures("_form")
 @pytest.mark.parametrize("pattern", [FULL, Window(3, 4)], ids=str)
 def test_dropout(pattern):
     """Which probabilities are dropped depends on the place in the matrix alone, however the matrix is cut."""
@@ -81,15 +85,25 @@ def test_dropout(pattern):
     assert_close(results(*x, pattern=pattern, dropout=dropout), expected)
 
 
-def test_bfloat16():
+@pytest.mark.parametrize("backend", ["xla", "plain"])
+def test_bfloat16(backend):
     x, pattern = [np.float32(jnp.bfloat16(y)) for y in problem(2, 60, 60, head_dim=16)], Window(9, 9)
-    outputs = results(*x, dtype=jnp.bfloat16, pattern=pattern)
+    outputs = results(*x, dtype=jnp.bfloat16, pattern=pattern, backend=backend)
     assert [y.dtype for y in outputs[:5]] == [jnp.bfloat16, jnp.float32, *[jnp.bfloat16] * 3]
     assert_close(outputs, oracle(*x, pattern=pattern), 2e-2)
 
 
-def loss(pattern):
-    return lambda x: jnp.square(attend(x, x, x, pattern=pattern)[0]).sum()
+def loss(pattern, backend="xla"):
+    return lambda x: jnp.square(attend(x, x, x, pattern=pattern, backend=backend)[0]).sum()
+
+
+@pytest.mark.parametrize(("backend", "products"), [("xla", 2 + 5), ("plain", 2 + 4)])
+def test_what_the_gradient_computes_again(backend, products):
+    """The chunked form computes the scores and their exponentials again, the plain one nothing."""
+    gradient = jax.grad(loss(CAUSAL, backend))
+    program = str(jax.make_jaxpr(gradient)(jax.ShapeDtypeStruct((1, 64, 1, 4), jnp.float32)))
+    assert program.count("dot_general[") == products
+    assert program.count(" exp ") == products - 5
 
 
 def test_gradients_do_not_scatter():
