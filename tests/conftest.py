@@ -52,6 +52,11 @@ SMALL = [
 ]  # fmt: skip
 
 
+def pytest_collection_finish() -> None:
+    """What the modules consist of stays: the garbage collector need not look at it again and again."""
+    gc.freeze()
+
+
 MOST_BYTES = 2 << 30  # of a process that runs tests
 
 
