@@ -50,7 +50,8 @@ def png(browser: str, drawing: Drawing, text: str) -> bytes | None:
     with tempfile.TemporaryDirectory() as name:
         page, out = Path(name, "page.html"), Path(name, "out.png")
         page.write_text(
-            f"<style>body {{ margin: 0 }} svg {{ display: block; width: {width}px; height: auto }}</style>{text}"
+            f"<style>body {{ margin: 0 }} svg {{ display: block; width: {width}px; height: auto }}</style>{text}",
+            "utf-8",
         )
         command = [
             browser, "--headless", "--disable-gpu", "--hide-scrollbars", f"--force-device-scale-factor={SHARPNESS}",
