@@ -2,7 +2,7 @@
 # make test   what a change must not break, in at most ten minutes on two cores
 # make test-all  that, slow runs end to end, the compilers of TPU and GPU, and the newest JAX if a Python 3.12 is at hand
 # make fuzz   the property tests with new examples
-# make accelerator MINUTES=25   on a machine with a GPU or TPU: its tests, benchmarks and training runs
+# make accelerator MINUTES=12   on a machine with a GPU or TPU: proof of the kernels, benchmarks, training runs
 # make leaderboard  docs/leaderboard from leaderboard/results; the schema and the tables of docs/ from the code
 # make lint   formatting, linter, type checker
 # make clean  removes what these made, but no results
@@ -93,11 +93,11 @@ test-new: $(VENV)/dev
 	JAX_PLATFORMS=cpu $(NEW)/bin/pytest $(PARALLEL) -m "not (slow or more or compilers or once)" \
 	  --ignore-glob '$(INTERPRETED)/test_tpu.py' tests/models tests/lra/proof $(HARNESS:%=tests/lra/%.py)
 
-# Whatever Python has JAX for the device: nothing is installed.
+# Whatever Python has JAX for the device: nothing is installed. ACCELERATOR=cpu rehearses it on the CPU.
 ACCELERATED ?= python3
-MINUTES ?= 25
+MINUTES ?= 12
 accelerator:
-	@$(ACCELERATED) accelerator/run.py --minutes $(MINUTES)
+	@$(ACCELERATED) accelerator/run.py --minutes $(MINUTES) $(if $(filter cpu,$(ACCELERATOR)),--cpu)
 
 # What the project's own records give; CI checks every byte.
 leaderboard: $(VENV)/lra
