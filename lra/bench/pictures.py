@@ -49,9 +49,8 @@ def png(browser: str, drawing: Drawing, text: str) -> bytes | None:
     width, height = int(drawing.width), int(drawing.height + TITLE + 0.5)
     with tempfile.TemporaryDirectory() as name:
         page, out = Path(name, "page.html"), Path(name, "out.png")
-        page.write_text(
-            f"<style>body {{ margin: 0 }} svg {{ display: block; width: {width}px; height: auto }}</style>{text}"
-        )
+        look = f"body {{ margin: 0 }} svg {{ display: block; width: {width}px; height: auto }}"
+        page.write_text(f'<!doctype html><meta charset="utf-8"><style>{look}</style>{text}', "utf-8")
         command = [
             browser, "--headless", "--disable-gpu", "--hide-scrollbars", f"--force-device-scale-factor={SHARPNESS}",
             f"--window-size={width},{height}", f"--user-data-dir={name}/profile", f"--screenshot={out}",
