@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from conftest import bindings, resolved
+from conftest import bindings, needs, resolved
+from PIL import Image
 
 from lra import memory
 from lra.bench import clock, pictures, timing, variants
@@ -17,6 +18,9 @@ from lra.bench.report import Report
 from lra.cli import main
 from lra.errors import UserError
 from lra.leaderboard.benchmark import DIRECTIONS, PLAIN
+from lra.leaderboard.site.figure import Drawing
+from lra.leaderboard.site.markup import element
+from lra.leaderboard.site.picture import svg
 from lra.models.attention import register_attention
 
 TINY = ("encoder.layers = 1", "encoder.dim = 8", "encoder.qkv_dim = 8", "encoder.heads = 1", "encoder.mlp_dim = 8",
@@ -94,6 +98,15 @@ def test_pictures_are_written_and_without_a_browser_it_says_so(measured, tmp_pat
     assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == sorted(
         f"bench-variants-{way}-{what}.svg" for way in DIRECTIONS for what in ("time", "memory")
     )
+
+
+def test_a_browser_makes_a_sharp_png():
+    drawing = Drawing("a", "Title", "What it shows.", 100, (element("rect", width=400, height=100, fill="#ff0000"),))
+    path = needs("Chromium", *pictures.BROWSERS)
+    with Image.open(io.BytesIO(pictures.png(path, drawing, svg(drawing)))) as image:
+        assert image.size == (pictures.SHARPNESS * 400, pictures.SHARPNESS * 130)
+        assert image.convert("RGB").getpixel((600, 385)) == (255, 0, 0)
+    assert pictures.png("/bin/false", drawing, svg(drawing)) is None
 
 
 def test_only_variants_have_pictures(capsys, tmp_path):
