@@ -5,7 +5,6 @@ XLA's own `cost_analysis` counts the body of a loop once, and says nothing at al
 
 import math
 import re
-from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import NamedTuple
 
@@ -212,7 +211,9 @@ class Program:
         """The bytes of an array that the instructions of a fusion read."""
         total = 0
         for user, place in computation.users[name]:
-            total += self.used(computation, user.name) if user.opcode == "bitcast" else self.read(computation, user, place)
+            total += (
+                self.used(computation, user.name) if user.opcode == "bitcast" else self.read(computation, user, place)
+            )
         return total
 
     def written(self, computation: Computation, name: str, fused: bool = False) -> list[int]:

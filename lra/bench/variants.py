@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lra import settings
-from lra.bench.clock import clock_mhz
+from lra.bench.frequency import clock_mhz
 from lra.bench.programs import Program, TooLarge
 from lra.bench.report import Report
 from lra.bench.timing import Run, Timing, enough, seconds
