@@ -66,6 +66,7 @@ def own_home(tmp_path, monkeypatch):
 
 
 def plain_is_fastest(trials, platform, found, stop, limit):
+    """Stands for `supervise`, without a process."""
     for number, (call, _) in enumerate(trials):
         found(number, Proof(call.words, verdicts(xla=(2.0,), plain=(1.0,))))
     return ""
