@@ -1,4 +1,4 @@
-"""Compiles for TPU v4 to v6e and NVIDIA Hopper without the hardware.
+"""Compiles for TPU v4 to v6e and NVIDIA Hopper without the hardware, and for CPUs.
 
 The real compilers are used: they refuse the same kernels and report the same memory as on the hardware. Nothing is run,
 so speed and results are not known.
@@ -16,7 +16,11 @@ from jax.sharding import SingleDeviceSharding
 from lra.errors import UsageError
 
 TPUS = {"v4": "v4:2x2x1", "v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
-TARGETS = (*TPUS, "hopper")
+TARGETS = (*TPUS, "hopper", "cpu")
+# by target: the options of its compiler. XLA chooses the tiles of Triton's products by timing them on the device, and
+# without one the compilation of some programs ends with an error.
+OPTIONS = {"hopper": {"xla_gpu_enable_triton_gemm": False}}
+HOPPER_BYTES = 150_000_000_000  # of memory; the compiler does not refuse a program that needs more
 
 # The description of an H200 for XLA, in text format (xla/stream_executor/device_description.proto).
 HOPPER = """
@@ -56,14 +60,22 @@ def device(target: str) -> Any:
     }.items():
         os.environ.setdefault(name, value)
     try:
+        if target == "cpu":
+            return jax.devices("cpu")[0]
         if target in TPUS:
             return topologies.get_topology_desc(platform="tpu", topology_name=TPUS[target]).devices[0]
         return topologies.get_topology_desc(
             platform="cuda", topology_name="", topology="1x1x1", target_config=HOPPER
         ).devices[0]
     except Exception as error:
-        package = "libtpu" if target in TPUS else "jax-cuda12-plugin or jax-cuda13-plugin"
-        raise UsageError(f"no compiler for '{target}' here: pip install {package} ({error})") from None
+        raise UsageError(f"no compiler for '{target}' here: pip install {' or '.join(packages(target))} ({error})") from None
+
+
+def packages(target: str) -> tuple[str, ...]:
+    """The packages of which one has a target's compiler."""
+    if target == "cpu":
+        return ("jaxlib",)
+    return ("libtpu",) if target in TPUS else ("jax-cuda12-plugin", "jax-cuda13-plugin")
 
 
 def compile_for(target: str, function: Callable, *args: jax.ShapeDtypeStruct) -> jax.stages.Compiled:
@@ -83,10 +95,11 @@ def compile_for(target: str, function: Callable, *args: jax.ShapeDtypeStruct) ->
     target_device = device(target)
     place = SingleDeviceSharding(target_device)
     placed = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place) for x in args]
-    platform = "tpu" if target in TPUS else "cuda"
+    platform = "tpu" if target in TPUS else "cuda" if target == "hopper" else "cpu"
     mesh = jax.sharding.AbstractMesh((), (), abstract_device=abstract(target_device, platform))
     with jax.sharding.use_abstract_mesh(mesh):  # the lowering of some primitives depends on the device
-        return jax.jit(function).trace(*placed).lower(lowering_platforms=(platform,)).compile()
+        lowered = jax.jit(function).trace(*placed).lower(lowering_platforms=(platform,))
+        return lowered.compile(OPTIONS.get(target))
 
 
 def abstract(target_device: Any, platform: str) -> jax.sharding.AbstractDevice:
