@@ -42,7 +42,7 @@ def add_measured(parser: Parser) -> None:
     parser.add_argument(
         "--target",
         metavar="NAME[,NAME...]",
-        help="for compile: tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, hopper or cpu (default: those whose compiler is installed)",
+        help="for compile: tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, hopper, cpu (default: those whose compiler is installed)",
     )
     parser.add_argument(
         "--check",
@@ -125,17 +125,19 @@ def bench(options: Namespace) -> int:
 
 
 def check(options: Namespace, lengths: list[int] | None) -> int:
-    """Compares the rows of a file with what the compilers say now. Returns 1 if one differs."""
+    """Compares the rows of a file with what the compilers make now. Returns 1 if one differs."""
     from lra.bench import compile
+    from lra.bench.variants import named
 
     names = targets_of(options.target) if options.target else None
-    variants = None if options.variant == "all" else compile.named(options.variant)
-    differing = 0
-    for count, (row, finding) in enumerate(compile.compared(options.check, names, variants, lengths, options.gin), 1):
-        differing += bool(finding)
-        print(f"{row['target']} {row['variant']} {row['length']:,}: {finding or 'the same'}", flush=True)
-    print(f"{count} rows of {options.check} compiled anew, {differing} differ")
-    return 1 if differing else 0
+    variants = None if options.variant == "all" else named(options.variant)
+    found = []
+    for row, difference in compile.compared(options.check, names, variants, lengths, options.gin):
+        found.append(difference)
+        print(f"{row['target']} {row['variant']} {row['length']:,}: {difference or 'the same'}", flush=True)
+    differ = len([*filter(None, found)])
+    print(f"{len(found)} rows of {options.check} compiled anew, {differ} differ")
+    return 1 if differ else 0
 
 
 def targets_of(text: str | None) -> list[str]:
