@@ -1,10 +1,17 @@
-"""Runs the tests, benchmarks and training runs that need a GPU or TPU, the most valuable first, in limited time.
+"""Runs what needs a GPU or TPU, the most valuable first, in limited time.
 
-    python accelerator/run.py --minutes 25        (make accelerator MINUTES=25)
+    python accelerator/run.py --minutes 12        (make accelerator MINUTES=12)
+
+1. Proves the kernels at the shapes of protocol `paper`. 2. Times the kernels. 3. Times the variants at 1K to 4K tokens.
+4. Trains what has no record in protocol `paper`, the shortest runs first.
 
 The script needs a Python that has JAX for the device and the packages that lra requires. It needs no network and no
-TensorFlow, and installs nothing. Each step has its own time limit and can be interrupted. A step that has ended is not
-repeated unless its code has changed. Tables, logs and records are written to accelerator/DEVICE, to be committed.
+TensorFlow, and installs nothing. Each step has its share of the time, writes each result when it has it, and can be
+interrupted. The next call goes on where this one ends; what is complete is not repeated unless its code has changed.
+Tables, logs and records are written to accelerator/DEVICE, to be committed.
+
+With --cpu (ACCELERATOR=cpu make accelerator) all of it is rehearsed on the CPU, with smaller sizes, in
+build/accelerator/cpu.
 """
 
 import argparse
@@ -27,75 +34,100 @@ WORK = ROOT / "build" / "accelerator"  # links of the package, checkpoints and p
 KEPT = ROOT / "accelerator"
 NEEDED = (
     "jax", "flax", "optax", "orbax.checkpoint", "gin", "jaxtyping", "msgspec", "numpy", "PIL", "rich", "scipy",
-    "tensorboardX", "pytest", "hypothesis",
+    "tensorboardX",
 )  # fmt: skip
 ROOMS = ("tasks", "models", "leaderboard", "gin")  # packages inside lra whose folders are beside it
-TASKS = ("listops", "image", "pathfinder", "text", "retrieval", "pathx")
 SEEDS = "0,1,2"
-GRACE = 60  # seconds in which an interrupted step may save its progress
+GRACE = 30  # seconds in which an interrupted step may save its progress
+OVERTIME = 90  # seconds that a step which limits itself may take longer
+INTERRUPTED, UNFINISHED = "interrupted", "goes on"  # outcomes after which the next call goes on with a step
+
+
+class Sizes(NamedTuple):
+    """What the steps compute.
+
+    Attributes:
+      protocol: of the proof and of the training runs.
+      tasks: those of the training runs, as far as they are prepared.
+      kernels, variants: further arguments of the benchmarks.
+      proof: further arguments of the proof.
+    """
+
+    protocol: str
+    tasks: tuple[str, ...]
+    kernels: tuple[str, ...]
+    variants: tuple[str, ...]
+    proof: tuple[str, ...]
+
+
+PAPER = Sizes(
+    "paper", ("listops", "image", "pathfinder", "text", "retrieval", "pathx"),
+    kernels=(), variants=("--lengths", "1024,2048,3072,4096"), proof=(),
+)  # fmt: skip
+SMALL = Sizes(
+    "demo", ("listops",),
+    kernels=("--lengths", "256,512"), variants=("--lengths", "256,512"), proof=("--task", "listops"),
+)  # fmt: skip
 
 
 class Step(NamedTuple):
     """A command of Python.
 
     Attributes:
-      minutes: the time limit.
+      share: the part of all minutes that it may take; None is all that is left.
+      limits_itself: whether it takes --minutes and goes on where it ended when it is called again. Otherwise it goes on
+        if it was interrupted.
       sources: folders; a change of their code makes the step run again.
       anew: arguments that are added to the command if the code has changed.
     """
 
     name: str
     command: list[str]
-    minutes: float
+    share: float | None = None
+    limits_itself: bool = False
     sources: tuple[str, ...] = ()
     anew: tuple[str, ...] = ()
 
 
-def kernel_tests(out: Path) -> Iterator[Step]:
-    for family in ("softmax", "linear_attention", "recurrence"):
-        tests = [
-            "-m",
-            "pytest",
-            "-q",
-            "-m",
-            "not compilers",
-            f"tests/models/kernels/{family}",
-            "-p",
-            "no:cacheprovider",
-        ]
-        yield Step(f"tests of {family}", tests, 4, ("models/kernels", "tests/models/kernels"))
+def proof(out: Path, sizes: Sizes) -> Iterator[Step]:
+    prove = ["-m", "lra", "kernels", "--prove", "--protocol", sizes.protocol, "--seeds", SEEDS, "--results", str(out)]
+    yield Step("proof of kernels", [*prove, *sizes.proof], 3 / 12, True, ("models/kernels", "lra/proof"))
 
 
-def benchmarks(out: Path) -> Iterator[Step]:
-    for what, minutes in (("kernels", 8), ("variants", 6)):
-        command = ["-m", "lra", "bench", what, "--minutes", str(minutes - 1), "--results", str(out)]
-        yield Step(f"bench {what}", command, minutes, ("models", "lra/bench"), ("--again",))
+def benchmarks(out: Path, sizes: Sizes) -> Iterator[Step]:
+    for what, share, more in (("kernels", 2 / 12, sizes.kernels), ("variants", 4 / 12, sizes.variants)):
+        command = ["-m", "lra", "bench", what, "--results", str(out), *more]
+        yield Step(f"bench {what}", command, share, True, ("models", "lra/bench"), ("--again",))
 
 
-def cells(out: Path) -> Iterator[Step]:
-    """The training runs of protocol `paper` on prepared tasks that have no record yet."""
-    yield Step("prepare listops", ["-m", "lra", "prepare", "listops", "--protocol", "paper"], 5)
-    known = recorded(ROOT / "leaderboard" / "results") | recorded(out / "records")
-    listed = ask(["-m", "lra", "variants", "--json"])
-    variants = sorted((entry["name"] for entry in json.loads(listed)), key=lambda name: (name != "transformer", name))
-    for task in filter(is_prepared, TASKS):
-        for variant in variants:
-            if (task, variant) not in known:
-                run = ["-m", "lra", "run", "--task", task, "--variant", variant, "--protocol", "paper"]
-                yield Step(f"{task} {variant}", [*run, "--seeds", SEEDS, "--results", str(WORK / "results")], 60)
+def cells(out: Path, sizes: Sizes) -> Iterator[Step]:
+    """The training runs on prepared tasks that have no record yet, the shortest first."""
+    yield Step("prepare listops", ["-m", "lra", "prepare", "listops", "--protocol", sizes.protocol])
+    known = recorded(ROOT / "leaderboard" / "results", sizes.protocol) | recorded(out / "records", sizes.protocol)
+    tasks = [task for task in sizes.tasks if is_prepared(task, sizes.protocol)]
+    order = ["accelerator/order.py", str(out / "bench-variants.json"), sizes.protocol, *tasks]
+    for task, variant in json.loads(ask(order, JAX_PLATFORMS="cpu")):
+        if (task, variant) not in known:
+            run = ["-m", "lra", "run", "--task", task, "--variant", variant, "--protocol", sizes.protocol]
+            yield Step(f"{task} {variant}", [*run, "--seeds", SEEDS, "--results", str(out_of_runs(out))])
 
 
-STEPS: tuple[Callable[[Path], Iterator[Step]], ...] = (kernel_tests, benchmarks, cells)
+STEPS: tuple[Callable[[Path, Sizes], Iterator[Step]], ...] = (proof, benchmarks, cells)
 
 
-def recorded(folder: Path) -> set[tuple[str, str]]:
-    """Task and variant of each record of protocol `paper` in a folder."""
+def out_of_runs(out: Path) -> Path:
+    """Where the runs of a device write checkpoints and records, of which only the records are kept."""
+    return WORK / "results" / out.name
+
+
+def recorded(folder: Path, protocol: str) -> set[tuple[str, str]]:
+    """Task and variant of each record of a protocol in a folder."""
     records = [json.loads(path.read_bytes()) for path in folder.rglob("[!.]*.json")] if folder.is_dir() else []
-    return {(r["task"]["name"], r["variant"]["name"]) for r in records if r["protocol"]["name"] == "paper"}
+    return {(r["task"]["name"], r["variant"]["name"]) for r in records if r["protocol"]["name"] == protocol}
 
 
-def is_prepared(task: str) -> bool:
-    show = ["-m", "lra", "show", task, "--protocol", "paper", "--count", "1"]
+def is_prepared(task: str, protocol: str) -> bool:
+    show = ["-m", "lra", "show", task, "--protocol", protocol, "--count", "1"]
     return (
         subprocess.run(
             [sys.executable, *show], cwd=ROOT, env=environment(), capture_output=True, check=False
@@ -121,23 +153,20 @@ def environment() -> dict[str, str]:
     return os.environ | python | {"LRA_HOME": home}
 
 
-def ask(words: list[str]) -> str:
+def ask(words: list[str], **variables: str) -> str:
     """The standard output of a command of Python."""
-    call = [sys.executable, *words]
-    return subprocess.run(call, cwd=ROOT, env=environment(), check=True, capture_output=True, encoding="utf-8").stdout
+    call, env = [sys.executable, *words], environment() | variables
+    return subprocess.run(call, cwd=ROOT, env=env, check=True, stdout=subprocess.PIPE, encoding="utf-8").stdout
 
 
 def device() -> dict[str, str]:
-    """The accelerator that JAX sees, with versions. Exits if there is none."""
+    """The device that JAX sees, with versions."""
     script = (
         "import jax, jaxlib, json, sys; d = jax.devices()[0];"
         "print(json.dumps(dict(platform=d.platform, device=d.device_kind, jax=jax.__version__,"
         "jaxlib=jaxlib.__version__, python=sys.version.split()[0])))"
     )
-    facts = json.loads(ask(["-c", script]).splitlines()[-1])
-    if facts["platform"] == "cpu":
-        sys.exit("accelerator: JAX sees no GPU or TPU here, only the CPU; is JAX for the device installed?")
-    return facts
+    return json.loads(ask(["-c", script]).splitlines()[-1])
 
 
 def state_of(sources: tuple[str, ...]) -> str:
@@ -165,13 +194,13 @@ def perform(command: list[str], seconds: float, log: Path) -> str:
                 process.wait()
             if isinstance(reason, KeyboardInterrupt):
                 raise
-            return "interrupted"
+            return INTERRUPTED
     return "passed" if code == 0 else f"failed (code {code})"
 
 
 def collect(out: Path) -> None:
     """Copies the records of training runs to the folder that is committed."""
-    for path in (WORK / "results").rglob("records/[!.]*.json"):
+    for path in out_of_runs(out).rglob("records/[!.]*.json"):
         (out / "records").mkdir(exist_ok=True)
         shutil.copy(path, out / "records" / path.name)
 
@@ -192,44 +221,72 @@ def report(out: Path, facts: dict[str, str], ended: dict[str, dict]) -> None:
     write(out / "status.md", "\n".join(lines) + "\n")
 
 
-def main(minutes: float) -> int:
+def log_of(step: Step, out: Path) -> Path:
+    return out / f"{step.name.replace(' ', '-')}.log"
+
+
+def do(step: Step, out: Path, minutes: float, left: float, changed: bool) -> tuple[str, float]:
+    """Runs a step. Returns how it ended, and the minutes that it took.
+
+    Args:
+      minutes: of the whole call.
+      left: seconds.
+      changed: whether its code has changed since it ran before.
+    """
+    most = left if step.share is None else min(60 * step.share * minutes, left)
+    command = [*step.command, *(step.anew if changed else ())]
+    if step.limits_itself:
+        command += ["--minutes", f"{most / 60:.3f}"]
+    start = time.monotonic()
+    late = OVERTIME if step.limits_itself else 0  # a measurement that has begun in time may end after it
+    outcome = perform(command, min(most + late, left), log_of(step, out))
+    took = time.monotonic() - start
+    if outcome == "passed" and step.limits_itself and took > most:
+        outcome = UNFINISHED
+    return outcome, took / 60
+
+
+def main(minutes: float, rehearsal: bool = False) -> int:
     deadline = time.monotonic() + 60 * minutes
     missing = [name for name in NEEDED if importlib.util.find_spec(name.split(".")[0]) is None]
     if missing:
         sys.exit(f"accelerator: {sys.executable} lacks {', '.join(missing)}; bring them along as wheels")
-    facts = device()
-    out = KEPT / "".join(c if c.isalnum() else "-" for c in facts["device"].lower())
+    if rehearsal:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    facts, sizes = device(), SMALL if rehearsal else PAPER
+    if facts["platform"] == "cpu" and not rehearsal:
+        sys.exit(
+            "accelerator: JAX sees no GPU or TPU here, only the CPU; install JAX for the device, or rehearse with --cpu"
+        )
+    out = (WORK if rehearsal else KEPT) / "".join(c if c.isalnum() else "-" for c in facts["device"].lower())
     out.mkdir(parents=True, exist_ok=True)
     write(out / "environment.json", json.dumps(facts, indent=1) + "\n")
     status = out / "status.json"
     ended = json.loads(status.read_bytes()) if status.exists() else {}
     failed = False
     for steps in STEPS:
-        for step in steps(out):
+        for step in steps(out, sizes):
             state, before = state_of(step.sources), ended.get(step.name, {})
-            if before.get("state") == state and before.get("outcome") != "interrupted":
+            if before.get("state") == state and before.get("outcome") not in (INTERRUPTED, UNFINISHED):
                 print(f"{step.name}: {before['outcome']} before, on {before['date']}")
                 continue
             left = deadline - time.monotonic() - GRACE
-            if left < 30:
+            if left < GRACE:
                 print(f"{step.name}: no time left; the same command goes on here")
                 return int(failed)
             print(f"{step.name}: ...", flush=True)
-            start = time.monotonic()
-            log = out / f"{step.name.replace(' ', '-')}.log"
-            changed = before.get("state", state) != state
-            command = [*step.command, *(step.anew if changed else ())]
-            outcome = perform(command, min(60 * step.minutes, left), log)
-            took = (time.monotonic() - start) / 60
+            outcome, took = do(step, out, minutes, left, changed=before.get("state", state) != state)
             ended[step.name] = dict(outcome=outcome, minutes=took, date=time.strftime("%Y-%m-%d"), state=state)
             collect(out)
             report(out, facts, ended)
             failed |= outcome.startswith("failed")
-            print(f"{step.name}: {outcome} after {took:.1f} minutes, see {log}")
+            print(f"{step.name}: {outcome} after {took:.1f} minutes, see {log_of(step, out)}")
     return int(failed)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=25, help="of the whole call (default: %(default)s)")
-    sys.exit(main(parser.parse_args().minutes))
+    parser.add_argument("--minutes", type=float, default=12, help="of the whole call (default: %(default)s)")
+    parser.add_argument("--cpu", action="store_true", help="rehearse on the CPU, with smaller sizes")
+    options = parser.parse_args()
+    sys.exit(main(options.minutes, options.cpu))

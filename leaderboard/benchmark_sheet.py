@@ -13,6 +13,10 @@ MEANING = (
     "Power: p of the length L in L^p, of an example, ± the half of its 95 % interval."
 )
 Part = Callable[[Benchmark, Sequence[Course]], tuple[list[Column], list[tuple[Cell, ...]]]]
+FIELDS = (
+    "variant", "length", "direction", "batch", "steps_per_second", "examples_per_second", "tokens_per_second",
+    "spread", "speed", "speed_spread", "megabytes", "compile_seconds", "clock_mhz", "kernels", "end", "error",
+)  # fmt: skip
 GROWTH = ("faster from", "smaller from", "power of time", "declared time", "power of memory", "declared memory", "end")
 
 
@@ -20,16 +24,17 @@ def sheets(benchmark: Benchmark) -> list[Sheet]:
     """For each direction a table of numbers by length, and one of how they grow."""
     made = []
     for direction, courses in by_direction(benchmark).items():
-        title = direction.capitalize()
-        made.append(sheet(benchmark, direction, f"{title}, by length", measured_on(benchmark), courses, numbers))
-        made.append(sheet(benchmark, f"{direction}-growth", f"{title}, how it grows", MEANING, courses, growth))
+        where = f"{direction.capitalize()} on {device_of(benchmark)}"
+        made.append(sheet(benchmark, direction, f"{where}, by length", measured_on(benchmark), courses, numbers))
+        made.append(sheet(benchmark, f"{direction}-growth", f"{where}, how it grows", MEANING, courses, growth))
     return made
 
 
 def whole(benchmark: Benchmark, direction: str) -> Sheet:
     """The table of the site: all of one direction."""
-    title, caption = f"{direction.capitalize()} by length", f"{measured_on(benchmark)} {MEANING}"
-    return sheet(benchmark, direction, title, caption, by_direction(benchmark)[direction], growth, numbers)
+    title = f"{direction.capitalize()} on {device_of(benchmark)}, by length"
+    courses, caption = by_direction(benchmark)[direction], f"{measured_on(benchmark)} {MEANING}"
+    return sheet(benchmark, direction, title, caption, courses, growth, numbers)
 
 
 def sheet(
@@ -45,12 +50,15 @@ def sheet(
     return Sheet(f"{benchmark.name}-{name}", title, caption, tuple(columns), tuple(Entry(tuple(own)) for own in cells))
 
 
+def device_of(benchmark: Benchmark) -> str:
+    hardware = benchmark.hardware
+    device = str(hardware.get("device", "?"))
+    return f"{hardware.get('cpu', device)}, {hardware.get('cores', '?')} cores" if device == "cpu" else device
+
+
 def measured_on(benchmark: Benchmark) -> str:
-    """What was measured, and on what."""
-    hardware, settings = benchmark.hardware, benchmark.settings
-    device = str(hardware.get("device", ""))
-    device = f"{hardware.get('cpu', device)}, {hardware.get('cores', '?')} cores" if device == "cpu" else device
-    return f"{settings.get('model', '')} Measured on: {device}, JAX {hardware.get('jax', '?')}.".strip()
+    """What was measured, and with what."""
+    return f"{benchmark.settings.get('model', '')} JAX {benchmark.hardware.get('jax', '?')}.".strip()
 
 
 def by_direction(benchmark: Benchmark) -> dict[str, list[Course]]:
@@ -69,11 +77,15 @@ def numbers(benchmark: Benchmark, courses: Sequence[Course]) -> tuple[list[Colum
     cells = []
     for course in courses:
         points = {one.length: one for one in course.points}
-        rates = [points[length].tokens_per_second if length in points else None for length in spans]
-        sizes = [points[length].megabytes if length in points else None for length in spans]
-        forms = [",.3g" if rate is not None and rate < 100 else ",.0f" for rate in rates]
-        cells.append((*map(number, rates, forms), *(number(size, ",.0f") for size in sizes)))
+        rates = [rate(points[length].tokens_per_second) if length in points else Cell() for length in spans]
+        sizes = [number(points[length].megabytes, ",.0f") if length in points else Cell() for length in spans]
+        cells.append((*rates, *sizes))
     return columns, cells
+
+
+def rate(value: float | None) -> Cell:
+    """A number of things a second, with three digits or more."""
+    return number(value, ",.0f" if value is not None and value >= 100 else ".3g")
 
 
 def growth(benchmark: Benchmark, courses: Sequence[Course]) -> tuple[list[Column], list[tuple[Cell, ...]]]:
@@ -120,12 +132,18 @@ def fit_cell(own: Fit | None) -> Cell:
 def rows(benchmark: Benchmark) -> Sheet:
     """All measurements, a row for each."""
     names = (
-        "batch", "steps/s", "examples/s", "tokens/s", "+-", "speed", "MB", "compilation, s", "MHz", "kernels", "note",
+        "batch", "steps/s", "examples/s", "tokens/s", "+- %", "speed", "MB", "compilation, s", "MHz", "kernels", "note",
     )  # fmt: skip
     columns = [Column("variant", number=False), Column("length"), Column("direction", number=False)]
     columns += [Column(name, number=name not in ("kernels", "note")) for name in names]
     entries = [Entry(cells(row)) for row in sorted(benchmark.rows, key=lambda row: (row.length, row.direction))]
-    return Sheet(f"{benchmark.name}-rows", "All measurements", measured_on(benchmark), tuple(columns), tuple(entries))
+    return Sheet(
+        f"{benchmark.name}-rows",
+        f"All measurements on {device_of(benchmark)}",
+        measured_on(benchmark),
+        tuple(columns),
+        tuple(entries),
+    )
 
 
 def cells(row: Measurement) -> tuple[Cell, ...]:
@@ -133,29 +151,33 @@ def cells(row: Measurement) -> tuple[Cell, ...]:
     kernels, note = ", ".join(row.kernels), row.error or ""
     return (
         Cell(row.variant, row.variant), number(row.length, ","), Cell(row.direction, row.direction),
-        number(row.batch, ","), number(row.steps_per_second, ".3g"), number(row.examples_per_second, ".3g"),
-        number(row.tokens_per_second, ",.0f"), number(None if row.end else 100 * row.spread, ".0f"),
+        number(row.examples_per_second and row.batch, ","), rate(row.steps_per_second), rate(row.examples_per_second),
+        rate(row.tokens_per_second), number(None if row.end else 100 * row.spread, ".0f"),
         number(row.speed, ".2f"), number(row.megabytes, ",.0f"), number(row.compile_seconds, ".1f"),
         number(row.clock_mhz, ",.0f"), Cell(kernels, kernels), Cell(note, note),
     )  # fmt: skip
 
 
 def flat(benchmark: Benchmark) -> list[dict[str, object]]:
-    """All measurements with what follows from them, under the same keys in CSV and JSON."""
+    """All measurements with what follows from them, as CSV has them."""
     made: list[dict[str, object]] = []
     for courses in by_direction(benchmark).values():
-        _, grown = growth(benchmark, courses)
-        for course, summary in zip(courses, grown):
-            texts = {name.replace(" ", "_"): cell.text for name, cell in zip(GROWTH, summary) if name != "end"}
+        reference = next((course for course in courses if course.variant == REFERENCE), None)
+        for course in courses:
+            known = summary(course, reference)
             for row in (*course.points, *([course.end] if course.end else [])):
-                made.append(
-                    {
-                        "variant": row.variant, "length": row.length, "direction": row.direction, "batch": row.batch,
-                        "steps_per_second": row.steps_per_second, "examples_per_second": row.examples_per_second,
-                        "tokens_per_second": row.tokens_per_second, "spread": row.spread, "speed": row.speed,
-                        "speed_spread": row.speed_spread, "megabytes": row.megabytes,
-                        "compile_seconds": row.compile_seconds, "clock_mhz": row.clock_mhz,
-                        "kernels": ", ".join(row.kernels), "end": row.end, "error": row.error, **texts,
-                    }
-                )  # fmt: skip
+                made.append({name: getattr(row, name) for name in FIELDS} | {"kernels": ", ".join(row.kernels)} | known)
+    return made
+
+
+def summary(course: Course, reference: Course | None) -> dict[str, object]:
+    """The numbers of `growth`: None where there is none."""
+    made: dict[str, object] = {}
+    for name, compared in (("faster", Course.faster), ("smaller", Course.smaller)):
+        own, longest = compared(course, reference) if reference and course is not reference else (Crossing(None), 0)
+        made |= {f"{name}_from": own.length, f"{name}_known_to": longest or None}
+    for name, power, declared in (("time", course.time_fit, course.cost), ("memory", course.memory_fit, course.memory)):
+        low, high = (power.low, power.high) if power else (None, None)
+        made |= {f"{name}_power": power and power.power, f"{name}_power_low": low, f"{name}_power_high": high}
+        made[f"{name}_declared"] = declared
     return made

@@ -68,7 +68,7 @@ def crossing(against: Sequence[Versus]) -> Crossing:
     """From which length on a model beats the reference at all lengths that were measured.
 
     Between the last length without a win and the next, the length is interpolated where the ratio is 1, on logarithmic
-    axes. Where the ratio is above 1 at both and a win at one, or unknown at one, the length is the first with a win.
+    axes. Where it is above 1 at both, or unknown at one, the length is the next.
     """
     ordered = sorted(against)
     wins = [one.ratio > 1 + one.spread for one in ordered]
@@ -78,7 +78,7 @@ def crossing(against: Sequence[Versus]) -> Crossing:
     if place == 0:
         return Crossing(ordered[0].length, first=True)
     before, after = ordered[place - 1 : place + 1]
-    if not (0 < before.ratio < 1 and math.isfinite(after.ratio)):
+    if not (0 < before.ratio <= 1 and math.isfinite(after.ratio)):
         return Crossing(after.length)
     low, high = math.log(before.ratio), math.log(after.ratio)
     return Crossing(before.length * (after.length / before.length) ** (-low / (high - low)))

@@ -10,15 +10,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 # what one test has compiled, the next need not; the kill tests turn it off
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-# what runs for milliseconds is not optimised for seconds; the runs in test_run.py are, as a user's are
+# What runs for milliseconds is not optimised for seconds; the runs in test_run.py are, as a user's are. The emitters of
+# fusions take half of all compilation; `make test-new` tests with them, since later releases have no other.
 if os.environ.get("JAX_PLATFORMS") == "cpu":
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    QUICK = "--xla_backend_optimization_level=0"
+    if version("jaxlib").startswith("0.10."):
+        QUICK += " --xla_cpu_use_fusion_emitters=false"
+    os.environ.setdefault("XLA_FLAGS", QUICK)
 
 # who starts the tests in the background may have them ignore Ctrl-C; some tests are about it
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -45,6 +50,11 @@ SMALL = [
     "train.eval_batch_size = 32", "local.radius = 3", "performer.features = 8", "linformer.rank = 4",
     "dilated.segment = 8",
 ]  # fmt: skip
+
+
+def pytest_collection_finish() -> None:
+    """What the modules consist of stays: the garbage collector need not look at it again and again."""
+    gc.freeze()
 
 
 MOST_BYTES = 2 << 30  # of a process that runs tests

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lra.models.attention import VARIANTS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -39,9 +41,9 @@ def test_what_has_ended_is_not_done_again_and_what_has_changed_is(runner, tmp_pa
     sources, seen = tmp_path / "sources", tmp_path / "seen"
     sources.mkdir()
     (sources / "a.py").write_text("1")
-    step = runner.Step("one", appends(seen, "x"), 1, (str(sources),), ("again",))
-    fails = runner.Step("two", ["-c", "raise SystemExit(3)"], 1)
-    monkeypatch.setattr(runner, "STEPS", (lambda out: [step], lambda out: [fails]))
+    step = runner.Step("one", appends(seen, "x"), sources=(str(sources),), anew=("again",))
+    fails = runner.Step("two", ["-c", "raise SystemExit(3)"])
+    monkeypatch.setattr(runner, "STEPS", (lambda *_: [step], lambda *_: [fails]))
     assert runner.main(5) == 1
     assert outcomes(runner) == {"one": "passed", "two": "failed (code 3)"}
     assert runner.main(5) == 0
@@ -70,45 +72,61 @@ def test_a_step_that_lasts_too_long_is_interrupted_like_ctrl_c_and_goes_on_later
                 time.sleep(0.01)
             raise subprocess.TimeoutExpired(self.args, timeout)
 
-    monkeypatch.setattr(runner, "GRACE", 50)  # and not the 60 seconds of the step
+    monkeypatch.setattr(runner, "GRACE", 50)  # and not the time of the step
     old = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, old))
-    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("slow", ["-c", script], 1)],))
+    monkeypatch.setattr(runner, "STEPS", (lambda *_: [runner.Step("slow", ["-c", script])],))
     with monkeypatch.context() as patch:
         patch.setattr(runner.subprocess, "Popen", Slow)
         runner.main(5)
     assert outcomes(runner) == {"slow": "interrupted"}
     assert saved.exists()
-    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("slow", ["-c", "1"], 1)],))
+    monkeypatch.setattr(runner, "STEPS", (lambda *_: [runner.Step("slow", ["-c", "1"])],))
     runner.main(5)
     assert outcomes(runner) == {"slow": "passed"}
 
 
+def test_a_step_that_limits_itself_gets_its_share_and_goes_on_unless_it_ended_early(runner, tmp_path, monkeypatch):
+    seen = tmp_path / "seen"
+    script = (
+        f"import sys, time; open({str(seen)!r}, 'a').write(sys.argv[-1] + ' '); time.sleep(60 * float(sys.argv[-1]))"
+    )
+    sleeps = runner.Step("sleeps", ["-c", script], 0.001, limits_itself=True)
+    quick = runner.Step("quick", appends(seen, "quick "), 0.5, limits_itself=True)
+    monkeypatch.setattr(runner, "STEPS", (lambda *_: [sleeps, quick],))
+    runner.main(10)
+    assert seen.read_text() == "0.010 quick --minutes5.000"
+    assert outcomes(runner) == {"sleeps": "goes on", "quick": "passed"}
+    runner.main(10)
+    assert seen.read_text() == "0.010 quick --minutes5.0000.010 "
+
+
 def test_nothing_begins_when_the_time_is_over(runner, monkeypatch, capsys):
-    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("late", ["-c", "1"], 1)],))
+    monkeypatch.setattr(runner, "STEPS", (lambda *_: [runner.Step("late", ["-c", "1"])],))
     assert runner.main(0) == 0
     assert "no time left" in capsys.readouterr().out
 
 
 def test_records_of_training_are_kept(runner, tmp_path, monkeypatch):
-    folder = runner.WORK / "results" / "records"
+    folder = runner.WORK / "results" / "nvidia-h999--80-gb-" / "records"
     folder.mkdir(parents=True)
     record = {"task": {"name": "listops"}, "variant": {"name": "luna"}, "protocol": {"name": "paper"}}
     (folder / "a.json").write_text(json.dumps(record))
-    monkeypatch.setattr(runner, "STEPS", (lambda out: [runner.Step("one", ["-c", "1"], 1)],))
+    monkeypatch.setattr(runner, "STEPS", (lambda *_: [runner.Step("one", ["-c", "1"])],))
     runner.main(5)
-    assert runner.recorded(runner.KEPT / "nvidia-h999--80-gb-" / "records") == {("listops", "luna")}
+    assert runner.recorded(runner.KEPT / "nvidia-h999--80-gb-" / "records", "paper") == {("listops", "luna")}
 
 
-def test_without_an_accelerator_it_says_so(tmp_path):
-    spec = importlib.util.spec_from_file_location("accelerator_alone", ROOT / "accelerator" / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    module.WORK = tmp_path
-    module.environment = lambda environment=module.environment: environment() | {"JAX_PLATFORMS": "cpu"}
-    with pytest.raises(SystemExit, match="JAX sees no GPU or TPU"):
-        module.main(1)
+def test_without_an_accelerator_it_says_so_or_rehearses(runner, monkeypatch):
+    monkeypatch.setattr(runner, "device", lambda: {"platform": "cpu", "device": "cpu"})
+    called = []
+    monkeypatch.setattr(runner, "STEPS", (lambda *given: called.append(given) or [],))
+    with pytest.raises(SystemExit, match=r"JAX sees no GPU or TPU here, only the CPU; .* rehearse with --cpu"):
+        runner.main(1)
+    monkeypatch.setenv("JAX_PLATFORMS", "")
+    assert runner.main(1, rehearsal=True) == 0
+    assert called == [(runner.WORK / "cpu", runner.SMALL)]
+    assert not runner.KEPT.exists()
 
 
 @pytest.mark.slow
@@ -116,5 +134,24 @@ def test_the_package_is_found_without_being_installed(runner):
     where = runner.ask(["-c", "import lra.models.kernels as found; print(found.__file__)"])
     assert str(runner.WORK / "package") in where
     assert "lra" in runner.ask(["-m", "lra", "--version"])
-    for step in runner.kernel_tests(Path()):
-        assert " tests collected" in runner.ask([*step.command, "--collect-only"]), step.command
+    for step in (*runner.proof(Path(), runner.SMALL), *runner.benchmarks(Path(), runner.SMALL)):
+        assert {"--results", "--minutes"} <= set(runner.ask([*step.command[:3], "--help"]).replace("[", " ").split())
+
+
+@pytest.mark.slow
+def test_runs_in_order_of_their_time(runner, tmp_path):
+    """By the row of the nearest length and the declared growth; by operations where there is no row."""
+
+    def row(variant, length, rate):
+        return dict(variant=variant, length=length, tokens_per_second=rate, direction="training", end=None)
+
+    others = sorted({*VARIANTS} - {"transformer", "fnet", "synthesizer", "luna"})
+    rows = [row("transformer", 1024, 2e6), row("transformer", 2048, 1e6), row("luna", 1024, 1e9)]
+    rows += [row(variant, 1024, 5e5) for variant in others]
+    (tmp_path / "bench.json").write_text(json.dumps({"rows": rows}))
+    order = json.loads(runner.ask(["accelerator/order.py", str(tmp_path / "bench.json"), "paper", "listops"]))
+    names = [variant for _, variant in order]
+    assert names[0] == "luna"
+    assert names.index("transformer") < min(map(names.index, others))  # a million a second at 2,000 tokens
+    assert names.index("fnet") < names.index("transformer") < names.index("synthesizer")
+    assert sorted(names) == sorted(VARIANTS)

@@ -12,7 +12,7 @@ from lra.leaderboard.site.scale import Scale, around
 
 LINE = 13.5  # height of a label
 TICK = 26  # least distance of two ticks
-ENDS = {MEMORY: "x out of memory beyond", TIME: "| too slow beyond"}
+ENDS = {MEMORY: "x out of memory", TIME: "| too slow"}  # at the next length
 Value = Callable[[Measurement], float | None]
 KINDS = {REFERENCE: "base", PLAIN: "base dash1"}  # the lines that all others are compared with
 
@@ -65,7 +65,7 @@ def panel(name: str, title: str, unit: str, courses: Sequence[Course], value: Va
         course: Line(
             labels[course], [(x(length), y(number)) for length, number in own],
             f"{course.variant}: " + ", ".join(f"{number:.3g} at {length:,}" for length, number in own),
-            course.end and course.end.end,
+            course.end.end if course.end else None,
         )
         for course, own in known.items()
     }  # fmt: skip
@@ -83,7 +83,7 @@ def panel(name: str, title: str, unit: str, courses: Sequence[Course], value: Va
     parts: list[Child] = [
         x_axis(x, top, bottom, "tokens", spaced(spans, x), in_thousands), y_axis(y, left, right),
         element("text", unit, x=6, y=14, class_="axis"),
-        element("text", ", ".join(ends), x=at(beside), y=14, class_="note end"),
+        element("text", ", ".join(ends) + " beyond", x=at(right), y=14, class_="note end") if ends else None,
         element("g", [groups[course] for course in in_front], class_="lines"),
     ]  # fmt: skip
     described = f"{len(lines)} lines, both axes logarithmic: {', '.join(labels.values())}."

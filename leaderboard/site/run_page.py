@@ -8,7 +8,7 @@ from typing import Any
 
 from lra.errors import UserError
 from lra.leaderboard.config import environment_of
-from lra.leaderboard.record import Record, Score, SeedResult, as_json, file_name
+from lra.leaderboard.record import KernelUse, Record, Score, SeedResult, as_json, file_name
 from lra.leaderboard.row import steps_per_second
 from lra.leaderboard.site.lines import curves
 from lra.leaderboard.site.markup import Child, Markup, element

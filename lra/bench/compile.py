@@ -42,8 +42,12 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     return [*start, *(f"{number:,.1f}" for number in (*numbers, row["elements"] / 1e6)), ""]
 
 
-def compilers(names: Iterable[str], overrides: Sequence[str]) -> dict[str, Any]:
-    """What decides the numbers: the versions of packages, and the bindings given by hand."""
+def compilers(overrides: Sequence[str], names: Iterable[str] = targets.TARGETS) -> dict[str, Any]:
+    """What decides the numbers: the versions of packages, and the bindings given by hand.
+
+    Args:
+      names: of targets.
+    """
     found: dict[str, Any] = {"device": "compilers alone"}
     for package in (*PACKAGES, *(package for name in names for package in targets.packages(name))):
         with contextlib.suppress(PackageNotFoundError):
@@ -104,7 +108,7 @@ def compared(
     ]  # fmt: skip
     if not chosen:
         raise UserError(f"{path} has no row of these targets, variants and lengths")
-    here = compilers({row["target"] for row in chosen}, overrides)
+    here = compilers(overrides, {row["target"] for row in chosen})
     if other := differing(made_by, here):
         raise UserError(f"{path} is not comparable: {other}; 'lra bench compile' makes a new one")
     by_name = {one.name: one for one in entries(named("all"))}

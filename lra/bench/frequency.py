@@ -15,7 +15,7 @@ def clock_mhz() -> float | None:
         if settings.device().platform == "cpu":
             lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
             return statistics.mean(float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz"))
-        out = subprocess.run(NVIDIA, capture_output=True, text=True, check=True, timeout=10).stdout
+        out = subprocess.run(NVIDIA, capture_output=True, encoding="utf-8", check=True, timeout=10).stdout
         return float(out.splitlines()[0])
     except (OSError, ValueError, IndexError, subprocess.SubprocessError):
         return None

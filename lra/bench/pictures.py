@@ -1,11 +1,14 @@
 """Draws the charts of `lra bench variants` into files: SVG always, PNG where there is a Chromium to make it."""
 
+import io
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from PIL import Image
 
 from lra.files import write_atomically
 from lra.leaderboard.benchmark import DIRECTIONS, Benchmark
@@ -15,6 +18,7 @@ from lra.leaderboard.site.picture import TITLE, svg
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SHARPNESS = 3  # pixels of a unit
+BARS = 200  # units of a window, or less, that some browsers keep for themselves
 SECONDS = 60  # of a browser
 
 
@@ -49,17 +53,18 @@ def png(browser: str, drawing: Drawing, text: str) -> bytes | None:
     width, height = int(drawing.width), int(drawing.height + TITLE + 0.5)
     with tempfile.TemporaryDirectory() as name:
         page, out = Path(name, "page.html"), Path(name, "out.png")
-        page.write_text(
-            f"<style>body {{ margin: 0 }} svg {{ display: block; width: {width}px; height: auto }}</style>{text}"
-        )
+        look = f"body {{ margin: 0 }} svg {{ display: block; width: {width}px; height: auto }}"
+        page.write_text(f'<!doctype html><meta charset="utf-8"><style>{look}</style>{text}', "utf-8")
         command = [
             browser, "--headless", "--disable-gpu", "--hide-scrollbars", f"--force-device-scale-factor={SHARPNESS}",
-            f"--window-size={width},{height}", f"--user-data-dir={name}/profile", f"--screenshot={out}",
+            f"--window-size={width},{height + BARS}", f"--user-data-dir={name}/profile", f"--screenshot={out}",
             # as root Chromium has no sandbox to offer
             *(["--no-sandbox"] if os.geteuid() == 0 else []), page.as_uri(),
         ]  # fmt: skip
         try:
             subprocess.run(command, capture_output=True, check=True, timeout=SECONDS)
-            return out.read_bytes()
+            with Image.open(out) as image:
+                image.crop((0, 0, SHARPNESS * width, SHARPNESS * height)).save(kept := io.BytesIO(), "PNG")
+            return kept.getvalue()
         except (OSError, subprocess.SubprocessError):
             return None

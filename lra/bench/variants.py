@@ -2,7 +2,8 @@
 2)."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ from lra import settings
 from lra.bench.frequency import clock_mhz
 from lra.bench.programs import Program, TooLarge
 from lra.bench.report import Report
-from lra.bench.timing import Run, Timing, in_turns
+from lra.bench.timing import Run, Timing, enough, seconds
 from lra.checks.check import DoesNotApply
 from lra.checks.growth import exponent
 from lra.errors import UserError
@@ -19,12 +20,12 @@ from lra.leaderboard.benchmark import DIRECTIONS, MEMORY, PLAIN, REFERENCE, REFU
 from lra.models.attention import VARIANTS
 from lra.models.kernels import backends
 from lra.plan import resolve
-from lra.recipe import variant_named
+from lra.recipe import merged, variant_named
 from lra.spec import RunSpec
 
 TASK, PROTOCOL, BASE = "text", "paper", REFERENCE
 LENGTHS = (1024, 2048, 3072, 4096)  # LRA's; each further one is twice the last
-ROUNDS = 3
+ROUNDS = 5
 MOST = 10.0  # seconds of a step
 MOST_COMPILING = 120.0  # seconds, of the length before
 TURN = 0.5  # seconds: a longer step of the Transformer is timed once a length, and not beside each variant
@@ -98,7 +99,7 @@ def settings_of(overrides: Sequence[str]) -> dict[str, Any]:
         model += f" By hand: {', '.join(overrides)}."
     return {
         "model": f"{model} A step that would take longer than {MOST:g} s is not run.", "task": TASK,
-        "protocol": PROTOCOL, "overrides": [*small, *overrides], "tokens": tokens, "most_seconds": MOST,
+        "protocol": PROTOCOL, "overrides": [*merged(small, overrides)], "tokens": tokens, "most_seconds": MOST,
     }  # fmt: skip
 
 
@@ -177,7 +178,7 @@ def measured(
             program = Program(plan, way)
         row |= {"megabytes": program.bytes / 1e6, "compile_seconds": program.compile_seconds}
         run = program.start()
-        times = in_turns({one.name: run} | ({BASE: base} if base else {}), ROUNDS)
+        times = timed({one.name: run} | ({BASE: base} if base else {}))
     except TooLarge as error:
         return row | {"megabytes": error.bytes / 1e6, "end": MEMORY, "error": str(error)}, None
     except (UserError, NotImplementedError) as error:
@@ -189,11 +190,23 @@ def measured(
     return row | numbers(row, times[one.name], times.get(BASE) or timing_in(report, length, way)), run
 
 
+def timed(runs: Mapping[str, Run]) -> dict[str, Timing]:
+    """The time of a step of each run. They take turns, each in loops so long that launching them takes nothing beside.
+
+    A difference of two loops, which excludes it, would cost three times as many steps of up to seconds.
+    """
+    counts = {name: enough(run) for name, run in runs.items()}
+    rounds = [{name: seconds(run, counts[name]) / counts[name] for name, run in runs.items()} for _ in range(ROUNDS)]
+    own = {name: [one[name] for one in rounds] for name in runs}
+    return {name: Timing(statistics.median(times), (max(times) - min(times)) / 2) for name, times in own.items()}
+
+
 def bindings(length: int, overrides: Sequence[str]) -> tuple[str, ...]:
     """The bindings of a plan: texts of a length, and as many as have the tokens of a step."""
     common = settings_of(())
     batch = max(common["tokens"] // length, 1)
-    return (*common["overrides"], f"train.batch_size = {batch}", *overrides, f"{TASK}.max_length = {length}")
+    chosen = (*common["overrides"], f"train.batch_size = {batch}")
+    return merged(chosen, overrides, (f"{TASK}.max_length = {length}",))
 
 
 def numbers(row: dict[str, Any], own: Timing, base: Timing | None) -> dict[str, Any]:
@@ -232,9 +245,9 @@ def too_slow(shorter: Sequence[dict[str, Any]], one: Entry, length: int, batch: 
         power = exponent(one.cost)
     except DoesNotApply:
         power = 2.0
-    seconds = batch / last["examples_per_second"] * (length / last["length"]) ** power
-    if seconds > MOST:
-        return f"a step would take about {seconds:.0f} s"
+    expected = batch / last["examples_per_second"] * (length / last["length"]) ** power
+    if expected > MOST:
+        return f"a step would take about {expected:.0f} s"
     if last["compile_seconds"] > MOST_COMPILING:
         return f"compilation took {last['compile_seconds']:.0f} s at {last['length']:,}"
     return None

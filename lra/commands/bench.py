@@ -57,7 +57,7 @@ def add_measured(parser: Parser) -> None:
 
 @command(
     "bench",
-    "Time kernels, the training steps of variants, also in PyTorch, or the parts of a run, on the device at hand.",
+    "Time kernels, training and inference of variants, steps in PyTorch, or the parts of a run, on the device at hand.",
     add_results,
     add_bindings,
     add_imports,
@@ -74,6 +74,7 @@ def bench(options: Namespace) -> int:
     from lra import extension, settings
     from lra.bench import tables
     from lra.bench.report import Report
+    from lra.bench.variants import named
 
     if options.what not in (names := (*BY_LENGTH, *FIXED)):
         raise unknown("benchmark", options.what, names)
@@ -89,20 +90,18 @@ def bench(options: Namespace) -> int:
     if options.check:
         return check(options, lengths)
     common = benchmark.settings_of(options.gin) if options.what == "variants" else None
-    names = targets_of(options.target) if options.what == "compile" else []
-    of_compilers = benchmark.compilers(names, options.gin) if names else None
-    again = options.again or options.what == "clock"  # which was true before says nothing of now
-    report = Report(path, benchmark.KEYS, options.minutes, again, common, of_compilers)
+    compilers = benchmark.compilers(options.gin) if options.what == "compile" else None
+    again = options.again or options.what == "clock"  # what it said before says nothing of now
+    report = Report(path, benchmark.KEYS, options.minutes, again, common, compilers)
     if options.what in FIXED:
         rows = benchmark.bench(report)
     elif options.what == "kernels":
         rows = benchmark.bench(lengths or benchmark.LENGTHS, report)
     elif options.what == "compile":
-        rows = benchmark.bench(
-            names, benchmark.named(options.variant), lengths or benchmark.LENGTHS, options.gin, report
-        )
+        targets = targets_of(options.target)
+        rows = benchmark.bench(targets, named(options.variant), lengths or benchmark.LENGTHS, options.gin, report)
     else:
-        rows = benchmark.bench(benchmark.named(options.variant), lengths, options.gin, report)
+        rows = benchmark.bench(named(options.variant), lengths, options.gin, report)
     quiet = options.json or options.format
     with settings.fixed():
         for row in rows:
@@ -113,15 +112,17 @@ def bench(options: Namespace) -> int:
 
         for line in draw(tables.of_variants(report), options.pictures):
             print(line, file=sys.stderr if quiet else sys.stdout)
+    code = 0 if all(row.get("passed", True) for row in report.rows.values()) else 1
     if options.json:
-        return print_json(report.content)
+        print_json(report.content)
+        return code
     if options.format:
         print(tables.written(report, benchmark, options.format), end="")
-        return 0
+        return code
     for sheet in tables.sheets(report, benchmark):
         print_sheet(sheet)
     print(f"on {report.hardware['device']}; written to {path}")
-    return 0 if all(row.get("passed", True) for row in report.rows.values()) else 1
+    return code
 
 
 def check(options: Namespace, lengths: list[int] | None) -> int:

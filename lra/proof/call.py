@@ -12,7 +12,7 @@ from lra.files import sha256_text
 from lra.models.kernels import backends
 from lra.models.kernels.backends import Op
 
-HIDDEN = ("interpret", "dtype")  # what the words of a call leave out: nothing, and what the operands say
+HIDDEN = ("interpret", "dtype")  # what does not count, and what the operands say
 
 
 class Call(NamedTuple):
@@ -34,8 +34,9 @@ class Call(NamedTuple):
 
     @property
     def key(self) -> str:
-        """A hash of the call, the same in all processes."""
-        return sha256_text(repr((self.op, self.static, sorted(self.shapes().items()), self.seeds)))[:16]
+        """A hash of the call, the same in all processes and versions."""
+        static = [(name, value) for name, value in self.static._asdict().items() if name not in HIDDEN]
+        return sha256_text(repr((self.op, static, sorted(self.shapes().items()), self.seeds)))[:16]
 
     @property
     def words(self) -> str:

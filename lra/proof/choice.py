@@ -182,16 +182,18 @@ def proven(
     say(f"proving kernels of {len(trials)} ops on this device, {limit:.0f} s at most")
     if platform == "tpu" and not jax.live_arrays():
         jax.extend.backend.clear_backends()  # one process at a time has a TPU
-    outcome = supervise([trial for _, trial in trials], platform, limit=limit)
-    fresh = {trials[place][0]: proof for place, proof in outcome.proofs.items()}
-    for number, proof in fresh.items():
+
+    def found(place: int, proof: Proof) -> None:
+        number, (call, _) = trials[place]
         proofs[number] = proof._replace(not_tried=not_tried[number])
         say(f"{proof.words}: {proof.chosen} ({proof.why})")
-    if outcome.problem:
-        say(f"kernels that were not proven: XLA is taken, since {outcome.problem}")
-    if lost := store.keep(facts, {store.name_of(calls[number]): proof for number, proof in fresh.items()}):
-        say(f"the proof is not kept: {lost}")
-    return proofs, outcome.problem
+        if lost := store.keep(facts, {store.name_of(call): proof}):
+            say(f"the proof is not kept: {lost}")
+
+    problem = supervise([trial for _, trial in trials], platform, found, limit)
+    if problem:
+        say(f"kernels that were not proven: XLA is taken, since {problem}")
+    return proofs, problem
 
 
 def begin_with(folder: Path, uses: Iterable[KernelUse]) -> None:

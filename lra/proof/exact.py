@@ -13,7 +13,7 @@ from lra.proof.call import Call
 # By the narrowest type of the operands: the most that a result may be off (see `off`). An error of 1 % is too much in
 # every type; what rounding does is below a third of that.
 TOLERANCES = {"float32": 1e-4, "complex64": 1e-4, "float16": 2e-3, "bfloat16": 6e-3}
-ELEMENT = 10  # a single number may be off by so many times the tolerance
+ELEMENT = 20  # a single number may be off by so many times the tolerance
 
 Results = Mapping[str, np.ndarray]
 

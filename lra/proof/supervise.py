@@ -11,25 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from lra.proof.verdict import Proof, Verdict, verdict_of
 from lra.proof.worker import Trial
 
 MINUTE = 60.0  # seconds that the ops of a run may take
 PATIENCE = 20.0  # seconds for one thing that a process does: to start, to compile and run an implementation, to time it
-
-
-class Outcome(NamedTuple):
-    """What was found.
-
-    Attributes:
-      proofs: by the number of the trial; one whose proof did not end, or could not be made, is missing.
-      problem: why some are missing, in words; empty if none is.
-    """
-
-    proofs: dict[int, Proof]
-    problem: str
 
 
 class Process:
@@ -95,28 +83,27 @@ class Process:
 def supervise(
     trials: Sequence[Trial],
     platform: str,
-    advance: Callable[[str], None] = lambda words: None,
+    found: Callable[[int, Proof], None],
     limit: float = MINUTE,
     patience: float = PATIENCE,
-) -> Outcome:
-    """Proves trials one after the other.
+) -> str:
+    """Proves trials one after the other. Returns why some could not be proven, in words; empty if all were.
 
     An implementation during which the process ends, or that takes longer than `patience`, is left out, and a new
     process goes on without it.
 
     Args:
       platform: that of the device.
-      advance: is told what is done.
+      found: is told each proof when it is there, with the number of its trial.
       limit, patience: seconds for all, and for one thing.
     """
     end = time.monotonic() + limit
-    found: dict[int, dict[str, Verdict]] = {number: {} for number in range(len(trials))}
+    verdicts: dict[int, dict[str, Verdict]] = {number: {} for number in range(len(trials))}
     undone = dict(enumerate(trials))
-    proofs: dict[int, Proof] = {}
     problems: list[str] = []
     while undone:
         left = [
-            (number, (call, [name for name in names if name not in found[number]]))
+            (number, (call, [name for name in names if name not in verdicts[number]]))
             for number, (call, names) in undone.items()
         ]
         process, number, doing, gone = Process(left, platform), -1, "", ""
@@ -129,15 +116,14 @@ def supervise(
                 call = undone[number][0]
                 if "doing" in event:
                     doing = event["doing"]
-                    advance(f"{call.op}: {doing}")
                 elif "verdict" in event:
                     verdict = verdict_of(event["verdict"])
-                    found[number][verdict.implementation] = verdict
+                    verdicts[number][verdict.implementation] = verdict
                 else:
                     if "unprovable" in event:
                         problems.append(f"XLA itself cannot run {call.words} ({event['unprovable']})")
                     else:
-                        proofs[number] = Proof(call.words, tuple(found[number].values()))
+                        found(number, Proof(call.words, tuple(verdicts[number].values())))
                     del undone[number]
             if not event:
                 gone = "ended its process"
@@ -160,5 +146,5 @@ def supervise(
             if number < 0:
                 break
         else:
-            found[number][doing] = Verdict(doing, reason=gone)
-    return Outcome(proofs, "; ".join(problems))
+            verdicts[number][doing] = Verdict(doing, reason=gone)
+    return "; ".join(problems)

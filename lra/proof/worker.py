@@ -32,7 +32,7 @@ class LeftOut(Exception):
 
 def main(descriptor: int) -> None:
     """Proves the calls of the standard input, and writes a JSON object a line to a file descriptor."""
-    out = os.fdopen(descriptor, "w", buffering=1)
+    out = os.fdopen(descriptor, "w", buffering=1, encoding="utf-8")
 
     def say(**event: Any) -> None:
         print(json.dumps(event), file=out)

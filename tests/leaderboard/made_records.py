@@ -28,7 +28,7 @@ GIN_TRICKS = [
 EXAMPLES = 2_000
 LABELS_OF_TEST = np.random.default_rng(0).integers(0, 10, EXAMPLES)
 PATTERN: dict[str, Json] = {
-    "schema": 5,
+    "schema": 6,
     "run": "",
     "status": "ok",
     "error": None,
@@ -65,6 +65,7 @@ PATTERN: dict[str, Json] = {
         "train_seconds": 48.0,
         "compile_seconds": 2,
         "memory_bytes": {"step": 1_000_000},
+        "kernels": None,
         "hardware": {"platform": "gpu", "device": "NVIDIA H200"},
         "versions": {"jax": "0.10.0"},
         "git": {"commit": "abc", "dirty": False},
@@ -162,12 +163,14 @@ def make(variant: str = "local", accuracy: dict[int, float | None] | None = None
 
 
 def old(record: Record, schema: int = 1) -> Json:
-    """The JSON of a record with the same numbers in an older schema, which has no checks of a variant.
+    """The JSON of a record with the same numbers in an older schema, which has no kernels.
 
-    Before schema 4 it has but one text of a variant.
+    Before schema 5 it has no checks of a variant, before schema 4 but one text of it.
     """
     content = changed(raw(record), "schema", schema)
-    del content["variant"]["checks"]
+    del content["measured"]["kernels"]
+    if schema < 5:
+        del content["variant"]["checks"]
     if schema < 4:
         texts = content["variant"].pop("sources")
         content["variant"]["source"] = texts and next(iter(texts.values()))

@@ -176,18 +176,24 @@ def test_one_seed_has_no_interval(tmp_path, capsys):
     assert (row["accuracy_mean"], row["accuracy_low"], row["accuracy_high"]) == (0.5, None, None)
 
 
-def test_time_and_memory_of_a_benchmark_are_shown(built, tmp_path):
+def test_time_and_memory_of_a_benchmark_are_shown(tmp_path):
     folder = fill(tmp_path / "results", RECORDS[:1])
+    assert build(folder, "--out", tmp_path / "none") == 0
     rows = [
-        {"variant": "s5", "length": length, "steps_per_second": 3.0, "megabytes": 70.5, "error": None}
+        {"variant": "s5", "length": length, "direction": "training", "steps_per_second": 3.0, "megabytes": 70.5}
         for length in (1024, 2048)
     ]
-    rows.append({"variant": "s5", "length": 4096, "error": "out of memory"})
-    content = {"hardware": {"device": "TPU <v9>"}, "rows": rows}
+    rows.append({"variant": "s5", "length": 4096, "direction": "training", "end": "memory", "error": "out of memory"})
+    content = {"hardware": {"device": "TPU <v9>"}, "settings": {"model": "Small."}, "rows": rows}
     (folder / "bench-variants.json").write_text(json.dumps(content))
     assert build(folder, "--out", tmp_path / "out") == 0
     page = (tmp_path / "out" / "index.html").read_text()
-    assert "TPU &lt;v9&gt;" in page
-    assert "Training steps a second against length" in page
+    assert "Training on TPU &lt;v9&gt;, by length" in page
+    assert "Time a token, training" in page
+    assert "out of memory at 4,096" in page
+    assert "| s5 | 3,072 | 6,144 | 70 | 70 |" in (tmp_path / "out" / "leaderboard.md").read_text()
+    changed = [name for name in ("leaderboard.csv", "published.csv", "style.css", "script.js")
+               if (tmp_path / "out" / name).read_bytes() != (tmp_path / "none" / name).read_bytes()]  # fmt: skip
+    assert changed == []
     (folder / "bench-variants.json").write_text("[]")
     assert build(folder, "--out", tmp_path / "out") == 1

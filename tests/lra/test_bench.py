@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import lra
 
 from lra.bench import kernels, timing
 from lra.bench.cases import Case
@@ -86,17 +85,3 @@ def test_a_wrong_kernel_gets_no_time(monkeypatch):
     bad = case._replace(function={"xla": jnp.sin, "mosaic_gpu": gradient}.get)
     by_backend = {row["by"]: row for row in kernels.rows(bad, "forward+backward", {})}
     assert by_backend["mosaic_gpu"]["note"].startswith("wrong"), "gradients count"
-
-
-def test_variants_are_timed_beside_the_transformer(tmp_path):
-    small = ["encoder.layers = 1", "encoder.dim = 16", "encoder.qkv_dim = 16", "encoder.mlp_dim = 16",
-             "train.batch_size = 2", "synthesizer.rank = 0"]  # fmt: skip
-    words = [word for line in small for word in ("--gin", line)]
-    call = ("bench", "variants", "--variant", "synthesizer,linear", "--lengths", "16", "--results", tmp_path, *words)
-    done = lra(*call, "--json")
-    assert done.returncode == 0, done.stderr
-    rows = {row["variant"]: row for row in json.loads(done.stdout)["rows"]}
-    assert "synthesizer.rank" in rows["synthesizer"]["error"], "what cannot be built says why, and the others go on"
-    assert rows["linear"]["speed"] > 0
-    assert rows["linear"]["megabytes"] > 0
-    assert (tmp_path / "bench-variants.json").exists()

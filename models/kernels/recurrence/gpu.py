@@ -91,8 +91,8 @@ class Kernel(NamedTuple):
                 tuple(jax.ShapeDtypeStruct(flowing, dtype) for dtype in going),
                 (jax.ShapeDtypeStruct((batch, ways, across * CHANNELS), jnp.float32),) * (n * sums),
             ),
-            grid=(batch, ways, across),
-            grid_names=("example", "way", "column"),
+            grid=(ways, across, batch),  # CUDA starts many blocks along the last axis only
+            grid_names=("way", "column", "example"),
             scratch_types=dict(
                 coming=[plgpu.SMEM((AHEAD, tokens, CHANNELS), dtype) for dtype in coming],
                 going=[plgpu.SMEM((BEHIND, tokens, CHANNELS), dtype) for dtype in going],

@@ -17,11 +17,9 @@ from lra.models.kernels.softmax.gpu_walk import WIDTHS, size, walk, width
 from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
 from lra.models.kernels.softmax.pattern import tiles
 
-MAX_BATCH = 65_535  # examples: a CUDA grid has no more blocks along any axis but the first
-
 
 def admits(static: Static, x: Operands) -> None:
-    """Raises NotImplementedError for types but bfloat16 and float16, wide heads, many examples and a bias."""
+    """Raises NotImplementedError for types but bfloat16 and float16, wide heads and a bias."""
     types = {y.dtype.name for y in (x.q, x.k, x.v)}
     if len(types) > 1 or not types <= {"bfloat16", "float16"}:
         raise NotImplementedError(
@@ -31,8 +29,6 @@ def admits(static: Static, x: Operands) -> None:
     widest = max(x.q.shape[-1], x.v.shape[-1])
     if widest > WIDTHS[-1]:
         raise NotImplementedError(f"heads {widest} wide: registers hold no more than {WIDTHS[-1]}")
-    if len(x.q) > MAX_BATCH:
-        raise NotImplementedError(f"{len(x.q)} examples: a CUDA grid has at most {MAX_BATCH} along such an axis")
     if x.bias is not None:
         raise NotImplementedError("bias: its gradient is a matrix of all pairs, which the kernels never hold")
 

@@ -43,7 +43,9 @@ class Block:
     def __init__(self, setting: Setting, x: Inputs, walk: Walk, ready: Any, free: Any):
         self.setting, self.x, self.walk, self.ready, self.free = setting, x, walk, ready, free
         self.registers = Registers(setting.interpret)
-        self.example, self.head, self.line, self.group = map(lax.axis_index, ("example", "head", "line", "group"))
+        self.head, place, self.group = map(lax.axis_index, ("head", "line_of_example", "group"))
+        lines = jnp.int32(walk.counts.shape[1])
+        self.example, self.line = lax.div(place, lines), lax.rem(place, lines)
         self.place = self.group if setting.size.groups > 1 else 0  # a constant takes no registers
         self.start = self.line * setting.size.rows + self.place * ROWS
         self.count = walk.counts[self.example, self.line]
@@ -186,15 +188,15 @@ def shared(size: Size, count: int, length: int, width: int, dtype: Any) -> Any:
 
 def launch(kernel: Callable, setting: Setting, like: Array, out: Any, scratch: dict[str, Any], operands: Any) -> Any:
     """Runs the kernel for each line of `like`, [batch, length, heads, width]. Lines of one head run together and share
-    the cache.
+    the cache. Lines of all examples are the last axis: CUDA starts 65,535 blocks along the others, at most.
     """
     batch, length, heads, _ = like.shape
     return plgpu.kernel(
         kernel,
         out_type=out,
         scratch_types=scratch,
-        grid=(batch, heads, length // setting.size.rows),
-        grid_names=("example", "head", "line"),
+        grid=(heads, batch * (length // setting.size.rows)),
+        grid_names=("head", "line_of_example"),
         num_threads=setting.size.groups + 1,
         thread_name="group",
         interpret=interpreted(setting.interpret),

@@ -7,7 +7,7 @@ from typing import Any
 import made_site
 import pytest
 from made_records import make
-from made_site import SCALING, records, view
+from made_site import BENCHMARK, records, view
 
 from lra.leaderboard import site
 from lra.leaderboard.site.run_page import command
@@ -31,7 +31,7 @@ SHOWN = """(selector) => [...document.querySelectorAll(selector + ' tbody tr[dat
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
     """The first page of a site with a row of every kind."""
-    made = view(records(), ["a.json cannot be read"], [SCALING])
+    made = view(records(), ["a.json cannot be read"], [BENCHMARK])
     return made_site.write(made, tmp_path_factory.mktemp("site"))
 
 
@@ -297,7 +297,9 @@ def test_only_frames_scroll_sideways(built, visit, browser, width):
 
 def test_labels_of_pictures_cover_each_other_nowhere(built, visit):
     page = visit(built)
-    pages = [(page, name) for name in ("demo-overview", "demo-listops", "published-lra-speed", "bench-variants")]
+    pages = [
+        (page, name) for name in ("demo-overview", "demo-listops", "published-lra-speed", "bench-variants-training")
+    ]
     pages.append((visit(built.parent / "runs" / f"{records()[0].run}.html"), None))
     for page, name in pages:
         if name:
@@ -323,7 +325,7 @@ def test_without_javascript_it_is_all_tables(built, visit, browser):
     context = browser.new_context(java_script_enabled=False)
     page = visit(built, context)
     tables = page.locator("#sheets table")
-    assert tables.count() == len(view(records()).sheets) + 1 + len(made_site.literature.sheets())
+    assert tables.count() == len(view(records()).sheets) + 2 + len(made_site.literature.sheets())
     assert all(tables.nth(place).is_visible() for place in range(tables.count()))
     assert not any(button.is_visible() for button in page.locator("button, input").all())
     assert page.locator(f"{TABLE} tbody tr[data-row]").count() == len(BEST_FIRST)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from made_records import make
-from made_site import SCALING, records, view
+from made_site import BENCHMARK, records, view
 
 from lra.leaderboard import site
 from lra.leaderboard.site import figure
@@ -18,7 +18,7 @@ from lra.leaderboard.site.scale import around, linear_ticks, log_ticks, shown
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
-    return site.pages(view(records(), scalings=[SCALING]))
+    return site.pages(view(records(), benchmarks=[BENCHMARK]))
 
 
 def rows_of(svg: str) -> dict[str, str]:

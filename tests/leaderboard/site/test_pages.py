@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_records import Json, changed, make
-from made_site import SCALING, SOURCE, records, view
+from made_site import BENCHMARK, SOURCE, records, view
 
 from lra.leaderboard import site
 from lra.leaderboard.site.markup import element, join
@@ -54,7 +54,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
-    return site.pages(view(records(), ["a.json cannot be read"], [SCALING]))
+    return site.pages(view(records(), ["a.json cannot be read"], [BENCHMARK]))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,9 @@ def test_pictures_have_titles_and_descriptions(parsed):
             assert svg["role"] == "img"
             assert svg["aria-labelledby"]
             assert svg["aria-describedby"]
-    assert len(parsed["index.html"].all("svg")) == 9  # strips, two tasks' bars and clouds, two lengths twice
+    assert (
+        len(parsed["index.html"].all("svg")) == 11
+    )  # strips, two tasks' bars and clouds, two lengths of the literature, four of the benchmark
 
 
 def test_the_literature_is_in_sections_of_its_own_with_its_notes(pages):
@@ -164,10 +166,10 @@ def test_every_page_forbids_all_that_is_not_the_sites_own(parsed):
 
 def test_the_order_of_records_and_the_hash_seed_do_not_matter(pages, tmp_path):
     shuffled = random.Random(3).sample(records(), len(records()))
-    assert site.pages(view(shuffled, ["a.json cannot be read"], [SCALING])) == pages
+    assert site.pages(view(shuffled, ["a.json cannot be read"], [BENCHMARK])) == pages
     program = (
         "import hashlib, made_site as m; from lra.leaderboard import site\n"
-        "pages = site.pages(m.view(m.records(), ['a.json cannot be read'], [m.SCALING]))\n"
+        "pages = site.pages(m.view(m.records(), ['a.json cannot be read'], [m.BENCHMARK]))\n"
         "print(hashlib.sha256(repr(sorted(pages.items())).encode()).hexdigest())"
     )
     here = os.path.dirname(made_site.__file__)

@@ -1,6 +1,7 @@
 """Where the tests of a kernel run: interpreted on a CPU, and as they are on the kernel's own device."""
 
 import jax
+import numpy as np
 import pytest
 
 from lra.errors import UsageError
@@ -25,6 +26,12 @@ def interpret(backend: str) -> bool:
 def on(backend: str):
     """All that is traced inside is computed by the kernel."""
     return backends.use(backend, interpret(backend))
+
+
+def at_edges(tile: int) -> np.ndarray:
+    """A mask [6, 2 tile + 1] of examples whose lengths lie at the edges of tiles; one is a prime."""
+    lengths = np.array([1, tile - 1, tile, tile + 1, 2 * tile + 1, 101])
+    return np.arange(2 * tile + 1) < lengths[:, None]
 
 
 def needs_compiler(target: str) -> None:

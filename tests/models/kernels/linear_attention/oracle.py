@@ -43,8 +43,15 @@ def recurrence(q, k, v, log_decay, dy) -> Result:
     return out
 
 
-def oracle(q, k, v, log_decay, dy, *, causal=True, reverse=False, own_twice=False) -> Result:
-    """The oracle in one direction if causal, otherwise in both."""
+def oracle(q, k, v, log_decay, dy, *, mask=None, causal=True, reverse=False, own_twice=False) -> Result:
+    """The oracle in one direction if causal, otherwise in both. What the mask hides adds nothing and decays nothing;
+    `log_decay` has a decay for each token then.
+    """
+    if mask is not None:
+        k, log_decay = (np.where(mask[..., None, None], x, 0) for x in (np.asarray(k).astype(np.float64), log_decay))
+        seen = oracle(q, k, v, log_decay, dy, causal=causal, reverse=reverse, own_twice=own_twice)
+        hide = lambda x: x * mask[..., None, None]
+        return seen._replace(d_k=hide(seen.d_k), d_log_decay=hide(seen.d_log_decay))
     shape = (*q.shape[:3], 1) if log_decay is None else np.shape(log_decay)
     q, k, v, dy = (np.asarray(x).astype(np.float64) for x in (q, k, v, dy))
     log_decay = np.broadcast_to(np.float64(0.0 if log_decay is None else log_decay), q.shape)

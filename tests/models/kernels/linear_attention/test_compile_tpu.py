@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from lra.models.kernels.linear_attention import linear_attention
-from lra.targets import TPUS, compile_for
+from lra.targets import compile_for
 
 from ..where import needs_compiler
 from .oracle import KINDS
@@ -53,11 +53,10 @@ def test_each_tpu_takes_forward_and_backward(target, length, kind, key_dim, valu
 @pytest.mark.parametrize(
     ("target", "length", "kind"),
     [
-        ("v4", 2**10, "channel"),
-        ("v5p", 2**12, "token"),
-        ("v6e", 2**14, "channel"),
-        ("v5e", 2**17, "token"),
-        *((target, 2**20, "channel") for target in TPUS),
+        ("v4", 2**12, "channel"),
+        ("v5p", 2**14, "token"),
+        ("v6e", 2**17, "token"),
+        ("v5e", 2**20, "channel"),
     ],
 )
 def test_memory_is_linear_in_the_length(target, length, kind):

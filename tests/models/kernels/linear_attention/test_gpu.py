@@ -9,7 +9,7 @@ import pytest
 
 from lra.models.kernels.linear_attention import gpu_pass, linear_attention
 
-from ..where import interpret, on
+from ..where import at_edges, interpret, on
 from .oracle import assert_close, oracle, problem
 
 pytestmark = pytest.mark.interpreter
@@ -36,8 +36,8 @@ class Case(NamedTuple):
     strongest: float = 200.0
 
 
-def value_and_gradients(q, k, v, decay, dy, causal=True):
-    attend = lambda q, k, v, decay: linear_attention(q, k, v, log_decay=decay, causal=causal)
+def value_and_gradients(q, k, v, decay, dy, mask=None, causal=True):
+    attend = lambda q, k, v, decay: linear_attention(q, k, v, mask, log_decay=decay, causal=causal)
     y, pull_back = jax.vjp(attend, q, k, v, decay)
     return y, *pull_back(dy)
 
@@ -69,6 +69,12 @@ def test_values_and_gradients(case):
     results = run(value_and_gradients, *operands, causal=case.causal)
     assert all(x.dtype == jnp.bfloat16 for x in results[:4])
     assert_close(results, oracle(*operands, causal=case.causal), 2e-2)
+
+
+def test_lengths_at_the_edges_of_chunks_in_one_batch():
+    mask = at_edges(CHUNK)
+    operands = narrow(*problem(mask.shape[1], "token", 8, 8, 1, strongest=1.0, batch=len(mask)))
+    assert_close(run(value_and_gradients, *operands, mask), oracle(*operands, mask=mask), 2e-2)
 
 
 def test_decays_are_not_rounded_to_bfloat16():

@@ -10,7 +10,7 @@ import pytest
 
 from lra.models.kernels.linear_attention import linear_attention, tpu
 
-from ..where import on
+from ..where import at_edges, on
 from .oracle import assert_close, oracle, problem
 
 pytestmark = pytest.mark.interpreter
@@ -35,6 +35,13 @@ class Case(NamedTuple):
     batch: int = 1
 
 
+@functools.partial(quick_jit, static_argnames="causal")
+def value_and_gradients(q, k, v, decay, dy, mask=None, causal=True):
+    attend = lambda q, k, v, decay: linear_attention(q, k, v, mask, log_decay=decay, causal=causal)
+    y, pull_back = jax.vjp(attend, q, k, v, decay)
+    return y, *pull_back(dy)
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -55,16 +62,16 @@ def test_values_and_gradients(case):
     q, k, v, decay, dy = problem(case.length, case.kind, case.key_dim, case.value_dim, case.heads, batch=case.batch)
     q, k, v, dy = (jnp.asarray(x, case.dtype) for x in (q, k, v, dy))
 
-    @quick_jit
-    def run(q, k, v, decay, dy):
-        attend = lambda q, k, v, decay: linear_attention(q, k, v, log_decay=decay, causal=case.causal)
-        y, pull_back = jax.vjp(attend, q, k, v, decay)
-        return y, *pull_back(dy)
-
-    results = run(q, k, v, decay, dy)
+    results = value_and_gradients(q, k, v, decay, dy, causal=case.causal)
     assert all(x.dtype == case.dtype for x in results[:4])
     tolerance = 1e-5 if case.dtype == jnp.float32 else 2e-2
     assert_close(results, oracle(q, k, v, decay, dy, causal=case.causal), tolerance)
+
+
+def test_lengths_at_the_edges_of_chunks_in_one_batch():
+    mask = at_edges(tpu.CHUNK)
+    operands = problem(mask.shape[1], "token", 8, 8, 1, strongest=1.0, batch=len(mask))
+    assert_close(value_and_gradients(*operands, mask), oracle(*operands, mask=mask))
 
 
 def test_gradients_of_a_batch_of_calls():

@@ -8,13 +8,14 @@ from .core import Case, assert_agrees, assert_maps
 
 pytestmark = pytest.mark.interpreter
 
+# lengths at the edges of slots, which have 8 to 64 tokens
 CASES = [
     Case(1, 3, constant=True, direction="both"),
-    Case(45, 130, constant=True, complex_=True, direction="both", batch=1),
-    Case(40, 3, complex_=True, direction="both", batch=1),
+    Case(31, 130, constant=True, complex_=True, direction="both", batch=1),
+    Case(17, 3, complex_=True, direction="both", batch=1),
     Case(33, 3, dtype=jnp.bfloat16, direction="backward"),
-    Case(200, 5, constant=True, dtype=jnp.bfloat16, batch=1),
-    Case(150, 5, direction="both", batch=1),
+    Case(64, 5, constant=True, dtype=jnp.bfloat16, batch=1),
+    Case(65, 5, direction="both", batch=1),
 ]
 
 

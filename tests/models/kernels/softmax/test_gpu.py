@@ -10,12 +10,13 @@ from lra.models.kernels.softmax.gpu_walk import Size, size
 from lra.models.kernels.softmax.op import attend
 from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Blocks, SameBlock, Window
 
-from ..where import on
+from ..where import at_edges, on
 from .oracle import assert_close, oracle, problem
 
 pytestmark = pytest.mark.interpreter
 
 RNG = np.random.default_rng(0)
+TILE = 128  # keys, in the forward pass; 64 in the backward pass
 GAPS = Blocks(32, ((0, 1), (6,), (), (4, 1), (2,), (1, 2, 3), (0,)))  # some blocks see nothing, some are unseen
 
 
@@ -31,8 +32,8 @@ def results(q, k, v, d_out, d_lse, **options):
     return out, lse, *back((d_out, d_lse))
 
 
-def compare(operands, pattern=FULL, rate=0.0, dtype=jnp.bfloat16, tolerance=2e-2, poisoned_from=None, **options):
-    """Keys and values from `poisoned_from` on are NaN, which stays NaN even times 0."""
+def compare(operands, pattern=FULL, rate=0.0, dtype=jnp.bfloat16, tolerance=2e-2, poisoned=None, **options):
+    """Keys and values are NaN where `poisoned`, [batch, keys], says so; NaN stays NaN even times 0."""
     *arrays, d_lse = operands
     q, k, v, d_out = (jnp.asarray(x, dtype) for x in arrays)
     batch, queries, heads, _ = q.shape
@@ -42,8 +43,8 @@ def compare(operands, pattern=FULL, rate=0.0, dtype=jnp.bfloat16, tolerance=2e-2
         i, j = np.ogrid[:queries, : k.shape[1]]
         stays = kept(dropout.seeds(batch, heads)[..., None, None], i.astype(np.int32), j.astype(np.int32), rate)
     expected = oracle(q, k, v, d_out, d_lse, pattern=pattern, kept=stays, rate=rate, **options)
-    if poisoned_from is not None:
-        k, v = (x.at[:, poisoned_from:].set(jnp.nan) for x in (k, v))
+    if poisoned is not None:
+        k, v = (jnp.where(poisoned[..., None, None], jnp.nan, x) for x in (k, v))
     run = jax.jit(lambda *x: results(*x, pattern=pattern, dropout=dropout, **options))
     assert_close([jnp.float32(x) for x in run(q, k, v, d_out, d_lse)], expected, tolerance)
 
@@ -56,7 +57,13 @@ def padded(keys: int, heads: int, *lengths: int):
 
 def test_ragged_lengths_and_no_look_past_the_last_real_key():
     # tiles have 128 keys; the second example has none
-    compare(problem(2, 150, 290, value_dim=40), mask=padded(290, 2, 120, 0), poisoned_from=128)
+    compare(problem(2, 150, 290, value_dim=40), mask=padded(290, 2, 120, 0), poisoned=np.arange(290)[None] >= 128)
+
+
+def test_lengths_at_the_edges_of_tiles_in_one_batch():
+    mask = at_edges(TILE)
+    past = np.arange(mask.shape[1]) >= TILE * -(-mask.sum(1, keepdims=True) // TILE)  # tiles without a real key
+    compare(problem(*mask.shape[:1], 33, mask.shape[1], heads=1), mask=mask[..., None], poisoned=past)
 
 
 def test_blocks_with_gaps_pairs_and_dropout():

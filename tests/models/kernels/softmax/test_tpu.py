@@ -10,12 +10,13 @@ from lra.models.kernels.softmax.op import attend
 from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Blocks, First, SameBlock, Window
 from lra.models.kernels.softmax.tpu_tiling import Schedule, tiling_of
 
-from ..where import on
+from ..where import at_edges, on
 from .oracle import assert_close, oracle, problem
 
 pytestmark = pytest.mark.interpreter
 
 RNG = np.random.default_rng(0)
+TILE = 384  # keys
 RANDOM_BLOCKS = Blocks(
     64, ((0, 1), (3,), (), (8, 1), (2,), (1, 2, 3), (0,), (), (8,))
 )  # some see nothing, some are unseen
@@ -94,6 +95,16 @@ def test_no_tile_past_the_last_real_key_is_looked_at():
     expected = oracle(q, k, v, d_out, d_lse, mask=mask)
     k[:, 384:], v[:, 384:] = np.nan, np.nan  # which 0 times would still be
     assert_close(jax.jit(lambda *x: results(*x, mask=mask))(q, k, v, d_out, d_lse), expected)
+
+
+def test_lengths_at_the_edges_of_tiles_in_one_batch():
+    mask = np.pad(at_edges(TILE), ((0, 0), (0, TILE - 128)))  # no other tile would pad this length less
+    past = np.arange(mask.shape[1]) >= TILE * -(-mask.sum(1, keepdims=True) // TILE)  # tiles without a real key
+    q, k, v, d_out, d_lse = problem(len(mask), 9, mask.shape[1], heads=1)
+    assert tiling_of(FULL, 9, mask.shape[1], 1, 8 * 4).block_k == TILE
+    expected = oracle(q, k, v, d_out, d_lse, mask=mask[..., None])
+    k, v = (np.where(past[..., None, None], np.nan, x) for x in (k, v))
+    assert_close(jax.jit(lambda *x: results(*x, mask=mask[..., None]))(q, k, v, d_out, d_lse), expected)
 
 
 def test_a_mapped_axis_joins_the_batch():
