@@ -51,6 +51,11 @@ class Choice:
         return self.uses[call.key].implementation
 
     @property
+    def words(self) -> list[str]:
+        """Each op with the implementations that its calls got."""
+        return sorted({f"{use.call.split(' of ')[0]}: {use.implementation}" for use in self.uses.values()})
+
+    @property
     def is_all_xla(self) -> bool:
         return all(use.implementation == "xla" for use in self.uses.values())
 
@@ -130,8 +135,15 @@ def by_proof(
         return always("xla", "the run is too short for a proof to pay", seeds)
     if devices > 1:
         return always("xla", "several devices train the run, and proofs are of one", seeds)
+    return proven_for(plan, lengths, lambda text: say(f"{plan.variant.name}: {text}"), stop)
+
+
+def proven_for(
+    plan: Plan, lengths: Sequence[int], say: Say = lambda text: None, stop: threading.Event | None = None
+) -> Choice:
+    """What is proven right and fastest for the train step of a plan; arguments as for `by_proof`."""
     calls = calls_of(plan, lengths)
-    proofs, problem = proven(calls, lambda text: say(f"{plan.variant.name}: {text}"), stop=stop)
+    proofs, problem = proven(calls, say, stop=stop)
     by_key = {call.key: proof for call, proof in zip(calls, proofs) if proof}
 
     def decide(call: Call) -> Decision:
@@ -139,7 +151,7 @@ def by_proof(
             return Decision(by_key[call.key].chosen, by_key[call.key].why)
         return Decision("xla", f"not proven: {problem or 'the train step has calls that the model alone has not'}")
 
-    return Choice(seeds, decide)
+    return Choice(len(plan.seeds), decide)
 
 
 def tokens_of(plan: Plan) -> int:
