@@ -129,7 +129,8 @@ def out_of_runs(out: Path) -> Path:
 
 def recorded(folder: Path, protocol: str) -> set[tuple[str, str]]:
     """Task and variant of each record of a protocol in a folder."""
-    records = [json.loads(path.read_bytes()) for path in folder.rglob("[!.]*.json")] if folder.is_dir() else []
+    read = [json.loads(path.read_bytes()) for path in folder.rglob("[!.]*.json")] if folder.is_dir() else []
+    records = [r for r in read if "protocol" in r]  # benchmarks may lie among them
     return {(r["task"]["name"], r["variant"]["name"]) for r in records if r["protocol"]["name"] == protocol}
 
 
