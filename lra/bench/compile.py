@@ -29,7 +29,6 @@ from lra.train import step_functions
 LENGTHS = (1024, 2048, 4096, 8192, 16384)
 KEYS = ("target", "variant", "length")
 HEADER = ("target", "variant", "length", "MB", "arguments", "GFLOP", "GB moved", "M elements", "note")
-__all__ = ["HEADER", "KEYS", "LENGTHS", "bench", "cells", "compared", "compilers", "named"]
 ACCELERATOR = 1 << 15, ("encoder.layers = 1",)  # the tokens of a batch, and bindings; a layer is enough to compare
 PACKAGES = ("jax", "jaxlib", "flax", "optax")  # these make the programs
 
@@ -43,8 +42,12 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     return [*start, *(f"{number:,.1f}" for number in (*numbers, row["elements"] / 1e6)), ""]
 
 
-def compilers(names: Iterable[str], overrides: Sequence[str]) -> dict[str, Any]:
-    """What decides the numbers: the versions of packages, and the bindings given by hand."""
+def compilers(overrides: Sequence[str], names: Iterable[str] = targets.TARGETS) -> dict[str, Any]:
+    """What decides the numbers: the versions of packages, and the bindings given by hand.
+
+    Args:
+      names: of targets.
+    """
     found: dict[str, Any] = {"device": "compilers alone"}
     for package in (*PACKAGES, *(package for name in names for package in targets.packages(name))):
         with contextlib.suppress(PackageNotFoundError):
@@ -105,23 +108,20 @@ def compared(
     ]  # fmt: skip
     if not chosen:
         raise UserError(f"{path} has no row of these targets, variants and lengths")
-    here = compilers({row["target"] for row in chosen}, overrides)
-    if other := [
-        f"{name} {made_by.get(name)}, here {value}" for name, value in here.items() if made_by.get(name) != value
-    ]:
-        raise UserError(f"{path} is not comparable, it is of {'; '.join(other)}; 'lra bench compile' makes a new one")
+    here = compilers(overrides, {row["target"] for row in chosen})
+    if other := differing(made_by, here):
+        raise UserError(f"{path} is not comparable: {other}; 'lra bench compile' makes a new one")
     by_name = {one.name: one for one in entries(named("all"))}
     for row in chosen:
-        if row["variant"] not in by_name:
+        if one := by_name.get(row["variant"]):
+            yield row, differing(row, compiled(row["target"], one, row["length"], overrides))
+        else:
             yield row, "there is no such variant any more"
-            continue
-        new = compiled(row["target"], by_name[row["variant"]], row["length"], overrides)
-        yield (
-            row,
-            ", ".join(
-                f"{name} {row.get(name)}, now {new.get(name)}" for name in row | new if row.get(name) != new.get(name)
-            ),
-        )
+
+
+def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The entries of the second that the first has otherwise, or not at all."""
+    return ", ".join(f"{name} {then.get(name)}, now {value}" for name, value in now.items() if then.get(name) != value)
 
 
 def compiled(target: str, one: Entry, length: int, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -150,7 +150,8 @@ def step(target: str, plan: Plan) -> jax.stages.Compiled:
     """The loop over training steps that `lra run` compiles, for a target, with a batch as its data."""
     batch, length, functions = plan.train.batch_size, plan.source.max_length, step_functions(plan)
     shape = jax.ShapeDtypeStruct
-    split = Split(shape((batch, length), jnp.uint8), shape((batch,), jnp.int32), shape((batch,), jnp.int32))
+    columns = (shape((batch, length), jnp.uint8), shape((batch,), jnp.int32), shape((batch,), jnp.int32))
+    split = Split(*columns)  # type: ignore[arg-type]
     number, rows = shape((), jnp.int32), shape((1, 1, batch), jnp.int32)
     state = jax.eval_shape(lambda: functions.init([0]))
     keys = jax.eval_shape(lambda: jax.random.key(0)[None])
@@ -162,7 +163,7 @@ def step(target: str, plan: Plan) -> jax.stages.Compiled:
 def cost(program: jax.stages.Compiled) -> dict[str, int]:
     """What a compiled program takes and does."""
     need = memory.need(program)
-    return {"memory": need.total, "arguments": need.arguments} | hlo.cost(program.as_text())._asdict()
+    return {"memory": need.total, "arguments": need.arguments} | hlo.cost(program.as_text() or "")._asdict()
 
 
 def reason(error: str) -> str:

@@ -16,8 +16,8 @@ from lra.spec import RunSpec
 METRIC, UNIT = "training_steps_per_second", "1/s"
 BINDINGS = (
     "text.max_length = 1024", "encoder.layers = 2", "encoder.dim = 64", "encoder.qkv_dim = 64", "encoder.heads = 4",
-    "encoder.mlp_dim = 128", "encoder.dropout = 0.1", "encoder.attention_dropout = 0.1", "train.compute_type = 'float32'",
-    "train.batch_size = 4",
+    "encoder.mlp_dim = 128", "encoder.dropout = 0.1", "encoder.attention_dropout = 0.1", "train.batch_size = 4",
+    "train.compute_type = 'float32'",
 )  # fmt: skip
 KEYS = ("variant",)
 HEADER = ("variant", UNIT, "+-")

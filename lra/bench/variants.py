@@ -173,12 +173,13 @@ def measured(
         with backends.use(one.backend) if one.backend else contextlib.nullcontext():
             plan = resolve(RunSpec(TASK, one.variant, PROTOCOL, overrides=bindings(length, overrides)))
             row["batch"] = plan.train.batch_size
-            if (reason := too_slow(rows_of(report, one, way), one, length, row["batch"])) is not None:
-                return row | {"end": TIME, "error": reason}, None
+            foresee(rows_of(report, one, way), one, length, row["batch"])
             program = Program(plan, way)
         row |= {"megabytes": program.bytes / 1e6, "compile_seconds": program.compile_seconds}
         run = program.start()
         times = timed({one.name: run} | ({BASE: base} if base else {}))
+    except TooSlow as error:
+        return row | {"end": TIME, "error": str(error)}, None
     except TooLarge as error:
         return row | {"megabytes": error.bytes / 1e6, "end": MEMORY, "error": str(error)}, None
     except (UserError, NotImplementedError) as error:
@@ -195,10 +196,22 @@ def timed(runs: Mapping[str, Run]) -> dict[str, Timing]:
 
     A difference of two loops, which excludes it, would cost three times as many steps of up to seconds.
     """
-    counts = {name: enough(run) for name, run in runs.items()}
+    counts = {name: repetitions(run) for name, run in runs.items()}
     rounds = [{name: seconds(run, counts[name]) / counts[name] for name, run in runs.items()} for _ in range(ROUNDS)]
     own = {name: [one[name] for one in rounds] for name in runs}
     return {name: Timing(statistics.median(times), (max(times) - min(times)) / 2) for name, times in own.items()}
+
+
+def repetitions(run: Run) -> int:
+    """How many steps a loop has whose launch takes nothing beside. This warms up the run.
+
+    Raises:
+      TooSlow: a step takes too long to be repeated.
+    """
+    took = seconds(run, 1)
+    if took > MOST:
+        raise TooSlow(f"a step took {took:.0f} s")
+    return 1 if took > TURN else enough(run)
 
 
 def bindings(length: int, overrides: Sequence[str]) -> tuple[str, ...]:
@@ -235,11 +248,19 @@ def is_short(timing: Timing | None) -> bool:
     return timing is not None and timing.seconds < TURN
 
 
-def too_slow(shorter: Sequence[dict[str, Any]], one: Entry, length: int, batch: int) -> str | None:
-    """Why a step at a length is not tried, by the longest length before and by the declared power of the length."""
+class TooSlow(Exception):
+    """A program takes so long that neither it nor a longer one is timed. The message says how long."""
+
+
+def foresee(shorter: Sequence[dict[str, Any]], one: Entry, length: int, batch: int) -> None:
+    """Raises TooSlow if a step would take too long, by the longest length before and the declared power of the length.
+
+    Args:
+      shorter: the rows of the variant, by length.
+    """
     known = [row for row in shorter if row["length"] < length and not row["end"]]
     if not known:
-        return None
+        return
     last = known[-1]
     try:
         power = exponent(one.cost)
@@ -247,7 +268,6 @@ def too_slow(shorter: Sequence[dict[str, Any]], one: Entry, length: int, batch: 
         power = 2.0
     expected = batch / last["examples_per_second"] * (length / last["length"]) ** power
     if expected > MOST:
-        return f"a step would take about {expected:.0f} s"
+        raise TooSlow(f"a step would take about {expected:.0f} s")
     if last["compile_seconds"] > MOST_COMPILING:
-        return f"compilation took {last['compile_seconds']:.0f} s at {last['length']:,}"
-    return None
+        raise TooSlow(f"compilation took {last['compile_seconds']:.0f} s at {last['length']:,}")

@@ -61,7 +61,7 @@ def program(compiled: jax.stages.Compiled) -> Program:
     """The cost of a compiled program."""
     memory = compiled.memory_analysis()
     bytes_ = memory.argument_size_in_bytes + memory.temp_size_in_bytes if memory else None
-    return Program(operations=hlo.cost(compiled.as_text()).operations, bytes=bytes_)
+    return Program(operations=hlo.cost(compiled.as_text() or "").operations, bytes=bytes_)
 
 
 def compilers() -> dict[str, dict[str, str]]:

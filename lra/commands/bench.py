@@ -42,7 +42,7 @@ def add_measured(parser: Parser) -> None:
     parser.add_argument(
         "--target",
         metavar="NAME[,NAME...]",
-        help="for compile: tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, hopper or cpu (default: those whose compiler is installed)",
+        help="for compile: tpu-v4, tpu-v5e, tpu-v5p, tpu-v6e, hopper, cpu (default: those whose compiler is installed)",
     )
     parser.add_argument(
         "--check",
@@ -74,6 +74,7 @@ def bench(options: Namespace) -> int:
     from lra import extension, settings
     from lra.bench import tables
     from lra.bench.report import Report
+    from lra.bench.variants import named
 
     if options.what not in (names := (*BY_LENGTH, *FIXED)):
         raise unknown("benchmark", options.what, names)
@@ -89,20 +90,18 @@ def bench(options: Namespace) -> int:
     if options.check:
         return check(options, lengths)
     common = benchmark.settings_of(options.gin) if options.what == "variants" else None
-    names = targets_of(options.target) if options.what == "compile" else []
-    of_compilers = benchmark.compilers(names, options.gin) if names else None
-    again = options.again or options.what == "clock"  # which was true before says nothing of now
-    report = Report(path, benchmark.KEYS, options.minutes, again, common, of_compilers)
+    compilers = benchmark.compilers(options.gin) if options.what == "compile" else None
+    again = options.again or options.what == "clock"  # what it said before says nothing of now
+    report = Report(path, benchmark.KEYS, options.minutes, again, common, compilers)
     if options.what in FIXED:
         rows = benchmark.bench(report)
     elif options.what == "kernels":
         rows = benchmark.bench(lengths or benchmark.LENGTHS, report)
     elif options.what == "compile":
-        rows = benchmark.bench(
-            names, benchmark.named(options.variant), lengths or benchmark.LENGTHS, options.gin, report
-        )
+        targets = targets_of(options.target)
+        rows = benchmark.bench(targets, named(options.variant), lengths or benchmark.LENGTHS, options.gin, report)
     else:
-        rows = benchmark.bench(benchmark.named(options.variant), lengths, options.gin, report)
+        rows = benchmark.bench(named(options.variant), lengths, options.gin, report)
     quiet = options.json or options.format
     with settings.fixed():
         for row in rows:
@@ -113,29 +112,33 @@ def bench(options: Namespace) -> int:
 
         for line in draw(tables.of_variants(report), options.pictures):
             print(line, file=sys.stderr if quiet else sys.stdout)
+    code = 0 if all(row.get("passed", True) for row in report.rows.values()) else 1
     if options.json:
-        return print_json(report.content)
+        print_json(report.content)
+        return code
     if options.format:
         print(tables.written(report, benchmark, options.format), end="")
-        return 0
+        return code
     for sheet in tables.sheets(report, benchmark):
         print_sheet(sheet)
     print(f"on {report.hardware['device']}; written to {path}")
-    return 0 if all(row.get("passed", True) for row in report.rows.values()) else 1
+    return code
 
 
 def check(options: Namespace, lengths: list[int] | None) -> int:
-    """Compares the rows of a file with what the compilers say now. Returns 1 if one differs."""
+    """Compares the rows of a file with what the compilers make now. Returns 1 if one differs."""
     from lra.bench import compile
+    from lra.bench.variants import named
 
     names = targets_of(options.target) if options.target else None
-    variants = None if options.variant == "all" else compile.named(options.variant)
-    differing = 0
-    for count, (row, finding) in enumerate(compile.compared(options.check, names, variants, lengths, options.gin), 1):
-        differing += bool(finding)
-        print(f"{row['target']} {row['variant']} {row['length']:,}: {finding or 'the same'}", flush=True)
-    print(f"{count} rows of {options.check} compiled anew, {differing} differ")
-    return 1 if differing else 0
+    variants = None if options.variant == "all" else named(options.variant)
+    found = []
+    for row, difference in compile.compared(options.check, names, variants, lengths, options.gin):
+        found.append(difference)
+        print(f"{row['target']} {row['variant']} {row['length']:,}: {difference or 'the same'}", flush=True)
+    differ = len([*filter(None, found)])
+    print(f"{len(found)} rows of {options.check} compiled anew, {differ} differ")
+    return 1 if differ else 0
 
 
 def targets_of(text: str | None) -> list[str]:

@@ -213,6 +213,14 @@ def test_a_step_that_would_take_too_long_is_not_compiled(planned):
     assert rows["local", 200, "inference"]["speed"] is None, "the Transformer has ended"
 
 
+def test_a_step_that_takes_too_long_is_not_repeated(monkeypatch):
+    steps = []
+    monkeypatch.setattr(variants, "seconds", lambda run, count: steps.append(count) or 11.0)
+    with pytest.raises(variants.TooSlow, match="a step took 11 s"):
+        variants.timed({"slow": None})
+    assert steps == [1]
+
+
 def test_a_stopped_benchmark_goes_on_beside_the_transformer(planned):
     whole = planned.bench(lengths=[100, 200], stop=2)
     assert list(whole) == [("transformer", 100, "training"), (PLAIN, 100, "training")]
