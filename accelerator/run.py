@@ -91,12 +91,13 @@ class Step(NamedTuple):
 
 
 def proof(out: Path, sizes: Sizes) -> Iterator[Step]:
-    prove = ["-m", "lra", "kernels", "--prove", "--protocol", sizes.protocol, "--seeds", SEEDS, "--results", str(out)]
-    sources = ("models/kernels", "lra/proof")
-    # most kernels for Hopper are of bfloat16; the runs of `paper` are in float32
-    narrow = ["--gin", "train.compute_type = 'bfloat16'"]
-    yield Step("proof in bfloat16", [*prove, *sizes.proof, *narrow], 2 / 12, True, sources)
-    yield Step("proof in float32", [*prove, *sizes.proof], 1 / 12, True, sources)
+    """Most kernels for Hopper are of bfloat16; the runs of `paper` are in float32."""
+    names = {entry["name"] for entry in json.loads(ask(["-m", "lra", "variants", "--json"]))}
+    variants = ",".join((*FIRST, *sorted(names - {*FIRST})))
+    prove = ["-m", "lra", "kernels", "--prove", "--protocol", sizes.protocol, "--seeds", SEEDS, "--variant", variants]
+    for dtype, share in (("bfloat16", 2 / 12), ("float32", 1 / 12)):
+        own = ["--gin", f"train.compute_type = '{dtype}'", "--results", str(out / dtype)]
+        yield Step(f"proof in {dtype}", [*prove, *sizes.proof, *own], share, True, ("models/kernels", "lra/proof"))
 
 
 def benchmarks(out: Path, sizes: Sizes) -> Iterator[Step]:

@@ -109,7 +109,7 @@ LIBRARIES = {
 
 def main(folder: Path) -> None:
     """Computes and times the case in a folder. Its arrays are in float32, and the case says their types."""
-    case = json.loads((folder / "case.json").read_text())
+    case = json.loads((folder / "case.json").read_text("utf-8"))
     with np.load(folder / "arrays.npz") as file:
         arrays = [file[f"arr_{index}"] for index in range(len(file.files))]
     library = LIBRARIES[case["library"]]
@@ -117,7 +117,7 @@ def main(folder: Path) -> None:
     measure = by_torch if library.torch else by_jax
     results, seconds, spread = measure(function, arrays, case)
     np.savez(folder / "results.npz", *results)
-    (folder / "times.json").write_text(json.dumps({"seconds": seconds, "spread": spread}))
+    (folder / "times.json").write_text(json.dumps({"seconds": seconds, "spread": spread}), "utf-8")
 
 
 def by_jax(function: Function, arrays: list[np.ndarray], case: Facts) -> tuple[list[np.ndarray], float, float]:

@@ -82,7 +82,7 @@ def computed(
     about: Mapping[str, Any] = facts(case) | {
         "library": name, "direction": direction, "types": [x.dtype.name for x in arrays],
     }  # fmt: skip
-    (folder / "case.json").write_text(json.dumps(about))
+    (folder / "case.json").write_text(json.dumps(about), "utf-8")
     np.savez(folder / "arrays.npz", *(np.asarray(x, np.float32) for x in arrays))
     # this process has most of the memory; and the last line of an error is to be the error
     variables = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_TRACEBACK_FILTERING": "off"}
@@ -97,7 +97,7 @@ def computed(
         return [], next(reversed(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
     with np.load(folder / "results.npz") as file:
         results = [file[f"arr_{index}"] for index in range(len(file.files))]
-    return results, Timing(**json.loads((folder / "times.json").read_text()))
+    return results, Timing(**json.loads((folder / "times.json").read_text("utf-8")))
 
 
 def splash(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
