@@ -5,7 +5,7 @@ so speed and results are not known.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -68,7 +68,22 @@ def device(target: str) -> Any:
             platform="cuda", topology_name="", topology="1x1x1", target_config=HOPPER
         ).devices[0]
     except Exception as error:
-        raise UsageError(f"no compiler for '{target}' here: pip install {' or '.join(packages(target))} ({error})") from None
+        raise UsageError(
+            f"no compiler for '{target}' here: pip install {' or '.join(packages(target))} ({error})"
+        ) from None
+
+
+def installed() -> list[str]:
+    """The targets whose compiler is installed."""
+
+    def is_there(target: str) -> bool:
+        try:
+            device(target)
+        except UsageError:
+            return False
+        return True
+
+    return [target for target in TARGETS if is_there(target)]
 
 
 def packages(target: str) -> tuple[str, ...]:
@@ -78,13 +93,16 @@ def packages(target: str) -> tuple[str, ...]:
     return ("libtpu",) if target in TPUS else ("jax-cuda12-plugin", "jax-cuda13-plugin")
 
 
-def compile_for(target: str, function: Callable, *args: jax.ShapeDtypeStruct) -> jax.stages.Compiled:
+def compile_for(
+    target: str, function: Callable, *args: jax.ShapeDtypeStruct, donated: Sequence[int] = ()
+) -> jax.stages.Compiled:
     """Compiles a function for a target.
 
     >>> compile_for("v5e", jnp.sin, jax.ShapeDtypeStruct((8, 128), jnp.float32)).as_text()  # doctest: +SKIP
 
     Args:
       args: the shapes and types of the function's arguments.
+      donated: the places of those whose memory the results may take.
 
     Returns:
       the compiled program: `memory_analysis()` has bytes, `as_text()` the optimised HLO.
@@ -98,7 +116,7 @@ def compile_for(target: str, function: Callable, *args: jax.ShapeDtypeStruct) ->
     platform = "tpu" if target in TPUS else "cuda" if target == "hopper" else "cpu"
     mesh = jax.sharding.AbstractMesh((), (), abstract_device=abstract(target_device, platform))
     with jax.sharding.use_abstract_mesh(mesh):  # the lowering of some primitives depends on the device
-        lowered = jax.jit(function).trace(*placed).lower(lowering_platforms=(platform,))
+        lowered = jax.jit(function, donate_argnums=donated).trace(*placed).lower(lowering_platforms=(platform,))
         return lowered.compile(OPTIONS.get(target))
 
 

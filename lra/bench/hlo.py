@@ -5,7 +5,6 @@ XLA's own `cost_analysis` counts the body of a loop once, and says nothing at al
 
 import math
 import re
-from collections.abc import Iterator
 from functools import cache, cached_property
 from typing import NamedTuple
 
@@ -212,7 +211,9 @@ class Program:
         """The bytes of an array that the instructions of a fusion read."""
         total = 0
         for user, place in computation.users[name]:
-            total += self.used(computation, user.name) if user.opcode == "bitcast" else self.read(computation, user, place)
+            total += (
+                self.used(computation, user.name) if user.opcode == "bitcast" else self.read(computation, user, place)
+            )
         return total
 
     def written(self, computation: Computation, name: str, fused: bool = False) -> list[int]:
@@ -259,7 +260,7 @@ class Program:
         if i.opcode == "reduce":
             return max(first.size - size, 0) * self.operations(i.named("to_apply"))
         if i.opcode == "reduce-window":
-            return size * math.prod(window(i, "size")) * self.operations(i.named("to_apply"))
+            return size * window_size(i) * self.operations(i.named("to_apply"))
         if i.opcode == "scatter":
             return computation.operand(i, 2).arrays[0].size * self.operations(i.named("to_apply"))
         if i.opcode == "sort":
@@ -301,10 +302,16 @@ def branches(i: Instruction) -> list[str]:
     return NAME.findall(" ".join(filter(None, found.groups())))
 
 
-def window(i: Instruction, part: str) -> list[int]:
-    """The numbers of a window's part, such as `size=3x1`."""
-    found = re.search(rf"window={{[^}}]*\b{part}=([\dx]+)", i.rest)
-    return [int(number) for number in found[1].split("x")] if found else []
+def window_size(i: Instruction) -> int:
+    """The numbers in a window."""
+    found = re.search(r"window={[^}]*\bsize=([\dx]+)", i.rest)
+    return math.prod(map(int, found[1].split("x"))) if found else 1
+
+
+def window(i: Instruction, part: str, axis: int, default: int) -> int:
+    """The number of a window's part along an axis, as in `size=3x1`. Of `pad=3_3x0_0` those before count."""
+    found = re.search(rf"window={{[^}}]*\b{part}=([-\dx_]+)", i.rest)
+    return int(found[1].split("x")[axis].split("_")[0]) if found else default
 
 
 def convolution(i: Instruction, left: Array, right: Array) -> int:
@@ -314,20 +321,20 @@ def convolution(i: Instruction, left: Array, right: Array) -> int:
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", i.rest)
     assert labels, f"a convolution without dim_labels: {i.rest}"
     of_left, of_right, of_out = labels.groups()
-    groups = re.search(r"batch_group_count=(\d+)", i.rest)
     positions = 1
-    for place, axis in enumerate(sorted(set(of_left) & set("0123456789"))):
-        at = lambda part, default: values[place] if (values := window(i, part)) else default
-        pad = re.search(r"window={[^}]*\bpad=([-\dx_]+)", i.rest)
-        before = int(pad[1].split("x")[place].split("_")[0]) if pad else 0
-        starts = np.arange(i.arrays[0].shape[of_out.index(axis)]) * at("stride", 1) - before
-        taps = np.arange(right.shape[of_right.index(axis)]) * at("rhs_dilate", 1)
-        spread, length = at("lhs_dilate", 1), left.shape[of_left.index(axis)]
+    for axis in range(len(of_left) - 2):
+        sizes = (
+            x.shape[order.index(str(axis))]
+            for x, order in zip((*i.arrays[:1], right, left), (of_out, of_right, of_left))
+        )
+        outputs, taps, inputs = sizes
+        starts = np.arange(outputs) * window(i, "stride", axis, 1) - window(i, "pad", axis, 0)
+        spread = window(i, "lhs_dilate", axis, 1)
         count = 0
-        for tap in taps:
-            reached = starts + tap
-            count += int(((reached >= 0) & (reached <= (length - 1) * spread) & (reached % spread == 0)).sum())
+        for tap in range(taps):
+            reached = starts + tap * window(i, "rhs_dilate", axis, 1)
+            count += int(((reached >= 0) & (reached <= (inputs - 1) * spread) & (reached % spread == 0)).sum())
         positions *= count
+    groups = re.search(r"batch_group_count=(\d+)", i.rest)
     batch = left.shape[of_left.index("b")] // int(groups[1] if groups else 1)
-    features = right.shape[of_right.index("i")] * right.shape[of_right.index("o")]
-    return 2 * positions * batch * features
+    return 2 * positions * batch * right.shape[of_right.index("i")] * right.shape[of_right.index("o")]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lra.environment import hardware, versions
+from lra import environment
 from lra.errors import UserError
 from lra.files import check_writable, write_atomically
 
@@ -19,6 +19,7 @@ class Report:
       minutes: no measurement begins after so many minutes; None for no limit.
       again: whether to drop the rows in the file.
       settings: what all rows have in common besides; None for a benchmark that has no settings.
+      hardware: what decides the numbers; None for this machine and the versions of the packages.
 
     Raises:
       UserError: the file is from other hardware, versions or settings, is not a report, or could not be written.
@@ -31,10 +32,11 @@ class Report:
         minutes: float | None,
         again: bool,
         settings: dict[str, Any] | None = None,
+        hardware: dict[str, Any] | None = None,
     ):
         self.path, self.keys = path, tuple(keys)
         self.deadline = None if minutes is None else time.monotonic() + 60 * minutes
-        self.common: dict[str, Any] = {"hardware": {**hardware(), **versions()}}
+        self.common: dict[str, Any] = {"hardware": hardware or {**environment.hardware(), **environment.versions()}}
         self.common |= {} if settings is None else {"settings": settings}
         self.rows: dict[tuple[Any, ...], dict[str, Any]] = {}
         check_writable(path)

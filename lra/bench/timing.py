@@ -1,7 +1,8 @@
 """Times functions for a comparison. They take turns, each in a loop that runs on the device."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from jax import lax
 
 ROUNDS = 5
+LEVEL = 0.99  # of intervals
 LEAST = 0.05  # the least seconds of a loop; in shorter ones the time of launching would matter
 Run = Callable[[int], Any]  # repeats something n times; returns arrays to wait for
 
@@ -21,19 +23,50 @@ class Timing(NamedTuple):
     spread: float
 
 
+class Median(NamedTuple):
+    """A median with the interval in which the true one is, whatever the distribution, with a probability of LEVEL."""
+
+    value: float
+    low: float
+    high: float
+
+
 def in_turns(runs: Mapping[str, Run], rounds: int = ROUNDS) -> dict[str, Timing]:
-    """The time of one repetition of each run.
+    """The time of one repetition of each run; `in_rounds` measures it."""
+    times = in_rounds({name: (run, enough(run)) for name, run in runs.items()}, rounds)
+    return {name: Timing(float(np.median(own)), (max(own) - min(own)) / 2) for name, own in times.items()}
+
+
+def in_rounds(
+    runs: Mapping[str, tuple[Run, int]], rounds: int, clock: Callable[[], float] | None = None
+) -> dict[str, list[float]]:
+    """The seconds of one repetition of each run in each round.
 
     Each run is timed with n and with 2n repetitions. The difference divided by n excludes the time of launching. The
     runs take turns, so that a change of the clock frequency affects all of them.
+
+    Args:
+      runs: by name: the run, and its n.
     """
-    counts = {name: enough(run) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
-        for name, run in runs.items():
-            n = counts[name]
-            times[name].append((seconds(run, 2 * n) - seconds(run, n)) / n)
-    return {name: Timing(float(np.median(own)), (max(own) - min(own)) / 2) for name, own in times.items()}
+        for name, (run, n) in runs.items():
+            times[name].append((seconds(run, 2 * n, clock) - seconds(run, n, clock)) / n)
+    return times
+
+
+def median_of(numbers: Sequence[float]) -> Median:
+    """The median of independent numbers, and its interval: from one of the smallest numbers to one of the largest.
+
+    The median lies below the k + 1 smallest of n numbers if at most k of n fall below it, each with probability 1/2.
+    So nothing is presumed of the numbers. Fewer than 8 of them have no such interval; theirs has no bounds.
+    """
+    ordered, n = sorted(numbers), len(numbers)
+    outside, k = 0.0, -1  # the probability of at most k numbers on one of the sides
+    while (more := outside + 2 * math.comb(n, k + 1) / 2**n) <= 1 - LEVEL:
+        outside, k = more, k + 1
+    bounds = (ordered[k], ordered[n - 1 - k]) if k >= 0 else (-math.inf, math.inf)
+    return Median(float(np.median(ordered)), *bounds)
 
 
 def seconds(run: Run, n: int, clock: Callable[[], float] | None = None) -> float:
@@ -44,11 +77,11 @@ def seconds(run: Run, n: int, clock: Callable[[], float] | None = None) -> float
     return clock() - start
 
 
-def enough(run: Run) -> int:
+def enough(run: Run, clock: Callable[[], float] | None = None) -> int:
     """How many repetitions take at least LEAST seconds. This compiles and warms up the run."""
-    seconds(run, 1)
+    seconds(run, 1, clock)
     n = 1
-    while (took := seconds(run, n)) < LEAST and n < 1 << 16:
+    while (took := seconds(run, n, clock)) < LEAST and n < 1 << 16:
         n = min(16 * n, max(2 * n, int(n * LEAST / max(took, 1e-6))))
     return n
 

@@ -1,7 +1,6 @@
 """Times training and inference of the variants by length until memory ends, in turns with the Transformer (LRA's table
 2)."""
 
-import contextlib
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from lra import settings
-from lra.bench.clock import clock_mhz
+from lra.bench.frequency import clock_mhz
 from lra.bench.programs import Program, TooLarge
 from lra.bench.report import Report
 from lra.bench.timing import Run, Timing, enough, seconds
@@ -19,7 +18,9 @@ from lra.errors import UserError
 from lra.leaderboard.benchmark import DIRECTIONS, MEMORY, PLAIN, REFERENCE, REFUSED, TIME
 from lra.models.attention import VARIANTS
 from lra.models.kernels import backends
-from lra.plan import resolve
+from lra.plan import Plan, resolve
+from lra.proof import choice
+from lra.proof.choice import AUTO, Choice, always, proven_for
 from lra.recipe import merged, variant_named
 from lra.spec import RunSpec
 
@@ -36,6 +37,7 @@ SMALL = {
         f"encoder.{name}" for name in ("layers = 1", "dim = 128", "qkv_dim = 128", "heads = 2", "mlp_dim = 512")
     )
 }
+TRAINING = DIRECTIONS[0]
 KEYS = ("variant", "length", "direction")
 HEADER = ("variant", "length", "direction", "steps/s", "+-", "tokens/s", "speed", "MB", "note")
 
@@ -96,8 +98,13 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [*start, *numbers, speed, f"{row['megabytes']:,.0f}", ""]
 
 
-def settings_of(overrides: Sequence[str]) -> dict[str, Any]:
-    """What the rows of one file have in common."""
+def settings_of(overrides: Sequence[str], kernels: str | None = None) -> dict[str, Any]:
+    """What the rows of one file have in common.
+
+    Args:
+      overrides: gin bindings.
+      kernels: the implementation of the ops, as for `lra run`; None is XLA on a CPU and "auto" elsewhere.
+    """
     platform = settings.device().platform
     tokens, small = TOKENS.get(platform, 1 << 15), SMALL.get(platform, ())
     size = "one layer of 128, 2 heads" if small else "4 layers of 256, 4 heads"
@@ -107,12 +114,15 @@ def settings_of(overrides: Sequence[str]) -> dict[str, Any]:
     return {
         "model": f"{model} A step that would take longer than {MOST:g} s is not run.", "task": TASK,
         "protocol": PROTOCOL, "overrides": [*merged(small, overrides)], "tokens": tokens, "most_seconds": MOST,
+        "kernels": kernels or ("xla" if platform == "cpu" else AUTO),
     }  # fmt: skip
 
 
-def kernels_of(one: Entry) -> list[str]:
-    """The implementations that run an entry's ops."""
-    return [one.backend] if one.backend else []
+def choice_of(one: Entry, plan: Plan, way: str, kernels: str) -> Choice:
+    """The implementations of the ops: the entry's own, or as a run takes them, which scores in XLA."""
+    if one.backend or way != TRAINING:
+        return always(one.backend or "xla", "the row says so", 1)
+    return proven_for(plan, [plan.source.max_length]) if kernels == AUTO else choice.named(kernels, 1)
 
 
 def bench(
@@ -175,13 +185,15 @@ def measured(
 ) -> tuple[dict[str, Any], Loop | None]:
     """A row, and its loop if it could run."""
     row: dict[str, Any] = {"variant": one.name, "length": length, "direction": way, "batch": 1, "end": None}
-    row |= {"cost": one.cost, "memory": one.memory, "kernels": kernels_of(one), "error": None}
+    row |= {"cost": one.cost, "memory": one.memory, "kernels": [], "error": None}
     try:
-        with backends.use(one.backend) if one.backend else contextlib.nullcontext():
-            plan = resolve(RunSpec(TASK, one.variant, PROTOCOL, overrides=bindings(length, overrides)))
-            row["batch"] = plan.train.batch_size
-            foresee(rows_of(report, one, way), one, length, row["batch"])
+        plan = resolve(RunSpec(TASK, one.variant, PROTOCOL, overrides=bindings(length, overrides)))
+        row["batch"] = plan.train.batch_size
+        foresee(rows_of(report, one, way), one, length, row["batch"])
+        chosen = choice_of(one, plan, way, report.common["settings"]["kernels"])
+        with backends.deciding(chosen):
             program = Program(plan, way)
+        row["kernels"] = chosen.words
         row |= {"megabytes": program.bytes / 1e6, "compile_seconds": program.compile_seconds}
         run = program.start()
         loop = Loop(run, repetitions(run))

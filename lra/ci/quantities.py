@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from lra import settings, targets
+from lra.bench import hlo
 from lra.bench.steps import Steps
 from lra.checks import check_variant
 from lra.checks.growth import operations
 from lra.ci.baseline import Program, Trained, Workload
-from lra.errors import UsageError
 from lra.parameter_budget import parameter_counts
 from lra.plan import Plan, resolve
 from lra.recipe import merged
@@ -46,40 +46,22 @@ def parameters(name: str, workload: Workload, overrides: Sequence[str]) -> dict[
 
 @settings.fixed()
 def programs(name: str, workload: Workload, overrides: Sequence[str]) -> dict[str, Program]:
-    """Operations and memory of a train step: traced, on the device at hand, and on each target with a compiler.
-
-    A compiler counts the body of a loop once. The trace counts it once for each iteration.
-    """
+    """Operations and memory of a train step: traced, on the device at hand, and on each target with a compiler."""
     steps = steps_of(name, workload, overrides)
     leaves, tree = jax.tree.flatten((steps.state, jnp.int32(1)))
     step = lambda *leaves: steps.run(*jax.tree.unflatten(tree, leaves))
     traced = Program(operations=operations(jax.make_jaxpr(step)(*leaves)), bytes=None)
-    costs = {TRACED: traced, settings.device().platform: cost(steps.compiled)}
-    for target in installed():
-        costs[target] = cost(targets.compile_for(target, step, *leaves))
-    return costs
+    compiled = {settings.device().platform: steps.compiled}
+    for target in targets.installed():
+        compiled[target] = compiled.get(target) or targets.compile_for(target, step, *leaves)
+    return {TRACED: traced} | {target: program(one) for target, one in compiled.items()}
 
 
-def cost(compiled: Any) -> Program:
-    """The cost of a compiled program according to its compiler."""
-    costs, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    return Program(
-        operations=costs.get("flops"),
-        bytes=memory.argument_size_in_bytes + memory.temp_size_in_bytes if memory else None,
-    )
-
-
-def installed() -> list[str]:
-    """The targets whose compiler is installed."""
-
-    def is_there(target: str) -> bool:
-        try:
-            targets.device(target)
-        except UsageError:
-            return False
-        return True
-
-    return [target for target in targets.TARGETS if is_there(target)]
+def program(compiled: jax.stages.Compiled) -> Program:
+    """The cost of a compiled program."""
+    memory = compiled.memory_analysis()
+    bytes_ = memory.argument_size_in_bytes + memory.temp_size_in_bytes if memory else None
+    return Program(operations=hlo.cost(compiled.as_text() or "").operations, bytes=bytes_)
 
 
 def compilers() -> dict[str, dict[str, str]]:
@@ -89,9 +71,8 @@ def compilers() -> dict[str, dict[str, str]]:
     """
     own = versions_of("jax", "jaxlib")
     packages = {TRACED: versions_of("jax"), settings.device().platform: own}
-    for target in installed():
-        of_target = ("libtpu",) if target in targets.TPUS else ("jax-cuda12-plugin", "jax-cuda13-plugin")
-        packages[target] = own | versions_of(*of_target)
+    for target in targets.installed():
+        packages[target] = own | versions_of(*targets.packages(target))
     return packages
 
 

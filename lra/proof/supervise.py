@@ -9,27 +9,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from lra.proof.verdict import Proof, Verdict, verdict_of
 from lra.proof.worker import Trial
 
 MINUTE = 60.0  # seconds that the ops of a run may take
+LOOK = 0.5  # seconds after which it is looked whether to stop
 PATIENCE = 20.0  # seconds for one thing that a process does: to start, to compile and run an implementation, to time it
-
-
-class Outcome(NamedTuple):
-    """What was found.
-
-    Attributes:
-      proofs: by the number of the trial; one whose proof did not end, or could not be made, is missing.
-      problem: why some are missing, in words; empty if none is.
-    """
-
-    proofs: dict[int, Proof]
-    problem: str
 
 
 class Process:
@@ -54,15 +44,18 @@ class Process:
         except BrokenPipeError:
             pass  # it has ended; `event` says so
 
-    def event(self, until: float) -> dict[str, Any] | None:
+    def event(self, until: float, stop: threading.Event) -> dict[str, Any] | None:
         """What it says next; None if it has ended.
 
         Raises:
-          TimeoutError: it says nothing until then, on the monotonic clock.
+          TimeoutError: it says nothing until then, on the monotonic clock, or `stop` is set.
         """
         while b"\n" not in self.lines:
-            if not select.select([self.reader], [], [], max(until - time.monotonic(), 0))[0]:
+            left = until - time.monotonic()
+            if left <= 0 or stop.is_set():
                 raise TimeoutError
+            if not select.select([self.reader], [], [], min(left, LOOK))[0]:
+                continue
             if not (more := os.read(self.reader, 1 << 16)):
                 return None
             self.lines += more
@@ -95,33 +88,34 @@ class Process:
 def supervise(
     trials: Sequence[Trial],
     platform: str,
-    advance: Callable[[str], None] = lambda words: None,
+    found: Callable[[int, Proof], None],
+    stop: threading.Event,
     limit: float = MINUTE,
     patience: float = PATIENCE,
-) -> Outcome:
-    """Proves trials one after the other.
+) -> str:
+    """Proves trials one after the other. Returns why some could not be proven, in words; empty if all were.
 
     An implementation during which the process ends, or that takes longer than `patience`, is left out, and a new
     process goes on without it.
 
     Args:
       platform: that of the device.
-      advance: is told what is done.
+      found: is told each proof when it is there, with the number of its trial.
+      stop: once set, the proof ends.
       limit, patience: seconds for all, and for one thing.
     """
     end = time.monotonic() + limit
-    found: dict[int, dict[str, Verdict]] = {number: {} for number in range(len(trials))}
+    verdicts: dict[int, dict[str, Verdict]] = {number: {} for number in range(len(trials))}
     undone = dict(enumerate(trials))
-    proofs: dict[int, Proof] = {}
     problems: list[str] = []
     while undone:
         left = [
-            (number, (call, [name for name in names if name not in found[number]]))
+            (number, (call, [name for name in names if name not in verdicts[number]]))
             for number, (call, names) in undone.items()
         ]
         process, number, doing, gone = Process(left, platform), -1, "", ""
         try:
-            while (event := process.event(min(end, time.monotonic() + patience))) and "done" not in event:
+            while (event := process.event(min(end, time.monotonic() + patience), stop)) and "done" not in event:
                 if "ready" in event:
                     doing = "xla"
                     continue
@@ -129,22 +123,27 @@ def supervise(
                 call = undone[number][0]
                 if "doing" in event:
                     doing = event["doing"]
-                    advance(f"{call.op}: {doing}")
                 elif "verdict" in event:
                     verdict = verdict_of(event["verdict"])
-                    found[number][verdict.implementation] = verdict
+                    verdicts[number][verdict.implementation] = verdict
                 else:
                     if "unprovable" in event:
                         problems.append(f"XLA itself cannot run {call.words} ({event['unprovable']})")
                     else:
-                        proofs[number] = Proof(call.words, tuple(found[number].values()))
+                        found(number, Proof(call.words, tuple(verdicts[number].values())))
                     del undone[number]
             if not event:
                 gone = "ended its process"
         except TimeoutError:
             gone = f"took more than {patience:.0f} s"
+        except BaseException:
+            process.end(hangs=True)
+            raise
         how = process.end(hangs=gone.startswith("took"))
         if not gone:
+            break
+        if stop.is_set():
+            problems.append("it was stopped")
             break
         if time.monotonic() >= end:
             problems.append(f"the {limit:.0f} s for it were over")
@@ -160,5 +159,5 @@ def supervise(
             if number < 0:
                 break
         else:
-            found[number][doing] = Verdict(doing, reason=gone)
-    return Outcome(proofs, "; ".join(problems))
+            verdicts[number][doing] = Verdict(doing, reason=gone)
+    return "; ".join(problems)

@@ -12,7 +12,7 @@ from conftest import bindings, needs, resolved
 from PIL import Image
 
 from lra import memory
-from lra.bench import clock, pictures, timing, variants
+from lra.bench import frequency, pictures, timing, variants
 from lra.bench.programs import Program, TooLarge
 from lra.bench.report import Report
 from lra.cli import main
@@ -58,7 +58,7 @@ def test_each_row_has_time_memory_and_compilation(measured):
                 assert row["compile_seconds"] > 0
                 assert row["speed"] == 1 or name == PLAIN
             assert rows[name, length, "training"]["megabytes"] > rows[name, length, "inference"]["megabytes"]
-    assert rows[PLAIN, 16, "training"]["kernels"] == ["plain"]
+    assert rows[PLAIN, 16, "training"]["kernels"] == ["softmax attention: plain"]
     refused = [row for key, row in rows.items() if key[0] == "synthesizer"]
     assert [row["end"] for row in refused] == ["refused", "refused"], "and 32 is not tried"
     assert "synthesizer.rank" in refused[0]["error"]
@@ -184,7 +184,7 @@ def planned(monkeypatch, tmp_path):
 
     def bench(lengths=None, minutes=None, most=10.0, stop=None):
         monkeypatch.setattr(variants, "MOST", most)
-        report = Report(tmp_path / "bench.json", variants.KEYS, minutes, False, {})
+        report = Report(tmp_path / "bench.json", variants.KEYS, minutes, False, {"kernels": "xla"})
         for place, _ in enumerate(variants.bench(["local"], lengths, (), report), 1):
             if place == stop:
                 break
@@ -250,15 +250,15 @@ def test_without_time_nothing_begins_and_it_ends(planned):
 
 
 def test_the_frequency_is_read_or_none(monkeypatch):
-    found = clock.clock_mhz()
+    found = frequency.clock_mhz()
     assert found is None or 100 < found < 10_000
-    monkeypatch.setattr(clock.settings, "device", lambda: SimpleNamespace(platform="gpu"))
-    monkeypatch.setattr(clock, "NVIDIA", ("echo", "1980"))
-    assert clock.clock_mhz() == 1980
-    monkeypatch.setattr(clock, "NVIDIA", ("there-is-no-such-program",))
-    assert clock.clock_mhz() is None
-    monkeypatch.setattr(clock, "NVIDIA", ("echo", "[N/A]"))
-    assert clock.clock_mhz() is None
+    monkeypatch.setattr(frequency.settings, "device", lambda: SimpleNamespace(platform="gpu"))
+    monkeypatch.setattr(frequency, "NVIDIA", ("echo", "1980"))
+    assert frequency.clock_mhz() == 1980
+    monkeypatch.setattr(frequency, "NVIDIA", ("there-is-no-such-program",))
+    assert frequency.clock_mhz() is None
+    monkeypatch.setattr(frequency, "NVIDIA", ("echo", "[N/A]"))
+    assert frequency.clock_mhz() is None
 
 
 def test_a_report_has_settings_only_where_there_are_some(tmp_path):

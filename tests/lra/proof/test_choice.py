@@ -18,7 +18,6 @@ from lra.models.kernels.backends import Op, deciding
 from lra.progress import MAIN, silent_bar
 from lra.proof import choice, store
 from lra.proof.call import Call, call_of
-from lra.proof.supervise import Outcome
 from lra.proof.verdict import Proof, Verdict
 from lra.reproduction import compare_with, run_again
 from lra.tasks.prepared import load
@@ -66,17 +65,21 @@ def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
 
 
+def plain_is_fastest(trials, platform, found, stop, limit):
+    """Stands for `supervise`, without a process."""
+    for number, (call, _) in enumerate(trials):
+        found(number, Proof(call.words, verdicts(xla=(2.0,), plain=(1.0,))))
+    return ""
+
+
 @pytest.fixture
 def proving(monkeypatch):
     """A proof without a process. Its calls are listed, and 'plain' is the fastest of each."""
     calls: list[str] = []
 
-    def supervise(trials, platform, limit):
+    def supervise(trials, platform, found, stop, limit):
         calls.extend(call.op for call, _ in trials)
-        proofs = {
-            number: Proof(call.words, verdicts(xla=(2.0,), plain=(1.0,))) for number, (call, _) in enumerate(trials)
-        }
-        return Outcome(proofs, "")
+        return plain_is_fastest(trials, platform, found, stop, limit)
 
     monkeypatch.setattr(choice, "supervise", supervise)
     return calls
@@ -128,7 +131,7 @@ def test_a_home_that_cannot_be_written_costs_the_proof_alone(proving, tmp_path, 
 
 
 def test_without_a_proof_xla_is_taken_and_a_line_says_so(own_home, monkeypatch):
-    monkeypatch.setattr(choice, "supervise", lambda trials, platform, limit: Outcome({}, "the device is busy"))
+    monkeypatch.setattr(choice, "supervise", lambda *_: "the device is busy")
     monkeypatch.setattr(choice, "LEAST_TOKENS", 0)
     lines: list[str] = []
     plan = resolved(*PLAN)
@@ -206,9 +209,7 @@ def run(small_home, tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("LRA_HOME", str(small_home))
     patch.setattr(choice, "LEAST_TOKENS", 0)
-    patch.setattr(choice, "supervise", lambda trials, platform, limit: Outcome(
-        {number: Proof(call.words, verdicts(xla=(2.0,), plain=(1.0,))) for number, (call, _) in enumerate(trials)}, ""
-    ))  # fmt: skip
+    patch.setattr(choice, "supervise", plain_is_fastest)
     plan = resolved(*PLAN)
     data = load(plan.task, plan.source)
     bar = silent_bar("run", plan.train.steps, work_beside_steps(plan, data))
