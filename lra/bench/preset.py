@@ -8,7 +8,7 @@ from typing import Any
 
 from lra.bench.programs import Program
 from lra.bench.report import Report
-from lra.bench.timing import Timing, in_turns
+from lra.bench.timing import in_turns
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, resolve
 from lra.spec import RunSpec

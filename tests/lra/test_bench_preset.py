@@ -4,6 +4,7 @@ import pytest
 
 from lra.bench import preset
 from lra.bench.report import Report
+from lra.bench.timing import Timing
 from lra.cli import main
 
 SENTENCE = (
@@ -35,7 +36,7 @@ def test_a_row_has_the_metric_and_nothing_else(tmp_path, monkeypatch):
     variants = {"local": preset.VARIANTS["local"]}
     monkeypatch.setattr(preset, "VARIANTS", variants)
     monkeypatch.setattr(preset, "Program", lambda *_: type("Made", (), {"start": lambda _: None})())
-    monkeypatch.setattr(preset, "in_turns", lambda runs: {name: preset.Timing(0.25, 0.025) for name in runs})
+    monkeypatch.setattr(preset, "in_turns", lambda runs: {name: Timing(0.25, 0.025) for name in runs})
     report = Report(tmp_path / "bench-preset.json", preset.KEYS, None, again=False)
     (row,) = preset.bench(report)
     assert row == {"variant": "local", "training_steps_per_second": 4.0, "spread": 0.1}
