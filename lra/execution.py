@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -83,7 +83,7 @@ def execute(
             shutil.rmtree(folder, ignore_errors=True)
         write_atomically(folder / FILE, plan.spec.to_json())  # says whose checkpoint it is until there is a record
         try:
-            choice = choice_for(plan, data, folder, kernels, devices, bar.display.say if bar else lambda text: None)
+            choice = choice_for(plan, data, folder, kernels, devices, bar, stop)
             trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace, choice)
             outcome = trainer.train_and_score()
         except UserError:
@@ -101,15 +101,14 @@ def choice_for(
     folder: Path,
     kernels: str | Sequence[KernelUse],
     devices: Sequence[jax.Device] | None,
-    say: Callable[[str], None],
+    bar: Bar | None,
+    stop: threading.Event | None,
 ) -> Choice:
     """The choice of kernels for a run in its folder; arguments and errors as for `execute`."""
     count = placement_of(len(plan.seeds), plan.train.at_once, devices).mesh.size
     lengths = sizes_of(data.splits["train"], plan.train.buckets)
-    chosen = choice_of(kernels, plan, lengths, count, say)
-    if begun := begun_with(folder):
-        return choice_of(begun, plan, lengths, count, say)
-    return chosen
+    say = bar.display.say if bar else lambda text: None
+    return choice_of(begun_with(folder) or kernels, plan, lengths, count, say, stop)
 
 
 def failure(plan: Plan, data: Prepared, results: Path, trainer: Trainer | None, error: Exception) -> UserError:

@@ -8,9 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lra import settings
+from lra.models.kernels import backends
 from lra.models.kernels.linear_attention import linear_attention
+from lra.models.kernels.linear_attention import op as linear_op
 from lra.models.kernels.recurrence import diagonal_recurrence
+from lra.models.kernels.recurrence import op as recurrence_op
 from lra.models.kernels.softmax import FULL, Window, attend
+from lra.models.kernels.softmax import op as softmax_op
 
 WIDTH = 1024  # heads x head_dim
 WINDOW = 16  # a window covers 1 / WINDOW of the sequence
@@ -28,6 +32,8 @@ class Case(NamedTuple):
       function: takes the name of a backend and returns a function of the arrays `args`.
       operations: the floating-point operations that the forward pass needs.
       bytes: the traffic that the forward pass needs: each input is read once and each output is written once.
+      backends: those of the op that are for the device at hand.
+      radius: of a window.
     """
 
     name: str
@@ -37,6 +43,8 @@ class Case(NamedTuple):
     args: tuple[jax.Array, ...]
     operations: float
     bytes: float
+    backends: tuple[str, ...] = ("xla",)
+    radius: int | None = None
 
 
 NAMES = (
@@ -59,6 +67,11 @@ def sizes(length: int, head_dim: int) -> tuple[int, int]:
     return max(tokens // length, -(-chains // heads), 1), heads
 
 
+def of_device(op: backends.Op) -> tuple[str, ...]:
+    """The backends of an op that are for the device at hand."""
+    return tuple(name for name in op.backends if backends.is_for(name, settings.device().platform))
+
+
 def normal(shape: tuple[int, ...], count: int, dtype: Any = jnp.bfloat16) -> tuple[jax.Array, ...]:
     return tuple(jax.random.normal(jax.random.key(i), shape, dtype) for i in range(count))
 
@@ -73,10 +86,11 @@ def softmax(name: str, length: int, head_dim: int) -> Case:
         else sum(min(i + radius, length - 1) - max(i - radius, 0) + 1 for i in range(length))
     )
     args = normal((batch, length, heads, head_dim), 3)
-    function = lambda backend: lambda q, k, v: attend(q, k, v, pattern=pattern, backend=backend)[0]
+    function = lambda backend: lambda q, k, v: attend(q, k, v, pattern=pattern, lse=False, backend=backend)[0]
     return Case(
         name, length, head_dim, function, args,
         operations=4.0 * batch * heads * head_dim * seen, bytes=4 / 3 * size(args),
+        backends=of_device(softmax_op.OP), radius=None if pattern is FULL else radius,
     )  # fmt: skip
 
 
@@ -99,6 +113,7 @@ def linear(name: str, length: int, head_dim: int) -> Case:
     return Case(
         name, length, head_dim, function, args,
         operations=4.0 * batch * heads * length * head_dim**2, bytes=size(args) + size((v,)),
+        backends=of_device(linear_op.OP if causal else linear_op.OF_ALL_KEYS),
     )  # fmt: skip
 
 
@@ -111,6 +126,7 @@ def recurrence(name: str, length: int, head_dim: int) -> Case:
     return Case(
         name, length, head_dim, lambda backend: lambda x, log_a: diagonal_recurrence(log_a, x, backend=backend), args,
         operations=(8.0 if complex_ else 2.0) * np.prod(shape), bytes=size(args) + size(args[:1]),
+        backends=of_device(recurrence_op.OP),
     )  # fmt: skip
 
 

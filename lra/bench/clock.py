@@ -4,7 +4,7 @@ If a test fails, the machine is busy or its clock frequency changes, and no benc
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -38,12 +38,12 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def bench(report: Report) -> Iterator[dict[str, Any]]:
     """Runs the tests, adds their rows to the report and yields them."""
-    for row in results(programs(), time.perf_counter):
+    for row in tests(programs(), time.perf_counter):
         report.add(row)
         yield row
 
 
-def results(programs: Programs, clock: Callable[[], float]) -> Iterator[dict[str, Any]]:
+def tests(programs: Programs, clock: Callable[[], float]) -> Iterator[dict[str, Any]]:
     """The tests' rows. What is measured is a median over rounds, with an interval that holds it."""
     n = enough(programs.once, clock)
     runs = {name: (run, n) for name, run in programs._asdict().items() if name != "sleep"}
@@ -94,3 +94,8 @@ def programs() -> Programs:
 
     sleep = lambda x: jax.pure_callback(slept, jax.ShapeDtypeStruct((1,), jnp.float32), x)
     return Programs(chain(LINKS), chain(LINKS), chain(2 * LINKS), repeated(sleep, (jnp.zeros(1),)))
+
+
+def passed(rows: Mapping[Any, dict[str, Any]]) -> bool:
+    """Whether all tests have passed."""
+    return all(row["passed"] for row in rows.values())

@@ -7,16 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lra import settings
 from lra.bench.cases import NAMES, Case, cases
-from lra.bench.peers import flash_linear_attention, peers
+from lra.bench.peers import elsewhere, peers
 from lra.bench.report import Report
 from lra.bench.timing import Timing, in_turns, repeated
 
 LENGTHS = (1024, 2048, 4096, 16384, 65536)
 KEYS = ("case", "length", "head_dim", "direction", "by")
 HEADER = ("case", "length", "width", "direction", "by", "ms", "+-", "speed", "TFLOP/s", "GB/s", "note")
-KERNELS = {"gpu": "mosaic_gpu", "tpu": "mosaic_tpu"}
 BASE = "xla"
 TOLERANCE = 2e-2  # the most error of a bfloat16 result, as a share of the largest number
 DIRECTIONS = {"forward": 1.0, "forward+backward": 3.5}  # operations as a multiple of the forward pass
@@ -40,17 +38,15 @@ def bench(lengths: Sequence[int], report: Report) -> Iterator[dict[str, Any]]:
                 missing = [d for d in DIRECTIONS if report.wants(**key, direction=d, by=BASE)]
                 if not missing:
                     continue
-                others = flash_linear_attention(case)
                 for direction in missing:
-                    for row in rows(case, direction, others):
+                    for row in rows(case, direction):
                         report.add(key | {"direction": direction} | row)
                         yield key | {"direction": direction} | row
 
 
-def rows(case: Case, direction: str, others: dict[str, Timing]) -> Iterator[dict[str, Any]]:
+def rows(case: Case, direction: str) -> Iterator[dict[str, Any]]:
     """A row for each implementation of a case. XLA's row is last: once it is stored, the case is complete."""
-    kernel = KERNELS.get(settings.device().platform)
-    functions = peers(case) | {name: case.function(name) for name in (kernel, BASE) if name}
+    functions = peers(case) | {name: case.function(name) for name in case.backends}
     try:
         expected = exact(case, direction)
     except jax.errors.JaxRuntimeError as error:
@@ -61,31 +57,43 @@ def rows(case: Case, direction: str, others: dict[str, Timing]) -> Iterator[dict
     for name, function in functions.items():
         f = directed(function, direction)
         try:
-            off = math.nan if name == "copy" else distance(jax.jit(f)(*case.args), expected)
-            if off > TOLERANCE or (math.isnan(off) and name != "copy"):
-                notes[name] = f"wrong: off by {off:.1g} of the largest number"
+            wrong = "" if name == "copy" else wrong_by(jax.jit(f)(*case.args), expected)
+            if wrong:
+                notes[name] = wrong
             else:
                 run = repeated(f, case.args)
                 jax.block_until_ready(run(1))  # raises if the loop does not fit the device
                 timed[name] = run
-        except Exception as error:  # the kernel does not support this device, or a library refuses the case
+        except Exception as error:  # it does not support this device, or refuses the case
             notes[name] = f"{type(error).__name__}: {error}".splitlines()[0][:80]
     times = in_turns(timed)
-    if direction in others:
-        times["fla"] = others[direction]
+    out = jax.tree.leaves(expected)[0]
+    for name, results, time in elsewhere(case, direction, cotangent(out.shape)):
+        given = [jnp.asarray(x) for x in results]
+        if isinstance(time, str):
+            notes[name] = time[:80]
+        elif wrong := wrong_by(given, jax.tree.leaves(expected)):
+            notes[name] = wrong
+        else:
+            times[name] = time
     base = times.get(BASE)
     for name in sorted({*times, *notes}, key=lambda name: name == BASE):
-        row: dict[str, Any] = {"by": name, "note": notes.get(name, "")}
-        if name in times:
-            time = times[name].seconds
-            row |= {
-                "ms": 1e3 * time,
-                "spread": times[name].spread / time,
-                "speed": base.seconds / time if base else math.nan,
-                "tflops": case.operations * DIRECTIONS[direction] / time / 1e12,
-                "gigabytes": case.bytes / time / 1e9,
-            }
-        yield row
+        yield row_of(case, direction, name, times.get(name), base, notes.get(name, ""))
+
+
+def row_of(
+    case: Case, direction: str, name: str, time: Timing | None, base: Timing | None, note: str
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"by": name, "note": note}
+    if time is None:
+        return row
+    return row | {
+        "ms": 1e3 * time.seconds,
+        "spread": time.spread / time.seconds,
+        "speed": base.seconds / time.seconds if base else math.nan,
+        "tflops": case.operations * DIRECTIONS[direction] / time.seconds / 1e12,
+        "gigabytes": case.bytes / time.seconds / 1e9,
+    }
 
 
 def directed(function: Callable, direction: str) -> Callable:
@@ -95,10 +103,14 @@ def directed(function: Callable, direction: str) -> Callable:
 
     def both(*args: jax.Array) -> tuple[Any, ...]:
         out, pull = jax.vjp(function, *args)
-        cotangent = jax.random.normal(jax.random.key(9), out.shape, jnp.float32)
-        return out, *pull(cotangent.astype(out.dtype))
+        return out, *pull(cotangent(out.shape).astype(out.dtype))
 
     return both
+
+
+def cotangent(shape: tuple[int, ...]) -> jax.Array:
+    """What stands for the gradient of an output."""
+    return jax.random.normal(jax.random.key(9), shape, jnp.float32)
 
 
 def exact(case: Case, direction: str) -> Any:
@@ -106,6 +118,12 @@ def exact(case: Case, direction: str) -> Any:
     wide = [x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x for x in case.args]
     with jax.default_matmul_precision("highest"):
         return jax.block_until_ready(jax.jit(directed(case.function(BASE), direction))(*wide))
+
+
+def wrong_by(given: Any, expected: Any) -> str:
+    """What is wrong with some results, in words; empty if nothing is."""
+    off = distance(given, expected)
+    return "" if off <= TOLERANCE else f"wrong: off by {off:.1g} of the largest number"
 
 
 def distance(given: Any, expected: Any) -> float:

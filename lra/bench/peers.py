@@ -1,34 +1,103 @@
-"""Other implementations of the same ops, if they are installed: those of JAX and of other libraries."""
+"""Other implementations of the same ops beside the project's own: bounds, JAX's kernels, and other libraries."""
 
 import importlib.util
-from collections.abc import Callable
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 
 from lra import settings
+from lra.bench import libraries
 from lra.bench.cases import Case
+from lra.bench.libraries import LIBRARIES
 from lra.bench.timing import Timing
+from lra.errors import UsageError, unknown
+
+PYTHONS = "LRA_PEERS"  # the environment variable of the libraries that have a Python of their own
+MOST = 300  # seconds that a library in another Python may take for a case
 
 
 def peers(case: Case) -> dict[str, Callable]:
-    """Functions of a case's arrays that compute the same as the op, by the name of the library.
+    """Functions of a case's arrays that compute the same as the op, by name.
 
     "copy" is a bound: it only moves the same bytes.
     """
-    platform = settings.device().platform
-    peers: dict[str, Callable] = {}
-    if case.name == "softmax dense":
-        if platform == "gpu":
-            peers["cudnn"] = lambda q, k, v: jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
-        if platform == "tpu":
-            peers["splash"] = splash
-        if importlib.util.find_spec("tokamax"):
-            import tokamax
-
-            peers["tokamax"] = lambda q, k, v: tokamax.dot_product_attention(q, k, v)
+    found: dict[str, Callable] = {}
+    if case.name == "softmax dense" and settings.device().platform == "tpu":
+        found["splash"] = splash
     if case.name.startswith("recurrence"):
-        peers["copy"] = lambda x, log_a: (x + 1) * log_a  # reads and writes as many bytes as the op
-    return peers
+        found["copy"] = lambda x, log_a: (x + 1) * log_a  # reads and writes as many bytes as the op
+    for name, python in pythons().items():
+        if python is None and case.name in LIBRARIES[name].cases:
+            found[name] = LIBRARIES[name].function(facts(case))
+    return found
+
+
+def pythons() -> dict[str, str | None]:
+    """The libraries for the device at hand that are installed, by name, with the Python to run each; None is this one.
+
+    Raises:
+      UsageError: the environment variable names no library, or no file.
+    """
+    found: dict[str, str | None] = {}
+    for name, library in LIBRARIES.items():
+        if importlib.util.find_spec(library.module):
+            # PyTorch and JAX do not share the memory of a device
+            found[name] = sys.executable if library.torch else None
+    for word in filter(None, os.environ.get(PYTHONS, "").split(",")):
+        name, _, python = word.partition("=")
+        if name not in LIBRARIES:
+            raise unknown(f"library in {PYTHONS}", name, LIBRARIES)
+        if not Path(python).is_file():
+            raise UsageError(f"{PYTHONS}: {word} names no file; say {name}=/path/to/its/bin/python")
+        found[name] = python
+    platform = settings.device().platform
+    return {name: python for name, python in found.items() if platform in LIBRARIES[name].platforms}
+
+
+def facts(case: Case) -> libraries.Facts:
+    return {"name": case.name, "head_dim": case.head_dim, "radius": case.radius}
+
+
+def elsewhere(case: Case, direction: str, cotangent: jax.Array) -> Iterator[tuple[str, list[np.ndarray], Timing | str]]:
+    """The results of libraries in other Pythons, with their time or why there is none."""
+    for name, python in pythons().items():
+        if python is not None and case.name in LIBRARIES[name].cases:
+            with tempfile.TemporaryDirectory() as folder:
+                yield name, *computed(Path(folder), python, name, case, direction, cotangent)
+
+
+def computed(
+    folder: Path, python: str, name: str, case: Case, direction: str, cotangent: jax.Array
+) -> tuple[list[np.ndarray], Timing | str]:
+    """What a library in another Python gives. Arrays go by files."""
+    arrays = (*case.args, cotangent)
+    about: Mapping[str, Any] = facts(case) | {
+        "library": name, "direction": direction, "types": [x.dtype.name for x in arrays],
+    }  # fmt: skip
+    (folder / "case.json").write_text(json.dumps(about), "utf-8")
+    np.savez(folder / "arrays.npz", *(np.asarray(x, np.float32) for x in arrays))
+    # this process has most of the memory; and the last line of an error is to be the error
+    variables = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "JAX_TRACEBACK_FILTERING": "off"}
+    try:
+        done = subprocess.run(
+            [python, libraries.__file__, str(folder)], env=os.environ | variables, capture_output=True,
+            encoding="utf-8", timeout=MOST, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return [], f"takes more than {MOST} s"
+    if done.returncode:
+        return [], next(reversed(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
+    with np.load(folder / "results.npz") as file:
+        results = [file[f"arr_{index}"] for index in range(len(file.files))]
+    return results, Timing(**json.loads((folder / "times.json").read_text("utf-8")))
 
 
 def splash(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
@@ -46,39 +115,3 @@ def splash(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     by_heads = lambda x: x.transpose(0, 2, 1, 3)
     scaled = q * q.shape[-1] ** -0.5
     return by_heads(jax.vmap(kernel)(by_heads(scaled), by_heads(k), by_heads(v)))
-
-
-def flash_linear_attention(case: Case) -> dict[str, Timing]:
-    """The times of flash-linear-attention's Triton kernels, by direction; empty if the library is not installed.
-
-    They run in PyTorch on the same device with random arrays. Triton warms up and takes the median
-    (triton.testing.do_bench).
-    """
-    missing = not all(map(importlib.util.find_spec, ("torch", "fla", "triton")))
-    if missing or not case.name.startswith("linear") or settings.device().platform != "gpu":
-        return {}
-    import torch
-    import triton
-    from fla.ops.gla import chunk_gla
-    from fla.ops.linear_attn import chunk_linear_attn
-    from fla.ops.simple_gla import chunk_simple_gla
-
-    shapes = [x.shape for x in case.args]
-    arrays = [torch.randn(*shape, device="cuda", dtype=torch.bfloat16, requires_grad=True) for shape in shapes[:3]]
-    if len(shapes) == 4:
-        raw = torch.randn(*shapes[3], device="cuda")
-        decay = torch.nn.functional.logsigmoid(3 + raw).squeeze(-1).requires_grad_()
-        op = chunk_simple_gla if case.name.endswith("head") else chunk_gla
-        forward = lambda: op(*arrays, g=decay, scale=1.0)[0]
-        arrays.append(decay)
-    elif case.name.endswith("causal"):
-        forward = lambda: chunk_linear_attn(*arrays, scale=1.0, normalize=False)[0]
-    else:
-        return {}  # the library has no bidirectional op
-    cotangent = torch.randn_like(arrays[2])
-
-    def both() -> None:
-        torch.autograd.grad(forward(), arrays, cotangent)
-
-    times = {"forward": forward, "forward+backward": both}
-    return {name: Timing(triton.testing.do_bench(f, return_mode="median") / 1e3, 0.0) for name, f in times.items()}

@@ -1,7 +1,6 @@
 """Times training and inference of the variants by length until memory ends, in turns with the Transformer (LRA's table
 2)."""
 
-import contextlib
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +18,9 @@ from lra.errors import UserError
 from lra.leaderboard.benchmark import DIRECTIONS, MEMORY, PLAIN, REFERENCE, REFUSED, TIME
 from lra.models.attention import VARIANTS
 from lra.models.kernels import backends
-from lra.plan import resolve
+from lra.plan import Plan, resolve
+from lra.proof import choice
+from lra.proof.choice import AUTO, Choice, always, proven_for
 from lra.recipe import merged, variant_named
 from lra.spec import RunSpec
 
@@ -36,6 +37,7 @@ SMALL = {
         f"encoder.{name}" for name in ("layers = 1", "dim = 128", "qkv_dim = 128", "heads = 2", "mlp_dim = 512")
     )
 }
+TRAINING = DIRECTIONS[0]
 KEYS = ("variant", "length", "direction")
 HEADER = ("variant", "length", "direction", "steps/s", "+-", "tokens/s", "speed", "MB", "note")
 
@@ -89,8 +91,13 @@ def cells(row: dict[str, Any]) -> list[str]:
     return [*start, *numbers, speed, f"{row['megabytes']:,.0f}", ""]
 
 
-def settings_of(overrides: Sequence[str]) -> dict[str, Any]:
-    """What the rows of one file have in common."""
+def settings_of(overrides: Sequence[str], kernels: str | None = None) -> dict[str, Any]:
+    """What the rows of one file have in common.
+
+    Args:
+      overrides: gin bindings.
+      kernels: the implementation of the ops, as for `lra run`; None is XLA on a CPU and "auto" elsewhere.
+    """
     platform = settings.device().platform
     tokens, small = TOKENS.get(platform, 1 << 15), SMALL.get(platform, ())
     size = "one layer of 128, 2 heads" if small else "4 layers of 256, 4 heads"
@@ -100,12 +107,15 @@ def settings_of(overrides: Sequence[str]) -> dict[str, Any]:
     return {
         "model": f"{model} A step that would take longer than {MOST:g} s is not run.", "task": TASK,
         "protocol": PROTOCOL, "overrides": [*merged(small, overrides)], "tokens": tokens, "most_seconds": MOST,
+        "kernels": kernels or ("xla" if platform == "cpu" else AUTO),
     }  # fmt: skip
 
 
-def kernels_of(one: Entry) -> list[str]:
-    """The implementations that run an entry's ops."""
-    return [one.backend] if one.backend else []
+def choice_of(one: Entry, plan: Plan, way: str, kernels: str) -> Choice:
+    """The implementations of the ops: the entry's own, or as a run takes them, which scores in XLA."""
+    if one.backend or way != TRAINING:
+        return always(one.backend or "xla", "the row says so", 1)
+    return proven_for(plan, [plan.source.max_length]) if kernels == AUTO else choice.named(kernels, 1)
 
 
 def bench(
@@ -168,17 +178,20 @@ def measured(
 ) -> tuple[dict[str, Any], Run | None]:
     """A row, and its loop if it could run."""
     row: dict[str, Any] = {"variant": one.name, "length": length, "direction": way, "batch": 1, "end": None}
-    row |= {"cost": one.cost, "memory": one.memory, "kernels": kernels_of(one), "error": None}
+    row |= {"cost": one.cost, "memory": one.memory, "kernels": [], "error": None}
     try:
-        with backends.use(one.backend) if one.backend else contextlib.nullcontext():
-            plan = resolve(RunSpec(TASK, one.variant, PROTOCOL, overrides=bindings(length, overrides)))
-            row["batch"] = plan.train.batch_size
-            if (reason := too_slow(rows_of(report, one, way), one, length, row["batch"])) is not None:
-                return row | {"end": TIME, "error": reason}, None
+        plan = resolve(RunSpec(TASK, one.variant, PROTOCOL, overrides=bindings(length, overrides)))
+        row["batch"] = plan.train.batch_size
+        foresee(rows_of(report, one, way), one, length, row["batch"])
+        chosen = choice_of(one, plan, way, report.common["settings"]["kernels"])
+        with backends.deciding(chosen):
             program = Program(plan, way)
+        row["kernels"] = chosen.words
         row |= {"megabytes": program.bytes / 1e6, "compile_seconds": program.compile_seconds}
         run = program.start()
         times = timed({one.name: run} | ({BASE: base} if base else {}))
+    except TooSlow as error:
+        return row | {"end": TIME, "error": str(error)}, None
     except TooLarge as error:
         return row | {"megabytes": error.bytes / 1e6, "end": MEMORY, "error": str(error)}, None
     except (UserError, NotImplementedError) as error:
@@ -195,10 +208,22 @@ def timed(runs: Mapping[str, Run]) -> dict[str, Timing]:
 
     A difference of two loops, which excludes it, would cost three times as many steps of up to seconds.
     """
-    counts = {name: enough(run) for name, run in runs.items()}
+    counts = {name: repetitions(run) for name, run in runs.items()}
     rounds = [{name: seconds(run, counts[name]) / counts[name] for name, run in runs.items()} for _ in range(ROUNDS)]
     own = {name: [one[name] for one in rounds] for name in runs}
     return {name: Timing(statistics.median(times), (max(times) - min(times)) / 2) for name, times in own.items()}
+
+
+def repetitions(run: Run) -> int:
+    """How many steps a loop has whose launch takes nothing beside. This warms up the run.
+
+    Raises:
+      TooSlow: a step takes too long to be repeated.
+    """
+    took = seconds(run, 1)
+    if took > MOST and (took := seconds(run, 1)) > MOST:  # the first may have waited for something else
+        raise TooSlow(f"a step took {took:.0f} s")
+    return 1 if took > TURN else enough(run)
 
 
 def bindings(length: int, overrides: Sequence[str]) -> tuple[str, ...]:
@@ -235,11 +260,19 @@ def is_short(timing: Timing | None) -> bool:
     return timing is not None and timing.seconds < TURN
 
 
-def too_slow(shorter: Sequence[dict[str, Any]], one: Entry, length: int, batch: int) -> str | None:
-    """Why a step at a length is not tried, by the longest length before and by the declared power of the length."""
+class TooSlow(Exception):
+    """A program takes so long that neither it nor a longer one is timed. The message says how long."""
+
+
+def foresee(shorter: Sequence[dict[str, Any]], one: Entry, length: int, batch: int) -> None:
+    """Raises TooSlow if a step would take too long, by the longest length before and the declared power of the length.
+
+    Args:
+      shorter: the rows of the variant, by length.
+    """
     known = [row for row in shorter if row["length"] < length and not row["end"]]
     if not known:
-        return None
+        return
     last = known[-1]
     try:
         power = exponent(one.cost)
@@ -247,7 +280,6 @@ def too_slow(shorter: Sequence[dict[str, Any]], one: Entry, length: int, batch: 
         power = 2.0
     expected = batch / last["examples_per_second"] * (length / last["length"]) ** power
     if expected > MOST:
-        return f"a step would take about {expected:.0f} s"
+        raise TooSlow(f"a step would take about {expected:.0f} s")
     if last["compile_seconds"] > MOST_COMPILING:
-        return f"compilation took {last['compile_seconds']:.0f} s at {last['length']:,}"
-    return None
+        raise TooSlow(f"compilation took {last['compile_seconds']:.0f} s at {last['length']:,}")

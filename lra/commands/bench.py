@@ -11,7 +11,12 @@ from lra.errors import UsageError, unknown
 
 BY_LENGTH = ("variants", "kernels", "compile")
 FIXED = ("preset", "clock", "trainer", "phases", "padding", "torch")  # these choose what they time
-OWN = {"pictures": "variants", "target": "compile", "check": "compile"}  # options that one benchmark has
+OWN = {
+    "pictures": "variants",
+    "kernels": "variants",
+    "target": "compile",
+    "check": "compile",
+}  # options that one benchmark has
 FORMATS = ("markdown", "csv", "latex")
 
 
@@ -49,6 +54,11 @@ def add_measured(parser: Parser) -> None:
         type=Path,
         metavar="FILE",
         help="for compile: compile the rows of a file anew, and name those that differ",
+    )
+    parser.add_argument(
+        "--kernels",
+        metavar="NAME",
+        help="for variants: the implementation of the ops in training, as for 'lra run' (default: auto, on a CPU xla)",
     )
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="draw the charts of variants into a folder, as SVG and as PNG"
@@ -89,7 +99,7 @@ def bench(options: Namespace) -> int:
     benchmark = importlib.import_module(f"lra.bench.{options.what}")
     if options.check:
         return check(options, lengths)
-    common = benchmark.settings_of(options.gin) if options.what == "variants" else None
+    common = benchmark.settings_of(options.gin, options.kernels) if options.what == "variants" else None
     compilers = benchmark.compilers(options.gin) if options.what == "compile" else None
     again = options.again or options.what == "clock"  # what it said before says nothing of now
     report = Report(path, benchmark.KEYS, options.minutes, again, common, compilers)

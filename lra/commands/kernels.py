@@ -1,5 +1,6 @@
 """The command `lra kernels`, which lists and proves implementations of the ops on the device at hand."""
 
+import itertools
 import json
 import time
 from argparse import Namespace
@@ -54,8 +55,13 @@ def kernels(options: Namespace) -> int:
     facts = store.machine()
     problems: list[str] = []
 
-    def content(proofs: Iterable["Proof"]) -> dict[str, Any]:
-        return {"machine": facts, "proofs": [as_json(proof) for proof in proofs], "not_proven": problems}
+    def content() -> dict[str, Any]:
+        proofs = [as_json(proof) for proof in store.load(facts).values()]
+        return {"machine": facts, "proofs": proofs, "not_proven": problems}
+
+    def write() -> None:
+        if path:
+            write_atomically(path, json.dumps(content(), indent=1) + "\n")
 
     found: dict[str, Proof] = {}
     if options.prove:
@@ -63,14 +69,12 @@ def kernels(options: Namespace) -> int:
         for proofs, problem in proofs_of(plans(options), options.again, end, options.json):
             found |= {proof.words: proof for proof in proofs if proof.verdicts or proof.not_tried}
             problems += [problem] if problem else []
-            if path:
-                write_atomically(path, json.dumps(content(found.values()), indent=1) + "\n")
+            write()
     else:
         found = {proof.words: proof for proof in store.load(facts).values()}
-        if path:
-            write_atomically(path, json.dumps(content(found.values()), indent=1) + "\n")
+        write()
     if options.json:
-        return print_json(content(found.values()))
+        return print_json(content())
     if found:
         print_table(HEADER, rows(found.values()), numbers=True)
         print("ms: output and gradients; speed: that of xla is 1; the first of an op is what a run takes")
@@ -106,7 +110,7 @@ def plans(options: Namespace) -> "Iterator[Plan]":
 
 
 def proofs_of(plans: "Iterable[Plan]", again: bool, end: float, quiet: bool) -> "Iterator[tuple[list[Proof], str]]":
-    """The proofs of the ops of each plan, and why some are missing.
+    """The proofs of the ops of all plans, task by task, and why some are missing.
 
     Args:
       end: when to stop, on the monotonic clock.
@@ -115,13 +119,14 @@ def proofs_of(plans: "Iterable[Plan]", again: bool, end: float, quiet: bool) -> 
 
     say = (lambda text: None) if quiet else (lambda text: print(text, flush=True))
     seen: set[str] = set()
-    for plan in plans:
+    for _, some in itertools.groupby(plans, key=lambda plan: plan.task.name):
+        calls = {call.key: call for plan in some for call in calls_of(plan, [plan.source.max_length])}
+        new = [call for key, call in calls.items() if key not in seen]
+        seen |= calls.keys()
         if time.monotonic() > end:
             yield [], "the time was over before all runs"
             return
-        calls = [call for call in calls_of(plan, [plan.source.max_length]) if call.key not in seen]
-        seen |= {call.key for call in calls}
-        proofs, problem = proven(calls, say, min(3600.0, end - time.monotonic()), again)
+        proofs, problem = proven(new, say, end - time.monotonic(), again)
         yield [proof for proof in proofs if proof], problem
 
 

@@ -1,5 +1,6 @@
 """Which implementation each op of a run's train step gets, and why: by proof, by name, or as a record says."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,6 +49,11 @@ class Choice:
             implementation, why = self.decide(call)
             self.uses[call.key] = KernelUse(call=call.words, key=call.key, implementation=implementation, why=why)
         return self.uses[call.key].implementation
+
+    @property
+    def words(self) -> list[str]:
+        """Each op with the implementations that its calls got."""
+        return sorted({f"{use.call.split(' of ')[0]}: {use.implementation}" for use in self.uses.values()})
 
     @property
     def is_all_xla(self) -> bool:
@@ -109,21 +115,35 @@ def as_recorded(uses: Iterable[KernelUse], seeds: int) -> Choice:
     return Choice(seeds, decide)
 
 
-def by_proof(plan: Plan, lengths: Sequence[int], devices: int, say: Say = lambda text: None) -> Choice:
+def by_proof(
+    plan: Plan,
+    lengths: Sequence[int],
+    devices: int,
+    say: Say = lambda text: None,
+    stop: threading.Event | None = None,
+) -> Choice:
     """The choice of `--kernels auto`: what was proven on this machine, now or before.
 
     Args:
       lengths: of the batches of the train step.
       devices: how many the run trains on.
       say: is told what is proven, and what could not be.
+      stop: once set, the proof ends.
     """
     seeds = len(plan.seeds)
     if tokens_of(plan) < LEAST_TOKENS:
         return always("xla", "the run is too short for a proof to pay", seeds)
     if devices > 1:
         return always("xla", "several devices train the run, and proofs are of one", seeds)
+    return proven_for(plan, lengths, lambda text: say(f"{plan.variant.name}: {text}"), stop)
+
+
+def proven_for(
+    plan: Plan, lengths: Sequence[int], say: Say = lambda text: None, stop: threading.Event | None = None
+) -> Choice:
+    """What is proven right and fastest for the train step of a plan; arguments as for `by_proof`."""
     calls = calls_of(plan, lengths)
-    proofs, problem = proven(calls, say=lambda text: say(f"{plan.variant.name}: {text}"))
+    proofs, problem = proven(calls, say, stop=stop)
     by_key = {call.key: proof for call, proof in zip(calls, proofs) if proof}
 
     def decide(call: Call) -> Decision:
@@ -131,7 +151,7 @@ def by_proof(plan: Plan, lengths: Sequence[int], devices: int, say: Say = lambda
             return Decision(by_key[call.key].chosen, by_key[call.key].why)
         return Decision("xla", f"not proven: {problem or 'the train step has calls that the model alone has not'}")
 
-    return Choice(seeds, decide)
+    return Choice(len(plan.seeds), decide)
 
 
 def tokens_of(plan: Plan) -> int:
@@ -155,7 +175,11 @@ def calls_of(plan: Plan, lengths: Iterable[int]) -> list[Call]:
 
 
 def proven(
-    calls: Sequence[Call], say: Say = lambda text: None, limit: float = MINUTE, again: bool = False
+    calls: Sequence[Call],
+    say: Say = lambda text: None,
+    limit: float = MINUTE,
+    again: bool = False,
+    stop: threading.Event | None = None,
 ) -> tuple[list[Proof | None], str]:
     """The proof of each call, None where there is none, and why that is, in words.
 
@@ -163,6 +187,7 @@ def proven(
 
     Args:
       again: whether it is.
+      stop: once set, the proof ends.
     """
     platform, facts = settings.device().platform, store.machine()
     before: Mapping[str, Proof] = {} if again else store.load(facts)
@@ -179,7 +204,8 @@ def proven(
             trials.append((number, (call, names)))
     if not trials:
         return proofs, ""
-    say(f"proving kernels of {len(trials)} ops on this device, {limit:.0f} s at most")
+    time = f", {limit:.0f} s at most" if limit < float("inf") else ""
+    say(f"proving kernels of {len(trials)} ops on this device{time}")
     if platform == "tpu" and not jax.live_arrays():
         jax.extend.backend.clear_backends()  # one process at a time has a TPU
 
@@ -190,7 +216,7 @@ def proven(
         if lost := store.keep(facts, {store.name_of(call): proof}):
             say(f"the proof is not kept: {lost}")
 
-    problem = supervise([trial for _, trial in trials], platform, found, limit)
+    problem = supervise([trial for _, trial in trials], platform, found, stop or threading.Event(), limit)
     if problem:
         say(f"kernels that were not proven: XLA is taken, since {problem}")
     return proofs, problem
@@ -209,7 +235,14 @@ def begun_with(folder: Path) -> list[KernelUse] | None:
         return None
 
 
-def choice_of(kernels: str | Sequence[KernelUse], plan: Plan, lengths: Sequence[int], devices: int, say: Say) -> Choice:
+def choice_of(
+    kernels: str | Sequence[KernelUse],
+    plan: Plan,
+    lengths: Sequence[int],
+    devices: int,
+    say: Say,
+    stop: threading.Event | None = None,
+) -> Choice:
     """The choice for a run.
 
     Args:
@@ -221,5 +254,5 @@ def choice_of(kernels: str | Sequence[KernelUse], plan: Plan, lengths: Sequence[
     if not isinstance(kernels, str):
         return as_recorded(kernels, len(plan.seeds))
     if kernels == AUTO:
-        return by_proof(plan, lengths, devices, say)
+        return by_proof(plan, lengths, devices, say, stop)
     return named(kernels, len(plan.seeds))

@@ -1,12 +1,13 @@
 """Compares what an implementation gives with what XLA gives in float32, output by output and gradient by gradient."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Inexact
+from jaxtyping import Array, Inexact
 
 from lra.proof.call import Call
 
@@ -15,7 +16,7 @@ from lra.proof.call import Call
 TOLERANCES = {"float32": 1e-4, "complex64": 1e-4, "float16": 2e-3, "bfloat16": 6e-3}
 ELEMENT = 20  # a single number may be off by so many times the tolerance
 
-Results = Mapping[str, np.ndarray]
+Results = Mapping[str, Array]
 
 
 def function_of(call: Call, implementation: str, static: Any = None) -> Callable[[Any], Any]:
@@ -88,34 +89,46 @@ def wrong(given: Results, expected: Results, most: Mapping[str, float], seeds: i
         mine, values = given[name], expected[name]
         if mine.shape != values.shape:
             return f"the {name} has shape {mine.shape}, not {values.shape}"
-        lost = np.isfinite(values) & ~np.isfinite(mine)
-        if lost.any():
-            place = ", ".join(map(str, np.argwhere(lost)[0]))
-            return f"the {name} is not finite at [{place}] and {np.count_nonzero(lost) - 1:,} more places"
-        if np.any(np.isfinite(mine) & ~np.isfinite(values)):
+        lost, more = lost_and_more(mine, values)
+        if lost:
+            places = np.argwhere(np.isfinite(values) & ~np.isfinite(mine))
+            return f"the {name} is not finite at {places[0].tolist()} and {len(places) - 1:,} more places"
+        if more:
             return f"the {name} is finite where XLA's is not"
         if (error := off(mine, values, seeds)) > most[name]:
             return f"the {name} is off by {100 * error:.2g} %, {100 * most[name]:.2g} % are allowed"
     return ""
 
 
-def off(given: Inexact[np.ndarray, "*shape"], expected: Inexact[np.ndarray, "*shape"], seeds: int = 1) -> float:
-    """How much an array is off, as a share: the largest of all examples.
+@jax.jit
+def lost_and_more(given: Inexact[Array, "*shape"], expected: Inexact[Array, "*shape"]) -> tuple[Array, Array]:
+    """Whether an array has a number less, and whether it has one more, than is expected."""
+    is_there, should_be = jnp.isfinite(given), jnp.isfinite(expected)
+    return (should_be & ~is_there).any(), (is_there & ~should_be).any()
+
+
+def off(given: Inexact[Array, "*shape"], expected: Inexact[Array, "*shape"], seeds: int = 1) -> float:
+    """How much an array is off, as a share: the largest of all examples. Where it is not finite, it is not compared.
 
     For an example it is the root of the mean square of the differences, over that of the numbers expected, or ELEMENTth
     of the largest single difference, if that is more. An example whose numbers are small beside those of the others is
-    not held to its own size: a hundredth of the others' squares is added. Each is finite, or equal.
+    not held to its own size: a hundredth of the others' squares is added.
     """
     leading = 1 if seeds == 1 else 2  # the axes of seeds and examples
     count = int(np.prod(expected.shape[:leading])) if expected.ndim >= leading + 2 else 1
-    wide = np.complex128 if np.iscomplexobj(expected) else np.float64
-    finite = np.isfinite(expected)
-    target = np.where(finite, expected, 0).astype(wide).reshape(count, -1)
-    apart = np.abs(np.where(finite, given, 0).astype(wide).reshape(count, -1) - target)
-    if not target.size:
-        return 0.0
-    square = np.square(np.abs(target)).mean(1)
-    size = np.sqrt(square + square.mean() / 100)
-    size = np.where(size > 0, size, np.finfo(np.float32).tiny)
-    single = (apart / (np.abs(target) + size[:, None])).max() / ELEMENT
-    return float(max((np.sqrt(np.square(apart).mean(1)) / size).max(), single))
+    return float(_off(given, expected, count)) if expected.size else 0.0
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _off(given: Array, expected: Array, count: int) -> Array:
+    finite = jnp.isfinite(expected)
+    target = jnp.where(finite, expected, 0).reshape(count, -1)
+    apart = jnp.abs(jnp.where(finite, given, 0).reshape(count, -1) - target)
+    target = jnp.abs(target)
+    largest = jnp.maximum(target.max(), jnp.finfo(jnp.float32).tiny)
+    target, apart = target / largest, apart / largest  # squares of small numbers would be 0
+    square = jnp.square(target).mean(1)
+    size = jnp.sqrt(square + square.mean() / 100)
+    size = jnp.maximum(size, jnp.finfo(jnp.float32).tiny)
+    single = (apart / (target + size[:, None])).max() / ELEMENT
+    return jnp.maximum((jnp.sqrt(jnp.square(apart).mean(1)) / size).max(), single)

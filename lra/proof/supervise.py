@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
@@ -17,6 +18,7 @@ from lra.proof.verdict import Proof, Verdict, verdict_of
 from lra.proof.worker import Trial
 
 MINUTE = 60.0  # seconds that the ops of a run may take
+LOOK = 0.5  # seconds after which it is looked whether to stop
 PATIENCE = 20.0  # seconds for one thing that a process does: to start, to compile and run an implementation, to time it
 
 
@@ -42,15 +44,18 @@ class Process:
         except BrokenPipeError:
             pass  # it has ended; `event` says so
 
-    def event(self, until: float) -> dict[str, Any] | None:
+    def event(self, until: float, stop: threading.Event) -> dict[str, Any] | None:
         """What it says next; None if it has ended.
 
         Raises:
-          TimeoutError: it says nothing until then, on the monotonic clock.
+          TimeoutError: it says nothing until then, on the monotonic clock, or `stop` is set.
         """
         while b"\n" not in self.lines:
-            if not select.select([self.reader], [], [], max(until - time.monotonic(), 0))[0]:
+            left = until - time.monotonic()
+            if left <= 0 or stop.is_set():
                 raise TimeoutError
+            if not select.select([self.reader], [], [], min(left, LOOK))[0]:
+                continue
             if not (more := os.read(self.reader, 1 << 16)):
                 return None
             self.lines += more
@@ -84,6 +89,7 @@ def supervise(
     trials: Sequence[Trial],
     platform: str,
     found: Callable[[int, Proof], None],
+    stop: threading.Event,
     limit: float = MINUTE,
     patience: float = PATIENCE,
 ) -> str:
@@ -95,6 +101,7 @@ def supervise(
     Args:
       platform: that of the device.
       found: is told each proof when it is there, with the number of its trial.
+      stop: once set, the proof ends.
       limit, patience: seconds for all, and for one thing.
     """
     end = time.monotonic() + limit
@@ -108,7 +115,7 @@ def supervise(
         ]
         process, number, doing, gone = Process(left, platform), -1, "", ""
         try:
-            while (event := process.event(min(end, time.monotonic() + patience))) and "done" not in event:
+            while (event := process.event(min(end, time.monotonic() + patience), stop)) and "done" not in event:
                 if "ready" in event:
                     doing = "xla"
                     continue
@@ -129,8 +136,14 @@ def supervise(
                 gone = "ended its process"
         except TimeoutError:
             gone = f"took more than {patience:.0f} s"
+        except BaseException:
+            process.end(hangs=True)
+            raise
         how = process.end(hangs=gone.startswith("took"))
         if not gone:
+            break
+        if stop.is_set():
+            problems.append("it was stopped")
             break
         if time.monotonic() >= end:
             problems.append(f"the {limit:.0f} s for it were over")

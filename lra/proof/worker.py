@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lra import compilation, memory, settings
 from lra.bench.timing import enough, repeated, seconds
@@ -80,7 +79,7 @@ def prove(call: Call, implementations: Iterable[str], say: Say) -> None:
     say(proven=True)
 
 
-def results(function: Callable[[Any], Any], x: Any) -> dict[str, np.ndarray]:
+def results(function: Callable[[Any], Any], x: Any) -> dict[str, jax.Array]:
     """Outputs and gradients.
 
     Raises:
@@ -89,11 +88,8 @@ def results(function: Callable[[Any], Any], x: Any) -> dict[str, np.ndarray]:
     x = jax.tree.map(jnp.asarray, x)
     compiled = compile_within_memory(jax.jit(with_gradients(function)), x)
     poison(memory.need(compiled).total)
-    return {name: np.asarray(leaf, wide(leaf)) for name, leaf in jax.device_get(compiled(x)).items()}
-
-
-def wide(leaf: np.ndarray) -> Any:
-    return np.complex64 if np.iscomplexobj(leaf) else np.float32
+    wide = lambda leaf: leaf.astype(jnp.complex64 if jnp.iscomplexobj(leaf) else jnp.float32)
+    return jax.block_until_ready(jax.tree.map(wide, compiled(x)))
 
 
 def compile_within_memory(function: Any, *args: Any) -> Any:

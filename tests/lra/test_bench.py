@@ -70,18 +70,17 @@ def test_a_report_of_something_else_is_refused(tmp_path, damage):
 
 
 def test_a_wrong_kernel_gets_no_time(monkeypatch):
-    monkeypatch.setattr(kernels, "KERNELS", {"cpu": "mosaic_gpu"})
     monkeypatch.setattr(timing, "LEAST", 1e-4)
     wrong = {"xla": lambda x: jnp.sin(x), "mosaic_gpu": lambda x: jnp.sin(x) * jnp.where(x > 2.5, 1.1, 1)}
-    case = Case("linear", 100, 1, wrong.get, (jnp.linspace(0, 3, 100),), 100.0, 100.0)
-    by_backend = {row["by"]: row for row in kernels.rows(case, "forward", {})}
+    case = Case("linear", 100, 1, wrong.get, (jnp.linspace(0, 3, 100),), 100.0, 100.0, tuple(wrong))
+    by_backend = {row["by"]: row for row in kernels.rows(case, "forward")}
     assert "ms" not in by_backend["mosaic_gpu"]
     assert by_backend["mosaic_gpu"]["note"].startswith("wrong")
     assert by_backend["xla"]["ms"] > 0
     right = case._replace(function=lambda name: jnp.sin)
-    assert all(row["ms"] > 0 for row in kernels.rows(right, "forward+backward", {}))
+    assert all(row["ms"] > 0 for row in kernels.rows(right, "forward+backward"))
     gradient = jax.custom_vjp(jnp.sin)
     gradient.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.sin(x),))
     bad = case._replace(function={"xla": jnp.sin, "mosaic_gpu": gradient}.get)
-    by_backend = {row["by"]: row for row in kernels.rows(bad, "forward+backward", {})}
+    by_backend = {row["by"]: row for row in kernels.rows(bad, "forward+backward")}
     assert by_backend["mosaic_gpu"]["note"].startswith("wrong"), "gradients count"

@@ -12,7 +12,7 @@ from conftest import bindings, needs, resolved
 from PIL import Image
 
 from lra import memory
-from lra.bench import clock, pictures, timing, variants
+from lra.bench import frequency, pictures, timing, variants
 from lra.bench.programs import Program, TooLarge
 from lra.bench.report import Report
 from lra.cli import main
@@ -58,7 +58,7 @@ def test_each_row_has_time_memory_and_compilation(measured):
                 assert row["compile_seconds"] > 0
                 assert row["speed"] == 1 or name == PLAIN
             assert rows[name, length, "training"]["megabytes"] > rows[name, length, "inference"]["megabytes"]
-    assert rows[PLAIN, 16, "training"]["kernels"] == ["plain"]
+    assert rows[PLAIN, 16, "training"]["kernels"] == ["softmax attention: plain"]
     refused = [row for key, row in rows.items() if key[0] == "synthesizer"]
     assert [row["end"] for row in refused] == ["refused", "refused"], "and 32 is not tried"
     assert "synthesizer.rank" in refused[0]["error"]
@@ -183,7 +183,7 @@ def planned(monkeypatch, tmp_path):
 
     def bench(lengths=None, minutes=None, most=10.0, stop=None):
         monkeypatch.setattr(variants, "MOST", most)
-        report = Report(tmp_path / "bench.json", variants.KEYS, minutes, False, {})
+        report = Report(tmp_path / "bench.json", variants.KEYS, minutes, False, {"kernels": "xla"})
         for place, _ in enumerate(variants.bench(["local"], lengths, (), report), 1):
             if place == stop:
                 break
@@ -213,6 +213,15 @@ def test_a_step_that_would_take_too_long_is_not_compiled(planned):
     assert rows["local", 200, "inference"]["speed"] is None, "the Transformer has ended"
 
 
+def test_a_step_that_takes_too_long_is_not_repeated(monkeypatch):
+    took = iter([12.0, 11.0])
+    monkeypatch.setattr(variants, "seconds", lambda run, count: next(took))
+    with pytest.raises(variants.TooSlow, match="a step took 11 s"):
+        variants.timed({"slow": None})
+    took = iter([12.0, 2.0, *[1.0, 3.0, 2.0, 2.5, 1.5]])  # a long first step alone says nothing
+    assert variants.timed({"late": None}) == {"late": (2.0, 1.0)}
+
+
 def test_a_stopped_benchmark_goes_on_beside_the_transformer(planned):
     whole = planned.bench(lengths=[100, 200], stop=2)
     assert list(whole) == [("transformer", 100, "training"), (PLAIN, 100, "training")]
@@ -234,15 +243,15 @@ def test_without_time_nothing_begins_and_it_ends(planned):
 
 
 def test_the_frequency_is_read_or_none(monkeypatch):
-    found = clock.clock_mhz()
+    found = frequency.clock_mhz()
     assert found is None or 100 < found < 10_000
-    monkeypatch.setattr(clock.settings, "device", lambda: SimpleNamespace(platform="gpu"))
-    monkeypatch.setattr(clock, "NVIDIA", ("echo", "1980"))
-    assert clock.clock_mhz() == 1980
-    monkeypatch.setattr(clock, "NVIDIA", ("there-is-no-such-program",))
-    assert clock.clock_mhz() is None
-    monkeypatch.setattr(clock, "NVIDIA", ("echo", "[N/A]"))
-    assert clock.clock_mhz() is None
+    monkeypatch.setattr(frequency.settings, "device", lambda: SimpleNamespace(platform="gpu"))
+    monkeypatch.setattr(frequency, "NVIDIA", ("echo", "1980"))
+    assert frequency.clock_mhz() == 1980
+    monkeypatch.setattr(frequency, "NVIDIA", ("there-is-no-such-program",))
+    assert frequency.clock_mhz() is None
+    monkeypatch.setattr(frequency, "NVIDIA", ("echo", "[N/A]"))
+    assert frequency.clock_mhz() is None
 
 
 def test_a_report_has_settings_only_where_there_are_some(tmp_path):

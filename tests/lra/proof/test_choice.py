@@ -65,7 +65,8 @@ def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
 
 
-def plain_is_fastest(trials, platform, found, limit):
+def plain_is_fastest(trials, platform, found, stop, limit):
+    """Stands for `supervise`, without a process."""
     for number, (call, _) in enumerate(trials):
         found(number, Proof(call.words, verdicts(xla=(2.0,), plain=(1.0,))))
     return ""
@@ -76,9 +77,9 @@ def proving(monkeypatch):
     """A proof without a process. Its calls are listed, and 'plain' is the fastest of each."""
     calls: list[str] = []
 
-    def supervise(trials, platform, found, limit):
+    def supervise(trials, platform, found, stop, limit):
         calls.extend(call.op for call, _ in trials)
-        return plain_is_fastest(trials, platform, found, limit)
+        return plain_is_fastest(trials, platform, found, stop, limit)
 
     monkeypatch.setattr(choice, "supervise", supervise)
     return calls

@@ -1,5 +1,7 @@
 """Planted implementations are left out, each for its own reason, and the fastest right one is taken."""
 
+import threading
+
 import planted
 import pytest
 
@@ -14,7 +16,7 @@ PATIENCE = 15  # seconds; only the one that hangs takes them
 def proof():
     names = [name for name in planted.IMPLEMENTATIONS if name != "xla"]
     proofs = {}
-    assert supervise([(CALL, names)], "cpu", proofs.__setitem__, limit=600, patience=PATIENCE) == ""
+    assert supervise([(CALL, names)], "cpu", proofs.__setitem__, threading.Event(), limit=600, patience=PATIENCE) == ""
     return proofs[0]
 
 
@@ -46,12 +48,21 @@ def test_the_fastest_right_one_is_taken(proof):
 
 def test_a_proof_that_cannot_be_run_says_why():
     proofs = {}
-    problem = supervise([(CALL, ["fast"])], "abacus", proofs.__setitem__, limit=600, patience=60)
+    problem = supervise([(CALL, ["fast"])], "abacus", proofs.__setitem__, threading.Event(), limit=600, patience=60)
     assert "its process could not run here (exit code 1: JAX_PLATFORMS=abacus" in problem
     assert not proofs
 
 
 def test_the_time_for_all_has_an_end():
     proofs = {}
-    assert supervise([(CALL, ["fast"])], "cpu", proofs.__setitem__, limit=0.1) == "the 0 s for it were over"
+    assert (
+        supervise([(CALL, ["fast"])], "cpu", proofs.__setitem__, threading.Event(), limit=0.1)
+        == "the 0 s for it were over"
+    )
     assert not proofs
+
+
+def test_a_proof_that_is_stopped_ends():
+    stop = threading.Event()
+    stop.set()
+    assert supervise([(CALL, ["fast"])], "cpu", {}.__setitem__, stop) == "it was stopped"
