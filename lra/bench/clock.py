@@ -65,7 +65,7 @@ def linearity(run: Run, n: int, clock: Callable[[], float]) -> np.ndarray:
 
 def verdict(test: str, numbers: np.ndarray, expected: float) -> dict[str, Any]:
     """A row. The median must be within TOLERANCE of what is expected; an interval wider than that shows nothing."""
-    measured, low, high = median_of(list(numbers))
+    measured, low, high = median_of(numbers.tolist())
     why = ""
     if high - low > 2 * TOLERANCE * expected:
         why = "the interval is too wide: the machine is busy"
