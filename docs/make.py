@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from lra.bench import prediction
 from lra.checks import CHECKS
 from lra.commands import COMMANDS
 from lra.commands.parameters import parameters
@@ -126,6 +127,27 @@ def rows_of_benchmark(name: str) -> Rows:
     yield from map(module.cells, benchmark(name)["rows"])
 
 
+def compiled(target: str) -> Rows:
+    """Memory and operations by variant and length, from `lra bench compile --results docs`."""
+    rows = [row for row in benchmark("compile")["rows"] if row["target"] == target]
+    lengths = sorted({row["length"] for row in rows})
+    yield "variant", *(f"{length:,}" for length in lengths)
+    for name in dict.fromkeys(row["variant"] for row in rows):
+        own = {row["length"]: row for row in rows if row["variant"] == name}
+        yield f"`{name}`", *(compact(own[length]) if length in own else "" for length in lengths)
+
+
+def compact(row: dict[str, Any]) -> str:
+    return row["error"] or f"{row['memory'] / 1e6:,.0f} / {row['operations'] / 1e9:,.0f}"
+
+
+def predicted() -> Rows:
+    """Of `lra bench compile`, beside the project's own measurements."""
+    yield prediction.HEADER
+    measured = DOCS.parent / "leaderboard" / "results" / "bench-variants.json"
+    yield from map(prediction.cells, prediction.beside(benchmark("compile")["rows"], measured))
+
+
 def measured_on() -> Rows:
     names = ("device", "cpu", "cores", "python", "jax", "jaxlib", "flax")
     yield "command", *names
@@ -136,8 +158,10 @@ def measured_on() -> Rows:
 TABLES: dict[str, Callable[[], Rows]] = {
     "commands": commands, "variants": variants, "checks": checks, "tasks": tasks, "protocols": protocol_rules,
     "sizes": sizes, "sections": parameters_of_sections, "shape": shape,
-    "registration": registration, "wide": wide, "measured_on": measured_on,
-} | {name: functools.partial(rows_of_benchmark, name) for name in BENCHMARKS}  # fmt: skip
+    "registration": registration, "wide": wide, "measured_on": measured_on, "predictions": predicted,
+}  # fmt: skip
+TABLES |= {name: functools.partial(rows_of_benchmark, name) for name in BENCHMARKS}
+TABLES |= {f"compiled_{target}": functools.partial(compiled, target) for target in ("v5e", "hopper", "cpu")}
 
 
 def markdown(rows: Rows) -> Iterator[str]:

@@ -1,7 +1,11 @@
 """How well what a compiler says predicts the time of a training step: by the rank correlation over the variants."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+from lra.leaderboard.sheet import Cell, Column, Entry, Sheet
 
 QUANTITIES = {
     "memory": "memory",
@@ -40,5 +44,23 @@ def predictions(compiled: Rows, measured: Rows) -> list[dict[str, Any]]:
     ]
 
 
-def cells(row: Mapping[str, Any]) -> Sequence[str]:
+def beside(compiled: Rows, measured: Path) -> list[dict[str, Any]]:
+    """The predictions of a file of `lra bench variants` on a CPU; none without such a file."""
+    if not measured.is_file():
+        return []
+    content = json.loads(measured.read_bytes())
+    if content["hardware"]["platform"] != "cpu":
+        return []
+    return predictions((row for row in compiled if row["target"] == "cpu"), content["rows"])
+
+
+def cells(row: Mapping[str, Any]) -> list[str]:
     return [f"{row['length']:,}", *(f"{row[name]:.2f}" for name in QUANTITIES), str(row["variants"])]
+
+
+def sheet(rows: Iterable[Mapping[str, Any]]) -> Sheet:
+    """The table of predictions."""
+    columns = tuple(Column(name, number=True) for name in HEADER)
+    entries = tuple(Entry(tuple(map(Cell, cells(row)))) for row in rows)
+    caption = "Spearman's rank correlation, over the variants, of what the compiler says with the measured time."
+    return Sheet("predictions", "What predicts the time of a step", caption, columns, entries)

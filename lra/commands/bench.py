@@ -82,7 +82,7 @@ def add_measured(parser: Parser) -> None:
 )
 def bench(options: Namespace) -> int:
     from lra import extension, settings
-    from lra.bench import tables
+    from lra.bench import prediction, tables
     from lra.bench.report import Report
     from lra.bench.variants import named
 
@@ -131,6 +131,10 @@ def bench(options: Namespace) -> int:
         return code
     for sheet in tables.sheets(report, benchmark):
         print_sheet(sheet)
+    if options.what == "compile" and (
+        found := prediction.beside(report.rows.values(), path.with_name("bench-variants.json"))
+    ):
+        print_sheet(prediction.sheet(found))
     print(f"on {report.hardware['device']}; written to {path}")
     return code
 
