@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 # fusions take half of all compilation; `make test-new` tests with them, since later releases have no other.
 if os.environ.get("JAX_PLATFORMS") == "cpu":
     QUICK = "--xla_backend_optimization_level=0"
-    if version("jaxlib").startswith("0.10.") and not find_spec("libtpu"):  # which ends where it does not know a flag
+    if version("jaxlib").startswith("0.10."):
         QUICK += " --xla_cpu_use_fusion_emitters=false"
     os.environ.setdefault("XLA_FLAGS", QUICK)
 
