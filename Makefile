@@ -83,7 +83,7 @@ fuzz: $(VENV)/dev
 # The newest JAX needs Python 3.12. A wheel and not a link: the links are the other environment's. It is shown what
 # another JAX may break: the model, its ops and kernels, and the files of the harness that compile, train, score and
 # save. Of the tests of each variant the mark `once` leaves the oracle, with its gradients.
-HARNESS := $(addprefix test_,api bench check checkpoint compilation compute_type convolution evaluation feed memory \
+HARNESS := $(addprefix test_,api bench checkpoint compilation compute_type convolution evaluation memory \
   placement reproduce run settings tracing train trainer)
 test-new: $(VENV)/dev
 	@test -x $(NEW)/bin/python || { echo "setting up $(NEW) with $(PYTHON_NEW)"; $(PYTHON_NEW) -m venv $(NEW) && $(NEW)/bin/pip install --quiet --upgrade pip; }

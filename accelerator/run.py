@@ -40,7 +40,7 @@ ROOMS = ("tasks", "models", "leaderboard", "gin")  # packages inside lra whose f
 SEEDS = "0,1,2"
 FIRST = ("transformer", "local", "retention", "s5", "hgrn2")  # variants that use each op, so that each is proven early
 GRACE = 30  # seconds in which an interrupted step may save its progress
-OVERTIME = 90  # seconds that a step which limits itself may take longer
+OVERTIME = 30  # seconds that a step which limits itself may take longer
 INTERRUPTED, UNFINISHED = "interrupted", "goes on"  # outcomes after which the next call goes on with a step
 
 

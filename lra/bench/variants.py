@@ -57,6 +57,13 @@ class Entry(NamedTuple):
     memory: str
 
 
+class Loop(NamedTuple):
+    """A run, and how many of its steps are timed together."""
+
+    run: Run
+    steps: int
+
+
 def entries(names: Sequence[str]) -> list[Entry]:
     """The Transformer with fused attention, the same with its whole matrix of scores, and the named variants."""
     base = entry(BASE)
@@ -141,17 +148,17 @@ def bench_at(
     """The rows of one direction at one length."""
     key = lambda one: {"variant": one.name, "length": length, "direction": way}
     wanted = [one for one in some if report.wants(**key(one))]
-    base: Run | None = None  # the Transformer's loop, if it is short enough to take turns with the variants
+    base: Loop | None = None  # the Transformer's loop, if it is short enough to take turns with the variants
     if wanted and wanted[0].name != BASE and is_short(timing_in(report, length, way)):
         _, base = measured(entry(BASE), way, length, overrides, report, None)
     for one in wanted:
         if report.late:
             return
-        row, run = measured(one, way, length, overrides, report, base)
+        row, loop = measured(one, way, length, overrides, report, base)
         report.add(row)
         yield row
         if one.name == BASE and is_short(timing_in(report, length, way)):
-            base = run
+            base = loop
 
 
 def onwards() -> Iterator[int]:
@@ -174,8 +181,8 @@ def ended(report: Report, one: Entry, way: str, length: int) -> bool:
 
 
 def measured(
-    one: Entry, way: str, length: int, overrides: Sequence[str], report: Report, base: Run | None
-) -> tuple[dict[str, Any], Run | None]:
+    one: Entry, way: str, length: int, overrides: Sequence[str], report: Report, base: Loop | None
+) -> tuple[dict[str, Any], Loop | None]:
     """A row, and its loop if it could run."""
     row: dict[str, Any] = {"variant": one.name, "length": length, "direction": way, "batch": 1, "end": None}
     row |= {"cost": one.cost, "memory": one.memory, "kernels": [], "error": None}
@@ -189,7 +196,8 @@ def measured(
         row["kernels"] = chosen.words
         row |= {"megabytes": program.bytes / 1e6, "compile_seconds": program.compile_seconds}
         run = program.start()
-        times = timed({one.name: run} | ({BASE: base} if base else {}))
+        loop = Loop(run, repetitions(run))
+        times = timed({one.name: loop} | ({BASE: base} if base else {}))
     except TooSlow as error:
         return row | {"end": TIME, "error": str(error)}, None
     except TooLarge as error:
@@ -200,22 +208,22 @@ def measured(
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return row | {"end": MEMORY, "error": "out of memory"}, None
-    return row | numbers(row, times[one.name], times.get(BASE) or timing_in(report, length, way)), run
+    return row | numbers(row, times[one.name], times.get(BASE) or timing_in(report, length, way)), loop
 
 
-def timed(runs: Mapping[str, Run]) -> dict[str, Timing]:
-    """The time of a step of each run. They take turns, each in loops so long that launching them takes nothing beside.
+def timed(loops: Mapping[str, Loop]) -> dict[str, Timing]:
+    """The time of a step of each loop. They take turns.
 
-    A difference of two loops, which excludes it, would cost three times as many steps of up to seconds.
+    A difference of two loops, which excludes the time of launching, would cost three times as many steps of up to
+    seconds. A loop is so long that this time is nothing beside it.
     """
-    counts = {name: repetitions(run) for name, run in runs.items()}
-    rounds = [{name: seconds(run, counts[name]) / counts[name] for name, run in runs.items()} for _ in range(ROUNDS)]
-    own = {name: [one[name] for one in rounds] for name in runs}
+    rounds = [{name: seconds(*loop) / loop.steps for name, loop in loops.items()} for _ in range(ROUNDS)]
+    own = {name: [one[name] for one in rounds] for name in loops}
     return {name: Timing(statistics.median(times), (max(times) - min(times)) / 2) for name, times in own.items()}
 
 
 def repetitions(run: Run) -> int:
-    """How many steps a loop has whose launch takes nothing beside. This warms up the run.
+    """How many steps take so long that launching them is nothing beside. This warms up the run.
 
     Raises:
       TooSlow: a step takes too long to be repeated.

@@ -119,7 +119,7 @@ def test_what_is_no_record_is_named_and_the_rest_is_built(tmp_path, capsys):
     broken = store.folder_of(tmp_path) / "broken.json"
     broken.write_text('{"schema": 2')
     newer = store.folder_of(tmp_path) / "newer.json"
-    newer.write_text('{"schema": 6}')
+    newer.write_text('{"schema": 99}')
     (store.folder_of(tmp_path) / "old.json").write_text(json.dumps(old(RECORDS[2])))
     assert build(tmp_path, "--out", tmp_path / "out") == 1
     said = capsys.readouterr()

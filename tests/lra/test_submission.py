@@ -18,7 +18,7 @@ from lra.commands import submissions
 from lra.files import sha256_texts
 from lra.leaderboard.predictions import labels_file_sha256
 from lra.leaderboard.reading import read
-from lra.leaderboard.record import LABELS, Record, file_name, write
+from lra.leaderboard.record import LABELS, SCHEMA, Record, file_name, write
 from lra.submission import Review, registers, reviews
 from lra.tasks.task import fields_of, folder_name
 
@@ -203,7 +203,7 @@ TAMPERED = {
         "not sorted",
     ),
     "score": (lambda: changed(fair(), "seeds.0.test.accuracy", 0.9), "test accuracy of seed 0"),
-    "newer": (lambda: changed(raw(fair()), "schema", 6), "take a newer lra"),
+    "newer": (lambda: changed(raw(fair()), "schema", SCHEMA + 1), "take a newer lra"),
 }
 
 

@@ -11,11 +11,13 @@ a look at a table.
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lra.models.kernels.mosaic_tpu import NN, NT, TN, dot
 from lra.models.kernels.softmax.operands import Gradient, Kept, Operands, Static
+from lra.models.kernels.softmax.tpu_tiling import examples_at_once
 from lra.models.kernels.softmax.tpu_visit import FLOOR, Kernel, Refs, Visit, scale, tiling_for
 
 
@@ -32,13 +34,31 @@ def admits(static: Static, x: Operands) -> None:
 def forward(
     static: Static, x: Operands
 ) -> tuple[Float[Array, "batch queries heads value_dim"], Float[Array, "batch queries heads"]]:
+    return in_parts(forward_at_once, static, x, x)
+
+
+def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, None]:
+    """The gradients of q, k and v."""
+    return in_parts(backward_at_once, static, kept.x, kept, dy)
+
+
+def in_parts(f: Callable[..., Any], static: Static, x: Operands, *args: Any) -> Any:
+    """f(static, *args) for as many examples at a time as scalar memory has room for numbers of them."""
+    batch, most = len(x.q), examples_at_once(tiling_for(x, static.pattern), x.q.shape[2], x.seeds is not None)
+    if batch <= most:
+        return f(static, *args)
+    some = lambda start: jax.tree.map(lambda y: y[start : start + most], args)
+    parts = [f(static, *some(start)) for start in range(0, batch, most)]
+    return jax.tree.map(lambda *y: jnp.concatenate(y), *parts)
+
+
+def forward_at_once(static: Static, x: Operands) -> tuple[Array, Array]:
     width = x.v.shape[-1]
     out, lse = Visit(static, x, by_keys=False)(attend, {}, [(width, x.v.dtype), (1, jnp.float32)], [1, 1, width])
     return out, lse[..., 0]
 
 
-def backward(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, None]:
-    """The gradients of q, k and v."""
+def backward_at_once(static: Static, kept: Kept, dy: Gradient) -> tuple[Array, Array, Array, None]:
     x = kept.x
     of_queries = {"lse": kept.lse[..., None], "delta": dy.delta[..., None], "d_out": dy.d_out}
     q, k, v = ((y.shape[-1], y.dtype) for y in (x.q, x.k, x.v))

@@ -14,7 +14,8 @@ SIDES = (512, 256, 128)  # sides of tiles
 MAX_AREA = 512 * 512  # logits of a step, of all its heads
 MAX_BLOCK = 2**18  # bytes of the keys of a step, of all its heads: vector memory has to hold a dozen such blocks
 MAX_HEADS = 8  # heads of a step
-MAX_TABLE = 900 * 2**10  # bytes of scalar memory, which has 1 MiB
+SCALARS = 1000 * 2**10  # bytes of scalar memory, which has 1 MiB
+MAX_TABLE = 900 * 2**10  # bytes of it for a schedule; the rest is for numbers of examples
 MAX_MASKS = 64 * 2**20  # bytes of all masks of tiles
 # The costs of beginning a step and of copying a token of a tile, as the number of logits that could be computed in that
 # time; estimated, not measured.
@@ -97,6 +98,12 @@ def tiling_of(pattern: Pattern, queries: int, keys: int, heads: int, width: int)
     if by_queries.masks.nbytes > MAX_MASKS:
         raise NotImplementedError(f"{len(by_queries.masks)} different masks of {block_q} by {block_k} are too many")
     return Tiling(block_q, block_k, together, by_queries, by_keys)
+
+
+def examples_at_once(tiling: Tiling, heads: int, dropout: bool) -> int:
+    """For how many examples scalar memory has room: for a number each and, with dropout, one for each head."""
+    entries = max(len(tiling.by_queries.line), len(tiling.by_keys.line))
+    return (SCALARS - 3 * 4 * entries) // (4 * (1 + heads * dropout))
 
 
 def block(length: int, side: int) -> int:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from lra.models.kernels.softmax import tpu_tiling
 from lra.models.kernels.softmax.dropout import NO_DROPOUT, Dropout, kept
 from lra.models.kernels.softmax.op import attend
 from lra.models.kernels.softmax.pattern import CAUSAL, FULL, Blocks, First, SameBlock, Window
@@ -105,6 +106,15 @@ def test_lengths_at_the_edges_of_tiles_in_one_batch():
     expected = oracle(q, k, v, d_out, d_lse, mask=mask[..., None])
     k, v = (np.where(past[..., None, None], np.nan, x) for x in (k, v))
     assert_close(jax.jit(lambda *x: results(*x, mask=mask[..., None]))(q, k, v, d_out, d_lse), expected)
+
+
+def test_some_examples_at_a_time(monkeypatch):
+    operands = problem(3, 60, 60, heads=2)
+    pattern = Window(9, 9)
+    assert tpu_tiling.examples_at_once(tiling_of(pattern, 60, 60, 2, 32), 2, dropout=True) > 80_000
+    monkeypatch.setattr(tpu_tiling, "SCALARS", 3 * 4 + 2 * 3 * 4)  # a schedule of one tile, and two examples
+    assert tpu_tiling.examples_at_once(tiling_of(pattern, 60, 60, 2, 32), 2, dropout=True) == 2
+    compare(operands, rate=0.25, pattern=pattern, mask=padded(3, 60, 1, 60, 0, 30))
 
 
 def test_a_mapped_axis_joins_the_batch():
