@@ -19,15 +19,17 @@ BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}|true_computation=(\S+), 
 # these name arrays that are there already
 NAMES = (
     "parameter", "constant", "get-tuple-element", "tuple", "bitcast", "after-all", "partition-id", "replica-id",
-    "opt-barrier", "optimization-barrier", "copy-done", "slice-done", "async-done", "async-update",
+    "opt-barrier", "optimization-barrier", "copy-done", "slice-done", "dynamic-slice-done", "async-done",
+    "async-update",
 )  # fmt: skip
+STARTS = ("slice-start", "dynamic-slice-start")  # their types have the operands, then the result
 # these move numbers and compute none
 MOVES = (
     "broadcast", "reshape", "transpose", "slice", "dynamic-slice", "dynamic-update-slice", "concatenate", "pad",
-    "copy", "copy-start", "slice-start", "iota", "reverse", "gather", "convert", "bitcast-convert", "custom-call",
+    "copy", "copy-start", *STARTS, "iota", "reverse", "gather", "convert", "bitcast-convert", "custom-call",
 )  # fmt: skip
 CALLS = {"fusion": "calls", "call": "to_apply", "async-start": "calls"}  # by opcode: the attribute with what they call
-PARTS = ("dynamic-slice", "slice", "gather")  # these read a part of their first operand
+PARTS = (*STARTS, "dynamic-slice", "slice", "gather")  # these read a part of their first operand
 UPDATES = {"dynamic-update-slice": 1, "scatter": 2}  # these write a part of their first operand, as large as this one
 
 
@@ -201,7 +203,7 @@ class Program:
         if place == 0 and user.opcode in UPDATES:
             return 0
         if place == 0 and user.opcode in PARTS:
-            return min(whole, user.arrays[0].size * user.arrays[0].bits // 8)
+            return min(whole, sum(array.size * array.bits // 8 for array in results(user)))
         if user.opcode == "fusion":
             inner = self.computations[user.named("calls")]
             return min(whole, self.used(inner, inner.parameters[place]))
@@ -232,7 +234,7 @@ class Program:
             return self.written(computation, i.operands[0], fused)
         if i.opcode in UPDATES and not (fused and self.made(computation, i.operands[0])):
             return [computation.operand(i, UPDATES[i.opcode]).arrays[0].size]
-        return [array.size for array in i.arrays]
+        return [array.size for array in results(i)]
 
     def made(self, computation: Computation, name: str) -> bool:
         """Whether a fusion makes an array, which is not one of its arguments."""
@@ -290,6 +292,8 @@ def results(i: Instruction) -> list[Array]:
     """The arrays that an instruction writes: those of its type without the source of a copy, and scratch memory."""
     if i.opcode == "copy-start":
         return i.arrays[:1]
+    if i.opcode in STARTS:
+        return i.arrays[len(i.operands) : len(i.operands) + 1]
     if i.opcode == "custom-call" and 'custom_call_target="__cu' in i.rest and i.arrays[-1].bits == 8:
         return i.arrays[:-1]  # of NVIDIA's libraries
     return i.arrays

@@ -121,6 +121,9 @@ ENTRY %main (p: f32[8,128], w: f32[4,64,128]) -> f32[8,128] {
   %image = f32[8,128,1]{1,0,2:T(8,128)} bitcast(%result)
   %conv = f32[8,4,64]{2,1,0:T(8,128)S(1)} convolution(%image, %w), window={size=4 pad=3_3 rhs_reversal=1}, \
 dim_labels=bf0_0oi->b0f
+  %part = ((f32[8,128]{1,0:T(8,128)}), f32[2,128]{1,0:T(8,128)S(1)}, s32[]{:S(2)}) slice-start(%result), \
+slice={[0:2], [0:128]}
+  %parted = f32[2,128]{1,0:T(8,128)S(1)} slice-done(%part)
   ROOT %copied = f32[8,128]{1,0:T(8,128)} copy(%result)
 }
 """
@@ -132,8 +135,9 @@ def test_a_tpu_states_no_iterations_and_has_memory_inside():
     # ten times a negation, a product and the counters; products with padding do not count
     assert counted.operations == 10 * (2 * x + 2) + 2 * 8 * 4 * 64 * 128
     assert counted.elements == 10 * x + 10 + x  # and the loop's condition
-    # what is inside the chip is not moved: x is read to negate it, w and the result for the convolution, and copied
-    assert counted.bytes == 10 * (4 * 2 * x + 4 + 4 + 4 + 4 + 1) + 4 * (4 * 64 * 128 + x) + 4 * 2 * x
+    # what is inside the chip is not moved: x is read to negate it, w and the result for the convolution, two rows of it
+    # to bring them inside, and all of it to copy it
+    assert counted.bytes == 10 * (4 * 2 * x + 4 + 4 + 4 + 4 + 1) + 4 * (4 * 64 * 128 + x) + 4 * 2 * 128 + 4 * 2 * x
 
 
 @pytest.mark.compilers

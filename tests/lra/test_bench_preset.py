@@ -37,6 +37,7 @@ def test_a_row_has_the_metric_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(preset, "VARIANTS", variants)
     monkeypatch.setattr(preset, "Program", lambda *_: type("Made", (), {"start": lambda _: None})())
     monkeypatch.setattr(preset, "timed", lambda runs: {name: Timing(0.25, 0.025) for name in runs})
+    monkeypatch.setattr(preset, "repetitions", lambda _: 1)
     report = Report(tmp_path / "bench-preset.json", preset.KEYS, None, again=False)
     (row,) = preset.bench(report)
     assert row == {"variant": "local", "training_steps_per_second": 4.0, "spread": 0.1}
