@@ -38,12 +38,12 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def bench(report: Report) -> Iterator[dict[str, Any]]:
     """Runs the tests, adds their rows to the report and yields them."""
-    for row in tests(programs(), time.perf_counter):
+    for row in results(programs(), time.perf_counter):
         report.add(row)
         yield row
 
 
-def tests(programs: Programs, clock: Callable[[], float]) -> Iterator[dict[str, Any]]:
+def results(programs: Programs, clock: Callable[[], float]) -> Iterator[dict[str, Any]]:
     """The tests' rows. What is measured is a median over rounds, with an interval that holds it."""
     n = enough(programs.once, clock)
     runs = {name: (run, n) for name, run in programs._asdict().items() if name != "sleep"}

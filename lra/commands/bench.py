@@ -73,11 +73,9 @@ def add_measured(parser: Parser) -> None:
     add_imports,
     add_measured,
     examples=(
-        "clock",
         "preset",
         "variants --variant local,performer --lengths 1024,4096",
         "compile --target cpu --variant local,performer --lengths 1024",
-        "kernels",
     ),
 )
 def bench(options: Namespace) -> int:
