@@ -18,6 +18,8 @@ from lra.checks import CHECKS
 from lra.commands import COMMANDS
 from lra.commands.parameters import parameters
 from lra.errors import UsageError
+from lra.leaderboard.benchmark import DIRECTIONS, read
+from lra.leaderboard.benchmark_sheet import whole
 from lra.leaderboard.record import SELECTIONS
 from lra.models.attention import VARIANTS, Shape, register_attention
 from lra.plan import untraced
@@ -27,6 +29,7 @@ from lra.spec import RunSpec
 from lra.tasks import TASKS
 
 DOCS = Path(__file__).resolve().parent
+MEASURED = DOCS.parent / "leaderboard" / "results" / "bench-variants.json"
 PLACE = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Rows = Iterable[Iterable[Any]]  # the first is the header
 
@@ -144,8 +147,14 @@ def compact(row: dict[str, Any]) -> str:
 def predicted() -> Rows:
     """Of `lra bench compile`, beside the project's own measurements."""
     yield prediction.HEADER
-    measured = DOCS.parent / "leaderboard" / "results" / "bench-variants.json"
-    yield from map(prediction.cells, prediction.beside(benchmark("compile")["rows"], measured))
+    yield from map(prediction.cells, prediction.beside(benchmark("compile")["rows"], MEASURED))
+
+
+def by_length(direction: str) -> Rows:
+    """Time and memory of the variants by length, from `lra bench variants --results leaderboard/results`."""
+    sheet = whole(read(MEASURED), direction)
+    yield (column.name for column in sheet.columns)
+    yield from ((cell.text for cell in entry.cells) for entry in sheet.entries)
 
 
 def measured_on() -> Rows:
@@ -161,6 +170,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "registration": registration, "wide": wide, "measured_on": measured_on, "predictions": predicted,
 }  # fmt: skip
 TABLES |= {name: functools.partial(rows_of_benchmark, name) for name in BENCHMARKS}
+TABLES |= {f"by_length_{direction}": functools.partial(by_length, direction) for direction in DIRECTIONS}
 TABLES |= {f"compiled_{target}": functools.partial(compiled, target) for target in ("v5e", "hopper", "cpu")}
 
 

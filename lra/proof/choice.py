@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import msgspec
+from jax.extend.backend import clear_backends
 
 from lra import settings
 from lra.errors import UserError, unknown
@@ -207,7 +208,7 @@ def proven(
     time = f", {limit:.0f} s at most" if limit < float("inf") else ""
     say(f"proving kernels of {len(trials)} ops on this device{time}")
     if platform == "tpu" and not jax.live_arrays():
-        jax.extend.backend.clear_backends()  # one process at a time has a TPU
+        clear_backends()  # one process at a time has a TPU
 
     def found(place: int, proof: Proof) -> None:
         number, (call, _) = trials[place]
