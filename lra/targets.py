@@ -4,8 +4,9 @@ The real compilers are used: they refuse the same kernels and report the same me
 so speed and results are not known.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -73,6 +74,20 @@ def device(target: str) -> Any:
         ) from None
 
 
+@contextlib.contextmanager
+def without_flags() -> Iterator[None]:
+    """XLA_FLAGS is not set. libtpu reads it at its first compilation, and ends the process at a flag that it does not
+    know.
+    """
+    jax.jit(lambda: 0)()  # the compiler of this process's own device has read them before
+    flags = os.environ.pop("XLA_FLAGS", None)
+    try:
+        yield
+    finally:
+        if flags is not None:
+            os.environ["XLA_FLAGS"] = flags
+
+
 def installed() -> list[str]:
     """The targets whose compiler is installed."""
 
@@ -117,6 +132,7 @@ def compile_for(
     mesh = jax.sharding.AbstractMesh((), (), abstract_device=abstract(target_device, platform))
     with jax.sharding.use_abstract_mesh(mesh):  # the lowering of some primitives depends on the device
         lowered = jax.jit(function, donate_argnums=donated).trace(*placed).lower(lowering_platforms=(platform,))
+    with without_flags() if target in TPUS else contextlib.nullcontext():
         return lowered.compile(OPTIONS.get(target))
 
 

@@ -70,16 +70,6 @@ def _memory_stays_small() -> Iterator[None]:
         gc.collect()
 
 
-@pytest.fixture(autouse=True)
-def _flags_that_each_compiler_knows(request, monkeypatch) -> None:
-    """The compiler of TPUs reads XLA's flags when it is loaded, and ends the process at one that it does not know."""
-    if request.node.get_closest_marker("compilers"):
-        import jax
-
-        jax.jit(lambda: 0)()  # the CPU's has read them
-        monkeypatch.delenv("XLA_FLAGS", raising=False)
-
-
 @pytest.fixture
 def registry() -> Iterator[None]:
     """The registry of variants, which a test fills and leaves as it found it."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from lra.models.kernels.recurrence import diagonal_recurrence
-from lra.targets import TARGETS, compile_for
+from lra.targets import compile_for
 
 from ..where import needs_compiler
 from .core import Case
@@ -51,7 +51,7 @@ MODES = {
 
 
 @pytest.mark.parametrize(
-    ("target", "length"), [*((target, 2**14) for target in TARGETS), ("v5e", 2**20), ("hopper", 2**20)]
+    ("target", "length"), [*((target, 2**14) for target in MODES), ("v5e", 2**20), ("hopper", 2**20)]
 )
 def test_memory_is_linear_in_the_length(target, length):
     case, arrays = MODES[target]
@@ -62,7 +62,7 @@ def test_memory_is_linear_in_the_length(target, length):
 
 # with ends that fill no tile, and all that a kernel has to keep at once
 @pytest.mark.parametrize(
-    ("target", "constant"), [*((target, False) for target in TARGETS), ("v4", True), ("hopper", True)]
+    ("target", "constant"), [*((target, False) for target in MODES), ("v4", True), ("hopper", True)]
 )
 def test_complex_states_both_ways(target, constant, spilled):
     case = Case(2000, 300, constant=constant, complex_=True, direction="both")
