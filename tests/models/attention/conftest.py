@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 FEW = ("local", "performer", "s5")  # a function, a module on heads, a mixer: a change of what all share shows on these
-OWN = ("shape", "padding content", "causality", "order", "oracle")
+OWN = ("shape", "padding content", "causality", "reach", "order", "oracle")  # reach has the Jacobian of causality
 BUILT = (
     "shape", "lengths", "all masked", "inputs", "gradients", "randomness", "dropout", "transformations", "restore",
 )  # fmt: skip
