@@ -1,6 +1,6 @@
 """The preset: training steps a second of a 2-layer encoder of width 64, 4 heads, batch 4 x 1,024 tokens, float32.
 
-One number for each variant, in about three minutes on a CPU. It never changes, so that numbers of any two times compare.
+One number for each variant, in three minutes on a CPU. It never changes, so that numbers of any two times compare.
 """
 
 from collections.abc import Iterator

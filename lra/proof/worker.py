@@ -101,7 +101,7 @@ def compile_within_memory(function: Any, *args: Any) -> Any:
         raise LeftOut(f"refused by the compiler ({reason(error)})") from error
     need, room = memory.need(compiled), memory.there(settings.device())
     if need.total > room:
-        raise LeftOut(f"takes {memory.words(need.total)}, of {memory.words(room)} that are there")
+        raise LeftOut(f"out of memory: takes {memory.words(need.total)} of {memory.words(room)}")
     return compiled
 
 

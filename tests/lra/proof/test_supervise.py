@@ -28,7 +28,7 @@ def proof():
         ("nan_beyond", "the output is not finite at [0, 1001, 0] and 1,583 more places"),
         ("past_the_end", "the output is not finite at [0, 1099, 0] and 15 more places"),
         ("refused", "refused by the compiler (raised ValueError: Only interpret mode is supported on CPU backend"),
-        ("too_large", "takes "),
+        ("too_large", "out of memory: takes "),
         ("hanging", f"took more than {PATIENCE} s"),
         ("aborting", "ended its process (signal SIGABRT"),
     ],
