@@ -80,6 +80,32 @@ def write_atomically(path: Path, data: str | bytes, durable: bool = True) -> Non
             raise
 
 
+def create(path: Path, data: str | bytes) -> bool:
+    """Makes a file with its whole content if there is none. Returns False if there is one, which stays as it is.
+
+    Of several processes that try it at once, on one machine or on several with a shared file system, one succeeds.
+
+    Raises:
+      UserError: the file could not be written.
+    """
+    raw = data.encode() if isinstance(data, str) else data
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.link(name, path)  # it fails if there is one, over NFS too
+            return True
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(name)
+
+
 @contextlib.contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
     """Yields an empty folder that becomes `path` if the block succeeds and is removed if it raises.
