@@ -237,14 +237,14 @@ def this_machine() -> str:
     """What tells this machine since its last start, and this container on it, from all others."""
     facts = [platform.node()]
     with contextlib.suppress(OSError):
-        facts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+        facts += [Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip(), os.readlink("/proc/self/ns/pid")]
     return " ".join(facts)
 
 
 def began(process: int) -> str | None:
     """When a process of this machine began, in the system's own unit; None if it has ended."""
     try:
-        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        state, *fields = Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
         return None
     return None if state in "ZX" else fields[18]
