@@ -27,14 +27,11 @@ from lra.files import create, visible, write_atomically
 
 BEAT = 5.0  # seconds between two beats
 PATIENCE = 60.0  # seconds without a beat after which a claim of another machine is dead
-TAKEN = 75  # the exit code of a process whose run another one trains (EX_TEMPFAIL)
 RUNNING, STOPPED, FAILED = "running", "stopped", "failed"
 
 
 class Taken(UserError):
     """Another process trains the run."""
-
-    exit_code = TAKEN
 
 
 @dataclasses.dataclass(frozen=True)

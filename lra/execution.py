@@ -5,13 +5,14 @@ import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from lra import forecast, settings
+from lra import claims, forecast, settings
 from lra.errors import UserError
 from lra.feed import sizes_of
-from lra.files import check_writable, locked, write_atomically
+from lra.files import check_writable, write_atomically
 from lra.leaderboard import store
 from lra.leaderboard.record import KernelUse, Record, Status, write
 from lra.leaderboard.store import folder_of
@@ -43,6 +44,7 @@ def execute(
     devices: Sequence[jax.Device] | None = None,
     trace: Path | None = None,
     kernels: str | Sequence[KernelUse] = AUTO,
+    claim: claims.Claim | None = None,
 ) -> Record:
     """Trains and scores all seeds of a plan and writes the record. It continues where an earlier call was stopped.
 
@@ -58,12 +60,13 @@ def execute(
       kernels: how the implementation of each op in the train step is chosen: "auto" takes the fastest that is proven
         right on this device, a name takes that one wherever an op has it, and what a record says is taken again. A
         run that goes on keeps what it began with.
+      claim: the claim of the run if this process has it already. It is given back in either case.
 
     Raises:
       Interrupted: `stop` was set.
-      UserError: no record could keep the variant's source, the memory or the disk is full, the run failed, another
-        process trains the same run, the settings of this process are not the plan's, or an op cannot use the
-        implementation asked for.
+      Taken: another process trains the same run.
+      UserError: no record could keep the variant's source, the memory or the disk is full, the run failed, the settings
+        of this process are not the plan's, or an op cannot use the implementation asked for.
       UsageError: there is no such implementation.
     """
     if plan.environment != (here := settings.from_outside()):
@@ -78,21 +81,38 @@ def execute(
     precision.require(plan.dtype, settings.device())
     peak = PeakMemory()
     check_writable(folder_of(results) / f"{run}.json")
-    with locked(folder, f"run {run} is being trained"):
+    say = bar.display.say if bar else lambda text: None
+    with claims.held(claim or claims.take(results, run, say)) as held:
+        stop = stop or threading.Event()
+        held.lost = stop.set
+        held.report = lambda: reached(plan, trainer, bar)
         if anew:
             shutil.rmtree(folder, ignore_errors=True)
+        elif record := recorded(plan, data, results):  # another process wrote it before this one had the claim
+            return record
         write_atomically(folder / FILE, plan.spec.to_json())  # says whose checkpoint it is until there is a record
         try:
             choice = choice_for(plan, data, folder, kernels, devices, bar, stop)
-            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace, choice)
+            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace, choice, held.require)
             outcome = trainer.train_and_score()
         except UserError:
             raise
         except Exception as error:
             raise failure(plan, data, results, trainer, error) from error
         record = make_record(plan, data, dataclasses.replace(outcome, peak_bytes=peak.of_this_run()))
+        held.require()
         write(record, folder_of(results))
     return record
+
+
+def reached(plan: Plan, trainer: Trainer | None, bar: Bar | None) -> dict[str, Any]:
+    """What a run has reached, for those who look at its claim."""
+    return {
+        "step": trainer.step if trainer else 0,
+        "steps": plan.train.steps,
+        "left": bar.seconds_left() if bar else None,
+        "note": bar.text if bar else "",
+    }
 
 
 def choice_for(

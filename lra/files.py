@@ -175,16 +175,6 @@ def locked(path: Path, what: str) -> Iterator[None]:
         yield
 
 
-def is_locked(path: Path) -> bool:
-    """Whether another process holds the lock on `path` (`locked`)."""
-    try:
-        with open(path.with_name(f".{path.name}.lock"), "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno in HELD
-    return False
-
-
 def open_lock(lock: Path) -> BinaryIO:
     """The lock file, made if it is not there. One that another user made may be only readable, which is enough."""
     # unbuffered: closing a buffered file would fail again on a full disk

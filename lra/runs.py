@@ -5,8 +5,9 @@ import datetime
 from collections.abc import Iterator
 from pathlib import Path
 
+from lra.claims import Observer, Said, look
 from lra.errors import UsageError, UserError
-from lra.files import is_locked, visible
+from lra.files import visible
 from lra.leaderboard import store
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
@@ -57,7 +58,13 @@ def runs_in(results: Path) -> tuple[list[Run], list[str]]:
         except UserError as error:
             left_out.append(str(error))
     known = {store.run_in(path) for path in (*files, *store.files_in(store.put_away_folder(results)))}
-    runs += [stopped(folder, step) for folder, step in checkpoints(results) if folder.name not in known]
+    claims, observer = look(results), Observer()
+    running = {run: said for run, (_, said) in claims.items() if observer.lives(said)}
+    runs += [
+        stopped(folder, step, running.get(folder.name))
+        for folder, step in checkpoints(results)
+        if folder.name not in known
+    ]
     return sorted(runs, key=lambda run: (run.date, run.run)), left_out
 
 
@@ -83,9 +90,13 @@ def checkpoints(results: Path) -> Iterator[tuple[Path, int]]:
             yield place.parent, max(steps)
 
 
-def stopped(folder: Path, step: int) -> Run:
-    """The run of a folder without a record."""
-    status = f"running, checkpoint at step {step}" if is_locked(folder) else f"stopped at step {step}"
+def stopped(folder: Path, step: int, said: Said | None) -> Run:
+    """The run of a folder without a record.
+
+    Args:
+      said: what the claim of the process says that trains it; None if none does.
+    """
+    status = f"running, checkpoint at step {step}, {said.where}" if said else f"stopped at step {step}"
     date = datetime.datetime.fromtimestamp((folder / "checkpoint" / str(step)).stat().st_mtime, datetime.UTC)
     when = date.isoformat(timespec="seconds")
     try:

@@ -3,7 +3,7 @@
 import functools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ def validations(train: TrainConfig, steps: int) -> int:
 
 class Trainer:
     """A run that is being trained; arguments as for `execute`, and `folder`, the folder of the run, and `choice`, which
-    decides the implementation of each op in the train step; None for XLA.
+    decides the implementation of each op in the train step; None for XLA. `require` raises if another process has taken
+    the run over, so that its folder may not be written.
     """
 
     @settings.fixed()
@@ -72,10 +73,12 @@ class Trainer:
         devices: Sequence[jax.Device] | None = None,
         trace: Path | None = None,
         choice: Choice | None = None,
+        require: Callable[[], None] = lambda: None,
     ):
         compilation.keep()
         self.choice = choice or always("xla", "nothing was asked for", len(plan.seeds))
         self.plan, self.data, self.folder, self.checkpoint_every = plan, data, folder, checkpoint_every
+        self.require = require
         self.placement = placement_of(len(plan.seeds), plan.train.at_once, devices)
         self.room = memory.there(self.placement.device)  # before anything is there
         self.bar = bar or silent_bar(plan.variant.name, plan.train.steps, work_beside_steps(plan, data))
@@ -337,6 +340,7 @@ class Trainer:
         """Saves a checkpoint if there is none of this step."""
         if self.saved == self.step:
             return
+        self.require()
         notes = {
             "step": self.step, "validated": self.validated, "timed_steps": self.timed_steps, "seconds": self.seconds,
             "metrics_bytes": self.log.size(), "machine": self.machine, "earlier": self.earlier,

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from lra.sweeps.job import Job
 
+TAKEN = 75  # the exit code of a process whose run another one trains (EX_TEMPFAIL)
+
 
 def start(job: Job, variables: Mapping[str, str] | None = None, cores: Sequence[int] = ()) -> subprocess.Popen[bytes]:
     """Starts the process of a job. SIGTERM, and the end of its standard input, stop it at a checkpoint.
 
-    Its exit code is 0 if there is a record, 1 if it failed, `claims.TAKEN` if another process trains the run, 130 if it
+    Its exit code is 0 if there is a record, 1 if it failed, `TAKEN` if another process trains the run, 130 if it
     was stopped.
 
     Args:

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from conftest import SMALL, bindings, lra, resolved
 
+from lra import claims
 from lra.errors import UserError
 from lra.execution import execute
-from lra.files import locked
 from lra.interrupt import Interrupted
 from lra.tasks.prepared import load
 
@@ -197,7 +197,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_afterwards(home, tmp_path):
 def test_a_second_process_does_not_train_the_same_run(home, tmp_path):
     plan = resolved("listops", "linear", "demo", (0,), SMALL)
     data = load(plan.task, plan.source)
-    with locked(tmp_path / "runs" / plan.run_id(data.data_sha256), "it is being trained"):
+    with claims.held(claims.take(tmp_path, plan.run_id(data.data_sha256))):
         second = lra(*command(tmp_path, "linear"), "--seeds", "0", XLA_FLAGS=os.environ.get("XLA_FLAGS", ""))
     assert second.returncode == 1
     assert f"process {os.getpid()}" in second.stderr

@@ -1,7 +1,7 @@
 """`lra runs` lists what a results folder has, a run that was stopped too, and puts a record away."""
 
-import fcntl
 import json
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from made_records import make
 
+from lra import claims
 from lra.cli import main
 from lra.leaderboard import store
 from lra.leaderboard.record import write
@@ -55,10 +56,9 @@ def test_runs_are_listed_by_date_with_what_tells_them_apart(results):
 
 
 def test_a_run_that_is_trained_at_the_moment_is_not_called_stopped(results):
-    with open(results / "runs" / ".bbbbbbbbbbbb.lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with claims.held(claims.take(results, "bbbbbbbbbbbb")):
         statuses = {run.run: run.status for run in runs_in(results)[0]}
-    assert statuses["bbbbbbbbbbbb"] == "running, checkpoint at step 100"
+    assert statuses["bbbbbbbbbbbb"].startswith(f"running, checkpoint at step 100, process {os.getpid()} on ")
     assert {run.run: run.status for run in runs_in(results)[0]}["bbbbbbbbbbbb"] == "stopped at step 100"
 
 
