@@ -47,9 +47,7 @@ def shares(count: int) -> list[Share]:
     many = -(-count // devices)  # cells on one accelerator
     fraction = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / many:.2f}"} if many > 1 else {}
     own = [range(place % devices, devices, count) if count < devices else [place % devices] for place in range(count)]
-    return [
-        Share({VISIBLE[platform]: ",".join(map(str, mine))} | fraction, part) for mine, part in zip(own, parts)
-    ]
+    return [Share({VISIBLE[platform]: ",".join(map(str, mine))} | fraction, part) for mine, part in zip(own, parts)]
 
 
 def accelerators() -> tuple[str, int]:
@@ -79,7 +77,9 @@ class LocalSession:
             try:
                 started = process.start(job, share.variables, share.cores)
             except OSError as error:
-                raise UserError(f"no process can be started here ({error.strerror}); free memory or processes") from error
+                raise UserError(
+                    f"no process can be started here ({error.strerror}); free memory or processes"
+                ) from error
             names.append(str(started.pid))
             self.running[names[-1]] = started, share
         return names
