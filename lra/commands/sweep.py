@@ -90,7 +90,7 @@ def sweep(options: Namespace) -> int:
             check_writable(folder_of(results) / "record.json")
             check_models(missing)
             with interruptible(screen.say) as stop:
-                session = Local().open(options.jobs)
+                session = Local().session(options.jobs)
                 try:
                     minutes = float("inf") if options.minutes is None else 60 * options.minutes
                     state.run(session, stop, screen.show, began + minutes)

@@ -23,7 +23,7 @@ class Local:
     With more cells at once than accelerators, several share one and its memory.
     """
 
-    def open(self, jobs_at_once: int | None) -> "LocalSession":
+    def session(self, jobs_at_once: int | None) -> "LocalSession":
         """Begins to work; arguments and errors as for `Executor`."""
         slots = jobs_at_once or 1
         return LocalSession(shares(slots) if slots > 1 else [Share()])
