@@ -1,14 +1,13 @@
 """From a plan to its record: trains what has no record, once at a time, and says in a line what went wrong."""
 
 import dataclasses
-import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 
-from lra import forecast, settings
+from lra import forecast, run_folder, settings
 from lra.errors import UserError
 from lra.feed import sizes_of
 from lra.files import check_writable, locked, write_atomically
@@ -72,26 +71,28 @@ def execute(
             "set the same, or make the plan here"
         )
     run = plan.run_id(data.data_sha256)
-    folder = results / "runs" / run
+    place = run_folder.folder_of(results, run)
+    folder = place.local
     trainer: Trainer | None = None
     settings.require()
     precision.require(plan.dtype, settings.device())
     peak = PeakMemory()
     check_writable(folder_of(results) / f"{run}.json")
     with locked(folder, f"run {run} is being trained"):
-        if anew:
-            shutil.rmtree(folder, ignore_errors=True)
+        place.begin(anew)
         write_atomically(folder / FILE, plan.spec.to_json())  # says whose checkpoint it is until there is a record
         try:
             choice = choice_for(plan, data, folder, kernels, devices, bar, stop)
-            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace, choice)
+            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace, choice, place.share)
             outcome = trainer.train_and_score()
         except UserError:
             raise
         except Exception as error:
             raise failure(plan, data, results, trainer, error) from error
         record = make_record(plan, data, dataclasses.replace(outcome, peak_bytes=peak.of_this_run()))
+        place.share()
         write(record, folder_of(results))
+        place.end()
     return record
 
 

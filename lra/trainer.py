@@ -3,7 +3,7 @@
 import functools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def validations(train: TrainConfig, steps: int) -> int:
 
 class Trainer:
     """A run that is being trained; arguments as for `execute`, and `folder`, the folder of the run, and `choice`, which
-    decides the implementation of each op in the train step; None for XLA.
+    decides the implementation of each op in the train step; None for XLA. `share` is called after each checkpoint.
     """
 
     @settings.fixed()
@@ -72,6 +72,7 @@ class Trainer:
         devices: Sequence[jax.Device] | None = None,
         trace: Path | None = None,
         choice: Choice | None = None,
+        share: Callable[[], None] = lambda: None,
     ):
         compilation.keep()
         self.choice = choice or always("xla", "nothing was asked for", len(plan.seeds))
@@ -87,7 +88,7 @@ class Trainer:
         self.evaluator = Evaluator(self.functions, scored, len(plan.seeds), plan.train.eval_batch_size, self.placement)
         keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(jnp.array(plan.seeds, jnp.uint32))
         self.keys = self.placement.put(keys, SEED)
-        self.checkpoints = Checkpoints(folder / "checkpoint")
+        self.checkpoints = Checkpoints(folder / "checkpoint", share)
         self.state: TrainState = self.placement.put(self.functions.init(plan.seeds), SEED)
         self.best = None
         if plan.train.select == "best":
