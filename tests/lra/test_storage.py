@@ -65,8 +65,12 @@ def test_of_several_writers_one_makes_the_object(bucket):
 def test_a_write_that_fails_leaves_the_old_object(bucket, monkeypatch):
     path = bucket / "object"
     files.write_atomically(path, "old")
-    monkeypatch.setattr(type(path.files), "pipe_file", lambda *_, **__: (_ for _ in ()).throw(OSError("cut")))
-    with pytest.raises(UserError, match="failed .OSError: cut.; nothing half-written"):
+
+    def cut(*_, **__):
+        raise OSError("cut")
+
+    monkeypatch.setattr(path.files, "pipe_file", cut)
+    with pytest.raises(UserError, match=r"failed \(OSError: cut\); nothing half-written"):
         files.write_atomically(path, "new")
     assert path.read_bytes() == b"old"
 
