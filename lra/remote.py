@@ -10,8 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import fsspec
-from etils.epath import backend, gpath
+import fsspec  # type: ignore[import-untyped]
+from etils.epath import backend, gpath  # type: ignore[import-untyped]
 
 from lra.errors import UserError
 from lra.storage import PACKAGES
