@@ -1,6 +1,6 @@
 """The commands. Each is a function of its options, next to the functions that add its arguments."""
 
-from lra.commands import attention, bench, ci, data, kernels, leaderboard, runs, submissions, training  # noqa: F401  registers the commands
+from lra.commands import attention, bench, ci, data, kernels, leaderboard, runs, submissions, sweep, training  # noqa: F401  registers the commands
 from lra.commands.command import REGISTERED, Command
 
 GROUPS = {
@@ -16,6 +16,7 @@ ORDER = (  # the order in the help and in docs/commands.md
     "show",
     "export",
     "run",
+    "sweep",
     "runs",
     "leaderboard build",
     "leaderboard submit",

@@ -67,7 +67,7 @@ class Session(Protocol):
 class Executor(Protocol):
     """The options of an executor, a frozen dataclass."""
 
-    def open(self, jobs_at_once: int | None) -> Session:
+    def session(self, jobs_at_once: int | None) -> Session:
         """Begins to work.
 
         Args:

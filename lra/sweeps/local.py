@@ -23,7 +23,7 @@ class Local:
     With more cells at once than accelerators, several share one and its memory.
     """
 
-    def open(self, jobs_at_once: int | None) -> "LocalSession":
+    def session(self, jobs_at_once: int | None) -> "LocalSession":
         """Begins to work; arguments and errors as for `Executor`."""
         slots = jobs_at_once or 1
         return LocalSession(shares(slots) if slots > 1 else [Share()])
@@ -47,9 +47,7 @@ def shares(count: int) -> list[Share]:
     many = -(-count // devices)  # cells on one accelerator
     fraction = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / many:.2f}"} if many > 1 else {}
     own = [range(place % devices, devices, count) if count < devices else [place % devices] for place in range(count)]
-    return [
-        Share({VISIBLE[platform]: ",".join(map(str, mine))} | fraction, part) for mine, part in zip(own, parts)
-    ]
+    return [Share({VISIBLE[platform]: ",".join(map(str, mine))} | fraction, part) for mine, part in zip(own, parts)]
 
 
 def accelerators() -> tuple[str, int]:
@@ -79,7 +77,9 @@ class LocalSession:
             try:
                 started = process.start(job, share.variables, share.cores)
             except OSError as error:
-                raise UserError(f"no process can be started here ({error.strerror}); free memory or processes") from error
+                raise UserError(
+                    f"no process can be started here ({error.strerror}); free memory or processes"
+                ) from error
             names.append(str(started.pid))
             self.running[names[-1]] = started, share
         return names

@@ -1,0 +1,212 @@
+"""The loop of a sweep: submits the cells that have no record, until each has one or has failed."""
+
+import dataclasses
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lra import claims
+from lra.errors import UserError
+from lra.interrupt import STOPPED
+from lra.runs import checkpoints
+from lra.sweeps.cell import Cell, Glance, recorded
+from lra.sweeps.executor import Ended, Lost, Session, State, Waiting
+from lra.sweeps.process import TAKEN
+from lra.sweeps.worker import LOG
+
+LOOK = 0.5  # seconds between two looks at results and executor
+TRIES = 3  # processes of one cell that may be killed in a row without a new checkpoint
+WAITING, QUEUED, RUNNING, ELSEWHERE = "waiting", "queued", "running", "running elsewhere"
+DONE, DIVERGED, FAILED, CUT = "done", "diverged", "failed", "stopped"
+OVER = (DONE, DIVERGED, FAILED)
+
+
+@dataclasses.dataclass
+class Entry:
+    """A cell, and how far it is.
+
+    Attributes:
+      state: one of the words above.
+      job: the executor's name of its job; None if it has none.
+      said: what the claim of its run says; None if there is none.
+      seen: its record; None if there is none.
+      reason: why it failed.
+      began_at: the checkpoint, by its step, from which its last process began.
+      killed: how many processes in a row were killed without a new checkpoint.
+      was_elsewhere: whether another process was seen to train it.
+    """
+
+    cell: Cell
+    state: str = WAITING
+    job: str | None = None
+    said: claims.Said | None = None
+    seen: Glance | None = None
+    reason: str = ""
+    began_at: int = -1
+    killed: int = 0
+    was_elsewhere: bool = False
+
+
+class Sweep:
+    """A sweep that is under way.
+
+    Args:
+      results: the results folder.
+      kernels, checkpoint_every: as for `execute`.
+      say: prints a line that stays.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        results: Path,
+        kernels: str = "auto",
+        checkpoint_every: float = 30.0,
+        say: Callable[[str], None] = print,
+    ):
+        self.entries = [Entry(cell) for cell in cells]
+        self.results, self.kernels, self.checkpoint_every, self.say = results, kernels, checkpoint_every, say
+        self.observer = claims.Observer()
+        self.look()
+
+    @property
+    def left(self) -> list[Entry]:
+        """The entries that are not over."""
+        return [entry for entry in self.entries if entry.state not in OVER]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many cells are in each state."""
+        return Counter(entry.state for entry in self.entries)
+
+    def look(self) -> None:
+        """Looks which cells have a record by now, and what the claims of the others say."""
+        left = {entry.cell.run: entry for entry in self.left}
+        for run, seen in recorded(self.results, left).items():
+            left[run].seen, left[run].state = seen, DONE if seen.status == "ok" else DIVERGED
+        there = claims.look(self.results) if self.left else {}
+        for entry in self.left:
+            _, entry.said = there.get(entry.cell.run, (0, None))
+            lives = entry.said is not None and self.observer.lives(entry.said)
+            if entry.job is None and entry.said and lives:
+                entry.state, entry.was_elsewhere = ELSEWHERE, True
+            elif entry.job is None:
+                entry.state = WAITING
+                if entry.was_elsewhere and entry.said and entry.said.state == claims.FAILED:
+                    entry.state, entry.reason = FAILED, entry.said.reason
+
+    def run(
+        self,
+        session: Session,
+        stop: threading.Event,
+        show: Callable[["Sweep"], None] = lambda sweep: None,
+        until: float = float("inf"),
+    ) -> None:
+        """Runs what has no record. It ends when all cells are over, or what ran has stopped at a checkpoint.
+
+        Args:
+          stop: once set, running cells are stopped at a checkpoint.
+          show: is called after each look.
+          until: on the monotonic clock, when the same happens.
+
+        Raises:
+          UserError: the executor cannot submit.
+        """
+        cancelled = False
+        while self.left:
+            self.ask(session)
+            self.look()
+            show(self)
+            mine = [entry for entry in self.left if entry.job is not None]
+            if stop.is_set() or time.monotonic() >= until:
+                if not cancelled:
+                    session.cancel([entry.job for entry in mine if entry.job])
+                    cancelled = True
+                if not mine:
+                    break
+            else:
+                self.submit(session, len(mine))
+            if self.left:
+                stop.wait(LOOK) if not cancelled else time.sleep(LOOK)
+        show(self)
+
+    def submit(self, session: Session, running: int) -> None:
+        """Submits cells that wait, as many as the executor takes."""
+        ready = [entry for entry in self.left if entry.state == WAITING]
+        chosen = ready if session.slots is None else ready[: max(0, session.slots - running)]
+        steps = {folder.name: step for folder, step in checkpoints(self.results)} if chosen else {}
+        jobs = [entry.cell.job(self.results, self.kernels, self.checkpoint_every) for entry in chosen]
+        for entry, name in zip(chosen, session.submit(jobs) if jobs else ()):
+            step = steps.get(entry.cell.run, 0)
+            entry.killed = 0 if step > entry.began_at else entry.killed
+            entry.job, entry.state, entry.began_at = name, QUEUED, step
+
+    def ask(self, session: Session) -> None:
+        """Learns from the executor what became of the jobs."""
+        mine = {entry.job: entry for entry in self.left if entry.job is not None}
+        for name, state in (session.ask([*mine]) if mine else {}).items():
+            self.heed(mine[name], state)
+
+    def heed(self, entry: Entry, state: State) -> None:
+        """Takes note of the state of an entry's job."""
+        if isinstance(state, Waiting):
+            entry.state = QUEUED
+        elif isinstance(state, Lost):
+            entry.job = None
+            self.was_killed(entry, state.why)
+        elif not isinstance(state, Ended):
+            entry.state = RUNNING
+        else:
+            entry.job, entry.state = None, WAITING
+            if state.code == STOPPED:
+                entry.state = CUT
+            elif state.code < 0 or state.code > 128:
+                number = -state.code if state.code < 0 else state.code - 128
+                self.was_killed(entry, f"killed by {name_of(number)}")
+            elif state.code not in (0, TAKEN):
+                entry.state, entry.reason = FAILED, self.last_line(entry) or f"exit code {state.code}"
+
+    def was_killed(self, entry: Entry, why: str) -> None:
+        """A process of the entry was killed: another one goes on, unless that happens again and again."""
+        entry.killed, entry.state = entry.killed + 1, WAITING
+        if entry.killed >= TRIES:
+            last = self.last_line(entry)
+            entry.state, entry.reason = FAILED, f"{why}, {TRIES} times without a new checkpoint{last and f': {last}'}"
+        else:
+            self.say(f"{entry.cell.name}: {why}; it goes on from its last checkpoint")
+
+    def last_line(self, entry: Entry) -> str:
+        """The last line of the log of a cell."""
+        try:
+            text = self.log_of(entry).read_text("utf-8", errors="replace")
+        except OSError:
+            return ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1].removeprefix("lra: ")[:300] if lines else ""
+
+    def log_of(self, entry: Entry) -> Path:
+        return self.results / "runs" / entry.cell.run / LOG
+
+    def failures(self) -> str:
+        """The cells that failed, each with its last line, its log and the command that runs it alone."""
+        return "\n".join(
+            f"{entry.cell.name}: {entry.reason}\n    {entry.cell.command(self.results)}\n    log: {self.log_of(entry)}"
+            for entry in self.entries
+            if entry.state == FAILED
+        )
+
+    def require_success(self) -> None:
+        """Raises UserError if a cell failed."""
+        counts = self.counts
+        if counts[FAILED]:
+            raise UserError(f"{counts[FAILED]} of {len(self.entries)} cells failed; the same command tries them again")
+
+
+def name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

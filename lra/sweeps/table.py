@@ -1,0 +1,126 @@
+"""What one sees of a sweep: a live table in a terminal, a line a minute elsewhere."""
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from lra.progress import duration
+from lra.sweeps.sweep import DONE, ELSEWHERE, QUEUED, RUNNING, WAITING, Entry, Sweep
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+LINE_EVERY = 60.0  # seconds between two lines, without a terminal
+
+
+class Screen:
+    """Shows a sweep on standard error."""
+
+    def __init__(self, sweep: Sweep):
+        self.sweep, self.console = sweep, Console(stderr=True)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True)
+        self.last = time.monotonic()
+        self.over: set[str] = set()
+
+    def __enter__(self) -> "Screen":
+        if self.console.is_terminal:
+            self.live.start()
+        self.over = {entry.cell.run for entry in self.sweep.entries if entry.seen}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: "TracebackType | None"
+    ) -> None:
+        self.live.stop()
+
+    def say(self, text: str) -> None:
+        """Prints a line that stays."""
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def show(self, sweep: Sweep) -> None:
+        for entry in sweep.entries:
+            if entry.seen and entry.cell.run not in self.over:
+                self.over.add(entry.cell.run)
+                self.say(f"{entry.cell.name}: {in_words(entry)}, run {entry.cell.run}")
+        if self.console.is_terminal:
+            self.live.update(table_of(sweep), refresh=True)
+        elif time.monotonic() - self.last >= LINE_EVERY:
+            self.last = time.monotonic()
+            self.say(line_of(sweep))
+
+
+def in_words(entry: Entry) -> str:
+    """The state of a cell in words."""
+    if entry.seen:
+        score = entry.seen.accuracy
+        return entry.state if score is None else f"{entry.state}, {100 * score:.2f} %"
+    said = entry.said
+    if entry.state in (RUNNING, ELSEWHERE) and said:
+        left = f", {duration(said.left)} left" if said.left is not None else ""
+        where = f" ({said.where})" if entry.state == ELSEWHERE else ""
+        return f"step {said.step:,} of {said.steps:,}{left}{where}"
+    return entry.state
+
+
+def short(entry: Entry) -> str:
+    """The state of a cell in a place of the table."""
+    if entry.state == DONE and entry.seen and entry.seen.accuracy is not None:
+        return f"{100 * entry.seen.accuracy:.1f} %"
+    if entry.state in (RUNNING, ELSEWHERE) and entry.said and entry.said.steps:
+        left = f" {duration(entry.said.left)}" if entry.said.left is not None else ""
+        return f"{100 * entry.said.step / entry.said.steps:.0f}%{left}"
+    return {WAITING: ".", QUEUED: "queued"}.get(entry.state, entry.state)
+
+
+def table_of(sweep: Sweep) -> Table:
+    """Cells by variant and task; of several in one place, how many are in which state."""
+    columns = list(dict.fromkeys((entry.cell.plan.spec.task, entry.cell.plan.spec.protocol) for entry in sweep.entries))
+    several = len({protocol for _, protocol in columns}) > 1
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=line_of(sweep), caption_justify="left")
+    table.add_column("variant")
+    for task, protocol in columns:
+        table.add_column(f"{task} {protocol}" if several else task, justify="right")
+    places: dict[str, dict[tuple[str, str], list[Entry]]] = {}
+    for entry in sweep.entries:
+        spec = entry.cell.plan.spec
+        places.setdefault(spec.variant, {}).setdefault((spec.task, spec.protocol), []).append(entry)
+    for variant, row in places.items():
+        table.add_row(variant, *(together(row.get(column, [])) for column in columns))
+    return table
+
+
+def together(entries: list[Entry]) -> str:
+    if len(entries) < 2:
+        return short(entries[0]) if entries else ""
+    counts = Counter(entry.state for entry in entries)
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def line_of(sweep: Sweep) -> str:
+    """The whole in a line."""
+    counts = sweep.counts
+    words = [f"{counts[state]} {state}" for state in dict.fromkeys((DONE, RUNNING, *sorted(counts))) if counts[state]]
+    running = [f"{entry.cell.name} {in_words(entry)}" for entry in sweep.entries if entry.state == RUNNING]
+    now = f"; {running[0]}" if len(running) == 1 else ""
+    return f"{len(sweep.entries)} cells: {', '.join(words)}{now}"
+
+
+def as_json(sweep: Sweep) -> list[dict[str, Any]]:
+    """The cells for a script."""
+    return [
+        {
+            "run": entry.cell.run, "task": entry.cell.plan.spec.task, "variant": entry.cell.plan.spec.variant,
+            "protocol": entry.cell.plan.spec.protocol, "seeds": entry.cell.plan.spec.seeds,
+            "overrides": entry.cell.plan.spec.overrides, "state": entry.state, "reason": entry.reason,
+            "accuracy": entry.seen.accuracy if entry.seen else None,
+            "step": entry.said.step if entry.said else None, "steps": entry.cell.plan.train.steps,
+            "seconds_left": entry.said.left if entry.said else None,
+            "where": entry.said.where if entry.said and entry.state in (RUNNING, ELSEWHERE) else None,
+        }
+        for entry in sweep.entries
+    ]  # fmt: skip
