@@ -1,11 +1,10 @@
-"""The runs of a results folder: those that have a record, and those that have a checkpoint alone."""
+"""The runs of a results folder: those that have a record, and those that were begun alone."""
 
 import dataclasses
 import datetime
-from collections.abc import Iterator
 from pathlib import Path
 
-from lra.claims import Observer, Said, look
+from lra.claims import FAILED, Observer, Said, look
 from lra.errors import UsageError, UserError
 from lra.files import visible
 from lra.leaderboard import store
@@ -23,7 +22,8 @@ class Run:
     Attributes:
       changes: what is not the protocol's, without options of the variant.
       options: those options of the variant, and settings from outside, that are not the protocol's.
-      status: in words: how it ended, or at which step it was stopped.
+      status: in words: how it ended, where it runs, or at which step it was stopped. A run whose machine was lost runs
+        for those who look once.
       accuracy: the mean test accuracy of the seeds that did not diverge, as a share; None without any.
       date: UTC, ISO 8601.
       record: the file of its record.
@@ -58,13 +58,14 @@ def runs_in(results: Path) -> tuple[list[Run], list[str]]:
         except UserError as error:
             left_out.append(str(error))
     known = {store.run_in(path) for path in (*files, *store.files_in(store.put_away_folder(results)))}
-    claims, observer = look(results), Observer()
-    running = {run: said for run, (_, said) in claims.items() if observer.lives(said)}
-    runs += [
-        stopped(folder, step, running.get(folder.name))
-        for folder, step in checkpoints(results)
-        if folder.name not in known
-    ]
+    claims = {run: said for run, (_, said) in look(results).items()}
+    begun = {path.name for path in visible((results / "runs").glob("*")) if path.is_dir()} | {*claims}
+    observer = Observer()
+    for run in begun - known:
+        folder, said = results / "runs" / run, claims.get(run)
+        step = checkpoint(folder)
+        if said or step is not None:
+            runs.append(unrecorded(folder, step, said, bool(said and observer.lives(said))))
     return sorted(runs, key=lambda run: (run.date, run.run)), left_out
 
 
@@ -83,29 +84,41 @@ def recorded(record: Record, path: Path) -> Run:
     )  # fmt: skip
 
 
-def checkpoints(results: Path) -> Iterator[tuple[Path, int]]:
-    """The folder of each run that has a checkpoint, and the step of the newest one."""
-    for place in visible((results / "runs").glob("*/checkpoint")):
-        if steps := [int(path.name) for path in place.iterdir() if path.name.isdigit()]:
-            yield place.parent, max(steps)
+def checkpoint(folder: Path) -> int | None:
+    """The step of the newest checkpoint in the folder of a run; None if there is none."""
+    try:
+        return max((int(path.name) for path in (folder / "checkpoint").iterdir() if path.name.isdigit()), default=None)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
-def stopped(folder: Path, step: int, said: Said | None) -> Run:
+def unrecorded(folder: Path, step: int | None, said: Said | None, lives: bool) -> Run:
     """The run of a folder without a record.
 
     Args:
-      said: what the claim of the process says that trains it; None if none does.
+      step: of the newest checkpoint; None without any.
+      said: what the claim of the process says that trains it, or trained it last; None if there is no claim.
+      lives: whether that process does.
     """
-    status = f"running, checkpoint at step {step}, {said.where}" if said else f"stopped at step {step}"
-    date = datetime.datetime.fromtimestamp((folder / "checkpoint" / str(step)).stat().st_mtime, datetime.UTC)
-    when = date.isoformat(timespec="seconds")
+    if said and lives:
+        status = f"running, {f'step {said.step} of {said.steps}, ' if said.steps else ''}{said.where}"
+    elif said and said.state == FAILED:
+        status = f"failed: {said.reason}"
+    else:
+        status = f"stopped at step {step or 0}"
+    date = ""
+    for path in (folder / "checkpoint" / str(step), folder / FILE):
+        if path.exists():
+            when = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+            date = when.isoformat(timespec="seconds")
+            break
     try:
         spec = RunSpec.from_json((folder / FILE).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, UsageError):  # an earlier lra made the folder
-        return Run(folder.name, None, None, (), None, (), None, status, None, when, None)
+    except (OSError, UnicodeDecodeError, UsageError):  # an earlier lra made the folder, or the run has just begun
+        return Run(folder.name, None, None, (), None, (), None, status, None, date, None)
     own = f"{spec.variant}."
     options = tuple(line.removeprefix(own) for line in spec.overrides if line.startswith(own))
     others = tuple(line for line in spec.overrides if not line.startswith(own))
     return Run(
-        folder.name, spec.task, spec.protocol, others, spec.variant, options, spec.seeds, status, None, when, None
+        folder.name, spec.task, spec.protocol, others, spec.variant, options, spec.seeds, status, None, date, None
     )  # fmt: skip
