@@ -1,0 +1,300 @@
+"""The loop of a sweep with an executor that is played, and whole sweeps with processes that are killed."""
+
+import dataclasses
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from conftest import SMALL, SMALL_DATA, bindings, lra
+
+from lra import claims
+from lra.claims import Said
+from lra.cli import main
+from lra.errors import UsageError
+from lra.leaderboard.store import load
+from lra.reproduction import differences
+from lra.spec import RunSpec
+from lra.sweeps.cell import cells_of, check_models
+from lra.sweeps.executor import Ended, Lost, Running
+from lra.sweeps.process import TAKEN
+from lra.sweeps.specs import Grid, named, read
+from lra.sweeps.sweep import CUT, DONE, ELSEWHERE, FAILED, WAITING, Sweep
+
+
+@pytest.fixture(autouse=True)
+def _home(home, monkeypatch):
+    monkeypatch.setenv("LRA_HOME", str(home))
+
+
+def cells(count=1, variant="local"):
+    return cells_of([RunSpec("listops", variant, "demo", (seed,), tuple(SMALL)) for seed in range(count)])
+
+
+class Played:
+    """An executor whose jobs end as they are told: by run, one end after the other; "record" writes a record."""
+
+    slots = 2
+
+    def __init__(self, results, ends):
+        self.results, self.ends, self.jobs, self.submitted, self.cancelled = results, ends, {}, [], []
+
+    def submit(self, jobs):
+        names = [f"{len(self.submitted) + place}" for place in range(len(jobs))]
+        self.submitted += [job.run for job in jobs]
+        self.jobs |= dict(zip(names, jobs))
+        return names
+
+    def ask(self, names):
+        assert len(names) <= self.slots
+        return {name: self.end(self.jobs[name]) for name in names}
+
+    def end(self, job):
+        end = self.ends[job.run].pop(0) if self.ends[job.run] else Running()
+        if end == "record":
+            record(self.results, job.run)
+            return Ended(0)
+        return end
+
+    def cancel(self, names):
+        self.cancelled += names
+        for name in names:
+            self.ends[self.jobs[name].run] = [Ended(130)]
+
+    def close(self):
+        pass
+
+
+def record(results, run, status="ok"):
+    (results / "records").mkdir(exist_ok=True)
+    seen = {"status": status, "error": None, "seeds": [{"test": {"accuracy": 0.5}}]}
+    (results / "records" / f"listops.demo.local.{run}.json").write_text(json.dumps(seen))
+
+
+def played(results, ends, monkeypatch):
+    """A sweep of as many cells as there are ends, after its end; and its executor."""
+    monkeypatch.setattr("lra.sweeps.sweep.LOOK", 0.0)
+    sweep = Sweep(cells(len(ends)), results, say=lambda text: None)
+    session = Played(results, {entry.cell.run: list(end) for entry, end in zip(sweep.entries, ends)})
+    sweep.run(session, threading.Event())
+    return sweep, session
+
+
+def test_each_cell_without_a_record_is_run_until_it_has_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("lra.sweeps.sweep.LOOK", 0.0)
+    ends = [["record"], [Running(), "record"], [Lost("the node is gone"), "record"], [Ended(-9), Ended(-9), "record"]]
+    sweep, session = played(tmp_path, ends, monkeypatch)
+    assert [entry.state for entry in sweep.entries] == [DONE] * 4
+    runs = [entry.cell.run for entry in sweep.entries]
+    assert [session.submitted.count(run) for run in runs] == [1, 1, 2, 3]
+    again, idle = played(tmp_path, [[]] * 4, monkeypatch)
+    assert idle.submitted == []
+    assert again.counts == {DONE: 4}
+
+
+def test_a_cell_that_fails_is_named_with_its_last_line_and_its_command(tmp_path, monkeypatch):
+    (run,) = (cell.run for cell in cells())
+    (tmp_path / "runs" / run).mkdir(parents=True)
+    (tmp_path / "runs" / run / "log.txt").write_text("one\nlra: local on listops: out of memory\n\n")
+    sweep, session = played(tmp_path, [[Ended(1)], ["record"]], monkeypatch)
+    assert [entry.state for entry in sweep.entries] == [FAILED, DONE]
+    first, command, log = sweep.failures().splitlines()
+    assert first.endswith("local on listops: out of memory")
+    assert command.strip().startswith("lra run --task listops --variant local --protocol demo --seeds 0 --results")
+    assert log.strip() == f"log: {tmp_path / 'runs' / run / 'log.txt'}"
+    assert session.submitted.count(run) == 1
+
+
+def test_a_cell_that_is_killed_again_and_again_fails_unless_its_checkpoints_grow(tmp_path, monkeypatch):
+    sweep, session = played(tmp_path, [[Ended(-9)] * 9], monkeypatch)
+    assert (sweep.entries[0].state, len(session.submitted)) == (FAILED, 3)
+    assert sweep.entries[0].reason.startswith("killed by SIGKILL, 3 times without a new checkpoint")
+    (run,) = (cell.run for cell in cells())
+    step = iter(range(1, 20))
+    monkeypatch.setattr("lra.sweeps.sweep.checkpoints", lambda results: [(results / run, next(step))])
+    sweep, session = played(tmp_path, [[Ended(-9)] * 9 + ["record"]], monkeypatch)
+    assert (sweep.entries[0].state, len(session.submitted)) == (DONE, 10)
+
+
+def test_what_another_sweep_trains_is_left_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("lra.sweeps.sweep.LOOK", 0.0)
+    one, two, three = cells(3)
+    held = claims.take(tmp_path, one.run)
+    dead = Said("x", 1, "node7", "node7 boot pid", 1, "5", state=claims.STOPPED)
+    (tmp_path / "claims" / f"{two.run}.1.json").write_text(json.dumps(dataclasses.asdict(dead)))
+    sweep = Sweep([one, two, three], tmp_path)
+    assert [entry.state for entry in sweep.entries] == [ELSEWHERE, WAITING, WAITING]
+    session = Played(tmp_path, {one.run: [], two.run: ["record"], three.run: [Ended(TAKEN), "record"]})
+
+    def elsewhere_ends(sweep):
+        if sweep.counts[DONE] == 2 and not (tmp_path / "records" / f"listops.demo.local.{one.run}.json").exists():
+            record(tmp_path, one.run, "diverged")
+            held.drop()
+
+    sweep.run(session, threading.Event(), elsewhere_ends)
+    assert [entry.state for entry in sweep.entries] == ["diverged", DONE, DONE]
+    assert one.run not in session.submitted
+
+
+def test_what_fails_elsewhere_is_not_tried_again_here(tmp_path, monkeypatch):
+    monkeypatch.setattr("lra.sweeps.sweep.LOOK", 0.0)
+    (cell,) = cells()
+    held = claims.take(tmp_path, cell.run)
+    sweep = Sweep([cell], tmp_path)
+    held.end(claims.FAILED, "the disk is full")
+    sweep.run(Played(tmp_path, {}), threading.Event())
+    assert (sweep.entries[0].state, sweep.entries[0].reason) == (FAILED, "the disk is full")
+
+
+def test_a_request_stops_what_runs_at_a_checkpoint_and_begins_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("lra.sweeps.sweep.LOOK", 0.0)
+    stop, three = threading.Event(), cells(3)
+    sweep, session = Sweep(three, tmp_path), Played(tmp_path, {cell.run: [Running()] * 3 for cell in three})
+    sweep.run(session, stop, lambda sweep: len(session.submitted) == 2 and stop.set())
+    assert session.cancelled == ["0", "1"]
+    assert sweep.counts[DONE] == 0
+    assert len(session.submitted) == 2
+    late = Sweep(three, tmp_path)
+    late.run(session, threading.Event(), until=time.monotonic())
+    assert len(session.submitted) == 2
+    assert CUT not in late.counts
+
+
+def test_all_mistakes_are_named_before_anything_runs():
+    specs = [RunSpec("listops", name, "demo", (0,), tuple(SMALL_DATA)) for name in ("locall", "local", "lineer")]
+    with pytest.raises(UsageError, match=r"^2 mistakes, nothing was run: .*'locall'.*'local'.*'lineer'.*'linear'"):
+        cells_of([*specs, RunSpec("listops", "locall", "demo", (1,), tuple(SMALL_DATA))])
+    refused = [RunSpec("listops", "local", "demo", (0,), (*SMALL_DATA, "encoder.heads = 3"))]
+    with pytest.raises(UsageError, match="heads"):
+        check_models(cells_of(refused))
+
+
+def test_a_cell_that_is_listed_twice_is_one_cell():
+    assert len(cells_of([RunSpec("listops", "local", "demo", (1, 0), tuple(SMALL))] * 2)) == 1
+
+
+def test_a_grid_has_every_combination_and_its_file_says_the_same(tmp_path):
+    grid = Grid(tasks=("listops", "image"), variants=("local", "s5"), protocols=("demo",), seeds=((0, 1), (2,)))
+    specs = grid.specs()
+    assert len({*specs}) == len(specs) == 8
+    file = tmp_path / "mine.gin"
+    file.write_text(
+        "sweep.tasks = ('listops', 'image')\nsweep.variants = ['local', 's5']\nsweep.protocols = ('demo',)\n"
+        "sweep.seeds = ((0, 1), (2,))\n"
+    )
+    assert read(named(str(file))) == grid
+    table1 = read(named("table1"))
+    assert len(table1.specs()) == 6 * len({spec.variant for spec in table1.specs()})
+    assert {spec.task for spec in Grid(tasks=("all",), variants=("s5",), protocols=("paper",)).specs()} >= {
+        *table1.tasks
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("sweep.tasks = 3", "line 1: 3 is not"),
+        ("sweep.tasks = ('a',)\nsweep.tasks = ('b',)", "line 2: sweep.tasks is bound twice"),
+        ("sweep.taks = ('a',)", "line 1: no parameter of sweep is called 'taks'; did you mean 'tasks'"),
+        ("train.steps = 3", "line 1: train.steps is not of the section sweep"),
+        ("sweep.tasks = (", "line 1"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named_with_its_line(tmp_path, text, says):
+    (tmp_path / "mine.gin").write_text(text)
+    with pytest.raises(UsageError, match=re.escape(says)):
+        read(tmp_path / "mine.gin")
+
+
+def test_the_command_says_what_is_missing(tmp_path, capsys):
+    words = ["sweep", "--tasks", "listops", "--protocols", "demo", "--results", str(tmp_path), *bindings(*SMALL)]
+    assert main([*words, "--variants", "local", "--status", "--json"]) == 0
+    (cell,) = json.loads(capsys.readouterr().out)
+    assert (cell["state"], cell["variant"], cell["seeds"], cell["steps"]) == ("waiting", "local", [0], 20)
+    assert main(["sweep", "--protocols", "demo"]) == 2
+    assert "a sweep has tasks and protocols" in capsys.readouterr().err
+    assert main(["sweep", "tabel1"]) == 2
+    assert "did you mean 'table1'" in capsys.readouterr().err
+    assert main([*words, "--jobs", "0"]) == 2
+    (tmp_path / "records").write_text("a file is in the way")
+    assert main([*words, "--variants", "local"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("lra: cannot write")
+
+
+OFTEN = ["train.log_every = 1", "train.eval_every = 2"]
+WORDS = [*bindings(*(line for line in SMALL if "_every" not in line), *OFTEN), "--checkpoint-every", "0"]
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_change_no_bit_of_any_record(tmp_path, home):
+    """Workers and the sweep itself are killed; two sweeps share the cells. All is what an undisturbed sweep records."""
+    words = [
+        "sweep",
+        "--tasks",
+        "listops",
+        "--variants",
+        "local,fnet",
+        "--protocols",
+        "demo",
+        "--seeds",
+        "0",
+        "1",
+        *WORDS,
+    ]
+    calm = lra(*words, "--results", tmp_path / "calm")
+    assert calm.returncode == 0, calm.stderr
+    luck, kills, until = random.Random(0), 0, time.monotonic() + 300
+    command = [sys.executable, "-m", "lra", *map(str, words), "--results", str(tmp_path / "stormy")]
+    env = os.environ | {"LRA_HOME": str(home)}
+    sweeps = []
+    while time.monotonic() < until:
+        sweeps = [one for one in sweeps if one.poll() is None]
+        if kills >= 8:
+            break
+        while len(sweeps) < 2:
+            quiet = subprocess.DEVNULL
+            sweeps.append(subprocess.Popen(command, stdout=quiet, stderr=quiet, env=env))
+        time.sleep(luck.uniform(0.5, 3.0))
+        holders = [
+            said.process for _, said in claims.look(tmp_path / "stormy").values() if said.state == claims.RUNNING
+        ]
+        victim = luck.choice([*holders, sweeps[0].pid])
+        try:
+            os.kill(victim, signal.SIGKILL)
+            kills += 1
+        except ProcessLookupError:
+            pass
+    for one in sweeps:
+        one.terminate()
+        one.wait()
+    done = lra(*words, "--results", tmp_path / "stormy")
+    assert done.returncode == 0, done.stderr
+    (before, _), (after, _) = load([tmp_path / "calm"]), load([tmp_path / "stormy"])
+    assert [one.run for one in before] == [one.run for one in after]
+    assert [differences(one, other) for one, other in zip(before, after)] == [[]] * 4
+    assert len([*(tmp_path / "stormy" / "records").iterdir()]) == 4
+    assert [*(tmp_path / "stormy" / "claims").iterdir()] == []
+
+
+@pytest.mark.slow
+def test_a_variant_of_ones_own_travels_and_what_crashes_takes_nothing_with_it(tmp_path, home):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import os\nfrom lra import register_attention\nimport jax.numpy as jnp\n\n"
+        '@register_attention("mine")\ndef mine(q, k, v, mask):\n    return v\n\n'
+        '@register_attention("crash")\ndef crash(q, k, v, mask):\n'
+        "    if os.getsid(0) == os.getpid():  # a worker, not the sweep\n"
+        "        os.kill(os.getpid(), 11)\n    return v\n"
+    )
+    words = ["sweep", "--import", file, "--tasks", "listops", "--variants", "crash,mine", "--protocols", "demo", *WORDS]
+    done = lra(*words, "--results", tmp_path / "results", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "killed by SIGSEGV, 3 times without a new checkpoint" in done.stderr
+    assert "1 of 2 cells failed" in done.stderr.splitlines()[-1]
+    assert len([*(tmp_path / "results" / "records").iterdir()]) == 1
