@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 from lra.claims import FAILED, Observer, Said, look
@@ -59,13 +60,12 @@ def runs_in(results: Path) -> tuple[list[Run], list[str]]:
             left_out.append(str(error))
     known = {store.run_in(path) for path in (*files, *store.files_in(store.put_away_folder(results)))}
     claims = {run: said for run, (_, said) in look(results).items()}
-    begun = {path.name for path in visible((results / "runs").glob("*")) if path.is_dir()} | {*claims}
+    steps = {folder.name: step for folder, step in checkpoints(results)}
     observer = Observer()
-    for run in begun - known:
-        folder, said = results / "runs" / run, claims.get(run)
-        step = checkpoint(folder)
-        if said or step is not None:
-            runs.append(unrecorded(folder, step, said, bool(said and observer.lives(said))))
+    for run in ({*claims} | {*steps}) - known:
+        said = claims.get(run)
+        lives = said is not None and observer.lives(said)
+        runs.append(unrecorded(results / "runs" / run, steps.get(run), said, lives))
     return sorted(runs, key=lambda run: (run.date, run.run)), left_out
 
 
@@ -84,12 +84,11 @@ def recorded(record: Record, path: Path) -> Run:
     )  # fmt: skip
 
 
-def checkpoint(folder: Path) -> int | None:
-    """The step of the newest checkpoint in the folder of a run; None if there is none."""
-    try:
-        return max((int(path.name) for path in (folder / "checkpoint").iterdir() if path.name.isdigit()), default=None)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def checkpoints(results: Path) -> Iterator[tuple[Path, int]]:
+    """The folder of each run that has a checkpoint, and the step of the newest one."""
+    for place in visible((results / "runs").glob("*/checkpoint")):
+        if steps := [int(path.name) for path in place.iterdir() if path.name.isdigit()]:
+            yield place.parent, max(steps)
 
 
 def unrecorded(folder: Path, step: int | None, said: Said | None, lives: bool) -> Run:
