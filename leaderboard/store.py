@@ -65,8 +65,9 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     if of_variant:
         raise UsageError(f"'{name}' is a variant; name one of its runs: {listed(of_variant)}")
     lists = f"lra runs --results {shlex.quote(str(folders[0]))}"
-    if begun := [path.name for folder in folders for path in visible((folder / "runs").glob("*")) if path.name == name]:
-        raise UsageError(f"run {begun[0]} has no record yet; '{lists}' tells its state")
+    begun = {path.name.removesuffix(".tar") for folder in folders for path in visible((folder / "runs").glob("*"))}
+    if name in begun:
+        raise UsageError(f"run {name} has no record yet; '{lists}' tells its state")
     where = " or ".join(map(str, searched))
     near = nearest(name, [path for inside in searched for path in files_in(inside)])
     hint = f"; the nearest: {listed(near)}" if near else f"; '{lists}' lists the runs"

@@ -5,6 +5,7 @@ import datetime
 from collections.abc import Iterator
 from pathlib import Path
 
+from lra import run_folder
 from lra.claims import FAILED, Observer, Said, look
 from lra.errors import UsageError, UserError
 from lra.files import visible
@@ -13,6 +14,7 @@ from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
 from lra.leaderboard.tracks import changes
 from lra.spec import FILE, RunSpec
+from lra.storage import is_remote
 from lra.tracks import tracks
 
 
@@ -86,6 +88,10 @@ def recorded(record: Record, path: Path) -> Run:
 
 def checkpoints(results: Path) -> Iterator[tuple[Path, int]]:
     """The folder of each run that has a checkpoint, and the step of the newest one."""
+    if is_remote(results):
+        for path in visible((results / "runs").glob("*.tar")):
+            yield path.with_suffix(""), run_folder.look_into(path)[0]
+        return
     for place in visible((results / "runs").glob("*/checkpoint")):
         if steps := [int(path.name) for path in place.iterdir() if path.name.isdigit()]:
             yield place.parent, max(steps)
@@ -105,14 +111,16 @@ def unrecorded(folder: Path, step: int | None, said: Said | None, lives: bool) -
         status = f"failed: {said.reason}"
     else:
         status = f"stopped at step {step or 0}"
+    shared = folder.with_suffix(".tar") if is_remote(folder) else None
     date = ""
-    for path in (folder / "checkpoint" / str(step), folder / FILE):
+    for path in [shared] if shared else [folder / "checkpoint" / str(step), folder / FILE]:
         if path.exists():
             when = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
             date = when.isoformat(timespec="seconds")
             break
     try:
-        spec = RunSpec.from_json((folder / FILE).read_text("utf-8"))
+        text = run_folder.look_into(shared)[1] or "" if shared else (folder / FILE).read_text("utf-8")
+        spec = RunSpec.from_json(text)
     except (OSError, UnicodeDecodeError, UsageError):  # an earlier lra made the folder, or the run has just begun
         return Run(folder.name, None, None, (), None, (), None, status, None, date, None)
     own = f"{spec.variant}."
