@@ -16,15 +16,6 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("tasks", "models", "leaderboard")
 # of lra's own modules, what the rooms may use
 SHARED = ("__init__", "errors", "files", "names", "remote", "storage", "typed", "workers")
-    "__init__",
-    "errors",
-    "files",
-    "remote",
-    "storage",
-    "names",
-    "typed",
-    "workers",
-)  # of lra's own modules, what the rooms may use
 FOLDERS = {"lra": ROOT / "lra", **{f"lra.{room}": ROOT / room for room in ROOMS}}
 
 
