@@ -54,7 +54,7 @@ $(COMPILERS)/done: $(VENV)/dev
 
 demo: $(VENV)/lra
 	@$(VENV)/bin/lra prepare $(TASK) --protocol demo
-	@$(VENV)/bin/lra run --task $(TASK) --variant $(VARIANTS) --protocol demo --seeds $(SEEDS)
+	@$(VENV)/bin/lra sweep --tasks $(TASK) --variants $(VARIANTS) --protocols demo --seeds $(SEEDS)
 	@$(VENV)/bin/lra leaderboard build
 
 LATER := slow or more or interpreter or compilers

@@ -3,7 +3,7 @@
     python accelerator/run.py --minutes 12        (make accelerator MINUTES=12)
 
 1. Proves the kernels at the shapes of protocol `paper`. 2. Times the kernels. 3. Times the variants at 1K to 4K tokens.
-4. Trains what has no record in protocol `paper`, the shortest runs first.
+4. Trains what has no record in protocol `paper`, the shortest runs first: one `lra sweep`.
 
 The script needs a Python that has JAX for the device and the packages that lra requires. It needs no network and no
 TensorFlow, and installs nothing. Each step has its share of the time, writes each result when it has it, and can be
@@ -107,17 +107,13 @@ def benchmarks(out: Path, sizes: Sizes) -> Iterator[Step]:
 
 
 def cells(out: Path, sizes: Sizes) -> Iterator[Step]:
-    """The training runs on prepared tasks that have no record yet, the shortest first."""
+    """A sweep of all cells on prepared tasks. It trains what has no record, the shortest first."""
     yield Step("prepare listops", ["-m", "lra", "prepare", "listops", "--protocol", sizes.protocol])
-    known = recorded(out / "records", sizes.protocol)
-    if sizes is PAPER:  # the project has all records of the rehearsal's runs
-        known |= recorded(ROOT / "leaderboard" / "results", sizes.protocol)
+    bring(out, sizes.protocol)
     tasks = [task for task in sizes.tasks if is_prepared(task, sizes.protocol)]
-    order = ["accelerator/order.py", str(out / "bench-variants.json"), sizes.protocol, *tasks]
-    for task, variant in json.loads(ask(order, JAX_PLATFORMS="cpu")):
-        if (task, variant) not in known:
-            run = ["-m", "lra", "run", "--task", task, "--variant", variant, "--protocol", sizes.protocol]
-            yield Step(f"{task} {variant}", [*run, "--seeds", SEEDS, "--results", str(out_of_runs(out))])
+    sweep = ["-m", "lra", "sweep", "--tasks", ",".join(tasks), "--protocols", sizes.protocol, "--seeds", SEEDS]
+    if tasks:
+        yield Step(f"sweep {' '.join(tasks)}", [*sweep, "--results", str(out_of_runs(out))], limits_itself=True)
 
 
 STEPS: tuple[Callable[[Path, Sizes], Iterator[Step]], ...] = (proof, benchmarks, cells)
@@ -128,11 +124,17 @@ def out_of_runs(out: Path) -> Path:
     return WORK / "results" / out.name
 
 
-def recorded(folder: Path, protocol: str) -> set[tuple[str, str]]:
-    """Task and variant of each record of a protocol in a folder."""
-    read = [json.loads(path.read_bytes()) for path in folder.rglob("[!.]*.json")] if folder.is_dir() else []
-    records = [r for r in read if "protocol" in r]  # benchmarks may lie among them
-    return {(r["task"]["name"], r["variant"]["name"]) for r in records if r["protocol"]["name"] == protocol}
+def bring(out: Path, protocol: str) -> None:
+    """Copies the records of a protocol that earlier calls left, here or on another machine, to where the sweep looks.
+
+    The rehearsal brings none of the project's, which has all records of its runs.
+    """
+    folders = [out / "records", *([ROOT / "leaderboard" / "results"] if out.parent == KEPT else [])]
+    there = out_of_runs(out) / "records"
+    there.mkdir(parents=True, exist_ok=True)
+    for path in (path for folder in folders for path in folder.rglob("[!.]*.json")):
+        if json.loads(path.read_bytes()).get("protocol", {}).get("name") == protocol:  # benchmarks lie among them
+            shutil.copy(path, there / path.name)
 
 
 def is_prepared(task: str, protocol: str) -> bool:

@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 # the names that lra.api offers; `__init__.pyi` declares them for type checkers and editors
 _API = (
     "Plan", "RunSpec", "board", "build_model", "check", "load_task", "prepare", "records", "register_attention",
-    "resolve", "rows", "run",
+    "resolve", "rows", "run", "sweep",
 )  # fmt: skip
 
 # In a checkout that is not installed, the packages lra.tasks, lra.models, ... are folders beside this one.

@@ -10,5 +10,6 @@ from lra.api import register_attention as register_attention
 from lra.api import resolve as resolve
 from lra.api import rows as rows
 from lra.api import run as run
+from lra.api import sweep as sweep
 
 __version__: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flax import nnx
 
@@ -23,9 +23,12 @@ from lra.storage import path_of
 from lra.tasks import Split, prepared
 from lra.tracks import tracks
 
+if TYPE_CHECKING:
+    from lra.sweeps.executor import Executor
+
 __all__ = [
     "Plan", "RunSpec", "board", "build_model", "check", "load_task", "prepare", "records", "register_attention",
-    "resolve", "rows", "run",
+    "resolve", "rows", "run", "sweep",
 ]  # fmt: skip
 
 
@@ -125,6 +128,41 @@ def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = Fal
     data = prepared.load(plan.task, plan.source, plan.prepare_command)
     before = None if again else recorded(plan, data, results)
     return before or execute(plan, data, results, anew=again, kernels=kernels)
+
+
+def sweep(
+    specs: Iterable[RunSpec],
+    results: str | Path = "lra-results",
+    *,
+    executor: "Executor | str" = "local",
+    jobs: int | None = None,
+    kernels: str = AUTO,
+) -> list[Record]:
+    """Runs the specs that have no record, each in a process of its own, and returns the records of all.
+
+    Several sweeps of the same specs share the work. What was stopped continues.
+
+    >>> specs = [lra.RunSpec("listops", name, "demo", (0, 1, 2)) for name in ("local", "s5")]
+    >>> records = lra.sweep(specs, jobs=2)  # doctest: +SKIP
+
+    Args:
+      results: the folder for records, checkpoints and logs, or an address such as s3://bucket/folder.
+      executor: where the processes run, as `lra sweep --executor` takes it, or an object of `lra.sweeps`.
+      jobs: the most that run at once; None for what the executor thinks best.
+      kernels: as for `run`.
+
+    Raises:
+      UsageError, UserError: some specs are wrong, and nothing was run; or cells failed, and all others have records.
+    """
+    from lra.sweeps.executor import executor_of
+    from lra.sweeps.fill import fill
+
+    specs, folder = list(specs), path_of(results)
+    where = executor_of(executor) if isinstance(executor, str) else executor
+    done = fill(specs, folder, where, jobs, kernels=kernels)
+    done.require_success()
+    runs = {entry.cell.run for entry in done.entries}
+    return [record for record in store.load([folder])[0] if record.run in runs]
 
 
 def records(folder: str | Path = "lra-results") -> list[Record]:

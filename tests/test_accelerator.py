@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from lra.models.attention import VARIANTS
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -114,7 +112,16 @@ def test_records_of_training_are_kept(runner, tmp_path, monkeypatch):
     (folder / "a.json").write_text(json.dumps(record))
     monkeypatch.setattr(runner, "STEPS", (lambda *_: [runner.Step("one", ["-c", "1"])],))
     runner.main(5)
-    assert runner.recorded(runner.KEPT / "nvidia-h999--80-gb-" / "records", "paper") == {("listops", "luna")}
+    assert json.loads((runner.KEPT / "nvidia-h999--80-gb-" / "records" / "a.json").read_bytes()) == record
+
+
+def test_the_sweep_finds_the_records_of_earlier_calls_of_its_protocol(runner, tmp_path):
+    out = runner.KEPT / "device"
+    (out / "records").mkdir(parents=True)
+    for name, protocol in (("a", "paper"), ("b", "demo")):
+        (out / "records" / f"{name}.json").write_text(json.dumps({"protocol": {"name": protocol}}))
+    runner.bring(out, "paper")
+    assert [path.name for path in (runner.WORK / "results" / "device" / "records").iterdir()] == ["a.json"]
 
 
 def test_without_an_accelerator_it_says_so_or_rehearses(runner, monkeypatch):
@@ -136,22 +143,3 @@ def test_the_package_is_found_without_being_installed(runner):
     assert "lra" in runner.ask(["-m", "lra", "--version"])
     for step in (*runner.proof(Path(), runner.SMALL), *runner.benchmarks(Path(), runner.SMALL)):
         assert {"--results", "--minutes"} <= set(runner.ask([*step.command[:3], "--help"]).replace("[", " ").split())
-
-
-@pytest.mark.slow
-def test_runs_in_order_of_their_time(runner, tmp_path):
-    """By the row of the nearest length and the declared growth; by operations where there is no row."""
-
-    def row(variant, length, rate):
-        return dict(variant=variant, length=length, tokens_per_second=rate, direction="training", end=None)
-
-    others = sorted({*VARIANTS} - {"transformer", "fnet", "synthesizer", "luna"})
-    rows = [row("transformer", 1024, 2e6), row("transformer", 2048, 1e6), row("luna", 1024, 1e9)]
-    rows += [row(variant, 1024, 5e5) for variant in others]
-    (tmp_path / "bench.json").write_text(json.dumps({"rows": rows}))
-    order = json.loads(runner.ask(["accelerator/order.py", str(tmp_path / "bench.json"), "paper", "listops"]))
-    names = [variant for _, variant in order]
-    assert names[0] == "luna"
-    assert names.index("transformer") < min(map(names.index, others))  # a million a second at 2,000 tokens
-    assert names.index("fnet") < names.index("transformer") < names.index("synthesizer")
-    assert sorted(names) == sorted(VARIANTS)

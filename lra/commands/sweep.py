@@ -1,8 +1,6 @@
 """The command `lra sweep`, which runs what a list of cells lacks."""
 
 import os
-import sys
-import time
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
@@ -10,7 +8,6 @@ from lra.commands.command import Parser, add_bindings, add_imports, add_results,
 from lra.commands.output import print_json
 from lra.commands.training import seeds_of
 from lra.errors import UsageError
-from lra.interrupt import Interrupted, interruptible
 
 if TYPE_CHECKING:
     from lra.sweeps.specs import Grid
@@ -29,6 +26,10 @@ def add_cells(parser: Parser) -> None:
 
 
 def add_running(parser: Parser) -> None:
+    parser.add_argument(
+        "--executor", default="local", metavar="NAME[:OPTION=VALUE,...]",
+        help="where the cells run: local (default: %(default)s)",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=int, metavar="N", help="the most cells that run at once (default: 1)")
     parser.add_argument("--minutes", type=float, metavar="N", help="stop at checkpoints after N minutes")
     parser.add_argument("--status", action="store_true", help="say how far the cells are, and run nothing")
@@ -67,44 +68,22 @@ def sweep(options: Namespace) -> int:
     else:
         os.environ["JAX_PLATFORMS"] = asked
 
-    from lra.files import check_writable
-    from lra.leaderboard.store import folder_of
     from lra.storage import is_remote
-    from lra.sweeps.cell import cells_of, check_models
-    from lra.sweeps.local import Local
+    from lra.sweeps.cell import cells_of
+    from lra.sweeps.executor import executor_of
+    from lra.sweeps.fill import fill
     from lra.sweeps.sweep import DONE, Sweep
-    from lra.sweeps.table import Screen, as_json, line_of, table_of
+    from lra.sweeps.table import as_json, table_of
 
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs} is not at least 1")
-    began = time.monotonic()
+    executor = executor_of(options.executor)
+    specs = grid_of(options).specs(list(map(str, options.imports)))
     results = options.results if is_remote(options.results) else options.results.absolute()
-    cells = cells_of(grid_of(options).specs(list(map(str, options.imports))))
-    state = Sweep(cells, results, options.kernels, options.checkpoint_every)
-    with Screen(state) as screen:
-        state.say = screen.say
-        if options.status:
-            return print_json(as_json(state)) if options.json else show(table_of(state))
-        missing = [entry.cell for entry in state.left]
-        screen.say(f"{line_of(state)}; {len(missing)} have no record")
-        if missing:
-            check_writable(folder_of(results) / "record.json")
-            check_models(missing)
-            with interruptible(screen.say) as stop:
-                session = Local().session(options.jobs)
-                try:
-                    minutes = float("inf") if options.minutes is None else 60 * options.minutes
-                    state.run(session, stop, screen.show, began + minutes)
-                finally:
-                    session.close()
-            left = len(state.left)
-            if stop.is_set():
-                raise Interrupted(f"stopped; {left} of {len(cells)} cells are left, and the same command goes on")
-            if left:
-                screen.say(f"the time is over; {left} of {len(cells)} cells are left, and the same command goes on")
-        screen.say(line_of(state))
-    if failures := state.failures():
-        print(failures, file=sys.stderr)
+    if options.status:
+        state = Sweep(cells_of(specs), results)
+        return print_json(as_json(state)) if options.json else show(table_of(state))
+    state = fill(specs, results, executor, options.jobs, options.minutes, options.kernels, options.checkpoint_every)
     if options.json:
         print_json(as_json(state))
     elif state.counts[DONE]:

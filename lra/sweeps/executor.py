@@ -1,10 +1,15 @@
 """The protocol of executors: where the processes of cells run."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Protocol
+import importlib
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+from lra.errors import UsageError, unknown
 from lra.sweeps.job import Job
+
+PLACES = {"local": "lra.sweeps.local:Local"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +48,11 @@ class Session(Protocol):
 
     Attributes:
       slots: the most jobs that should be submitted and not ended; None for any number.
+      hardware: that on which a cell trains, as `environment.hardware` has it; None if it is not known beforehand.
     """
 
     slots: int | None
+    hardware: Mapping[str, Any] | None
 
     def submit(self, jobs: Sequence[Job]) -> list[str]:
         """Submits jobs; returns a name of each, by which a user finds it in the scheduler.
@@ -76,3 +83,36 @@ class Executor(Protocol):
         Raises:
           UserError: its package is not installed, the cluster is not there, or no machine has what is asked for.
         """
+
+
+def executor_of(text: str) -> Executor:
+    """The executor that a text describes: its name, and options after a colon.
+
+    >>> executor_of("local")
+    Local()
+
+    Raises:
+      UsageError: there is no such executor or option, or an option has another type.
+    """
+    name, _, options = text.partition(":")
+    if name not in PLACES:
+        raise unknown("executor", name, PLACES)
+    module, _, attribute = PLACES[name].partition(":")
+    kind = getattr(importlib.import_module(module), attribute)
+    hints, values = typing.get_type_hints(kind), {}
+    for word in filter(None, options.split(",")):
+        option, _, value = word.partition("=")
+        if option not in hints:
+            raise unknown(f"option of executor {name}", option, hints)
+        values[option] = converted(f"--executor {name}: {option}", value, hints[option])
+    return kind(**values)
+
+
+def converted(what: str, text: str, hint: Any) -> Any:
+    """An option in its type, which may admit None too."""
+    (kind,) = [one for one in typing.get_args(hint) or (hint,) if one is not type(None)]
+    try:
+        return kind(text)
+    except ValueError:
+        words = {int: "a whole number", float: "a number"}
+        raise UsageError(f"{what} = {text!r} is not {words.get(kind, kind.__name__)}") from None

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lra.errors import UserError
 from lra.sweeps import process
@@ -26,7 +27,10 @@ class Local:
     def session(self, jobs_at_once: int | None) -> "LocalSession":
         """Begins to work; arguments and errors as for `Executor`."""
         slots = jobs_at_once or 1
-        return LocalSession(shares(slots) if slots > 1 else [Share()])
+        there = hardware()
+        parts = shares(slots, there) if slots > 1 else [Share()]
+        cores = {"cores": len(parts[0].cores)} if parts[0].cores else {}
+        return LocalSession(parts, there | cores | {"devices": max(1, there["devices"] // slots)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +41,13 @@ class Share:
     cores: tuple[int, ...] = ()
 
 
-def shares(count: int) -> list[Share]:
-    """The machine in as many parts as cells run at once."""
-    platform, devices = accelerators()
+def shares(count: int, there: Mapping[str, Any]) -> list[Share]:
+    """The machine in as many parts as cells run at once.
+
+    Args:
+      there: the machine's hardware.
+    """
+    platform, devices = there["platform"], there["devices"]
     cores = sorted(os.sched_getaffinity(0))
     parts = [tuple(cores[place::count]) or (cores[place % len(cores)],) for place in range(count)]
     if platform not in VISIBLE:
@@ -50,22 +58,26 @@ def shares(count: int) -> list[Share]:
     return [Share({VISIBLE[platform]: ",".join(map(str, mine))} | fraction, part) for mine, part in zip(own, parts)]
 
 
-def accelerators() -> tuple[str, int]:
-    """The platform that JAX has here, and its number of devices. A process of its own asks, which then frees them."""
-    script = "import jax, json; print(json.dumps([jax.default_backend(), len(jax.local_devices())]))"
-    asked = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=False)
+def hardware() -> dict[str, Any]:
+    """The hardware of this machine as JAX sees it. A process of its own asks, so that the accelerators stay free."""
+    script = (
+        "import jax, json; from lra.environment import hardware;"
+        "print(json.dumps(hardware({'data': len(jax.local_devices())})))"
+    )
+    call = [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {script}"]
+    asked = subprocess.run(call, capture_output=True, encoding="utf-8", check=False)
     if asked.returncode:
         reason = ([line for line in asked.stderr.splitlines() if line.strip()] or ["?"])[-1]
         raise UserError(f"JAX finds no device here ({reason:.200}); say JAX_PLATFORMS=cpu for the CPU")
-    platform, devices = json.loads(asked.stdout.splitlines()[-1])
-    return platform, devices
+    return json.loads(asked.stdout.splitlines()[-1])
 
 
 class LocalSession:
     """The processes of some cells on this machine; attributes and methods as for `Session`."""
 
-    def __init__(self, parts: Sequence[Share]):
+    def __init__(self, parts: Sequence[Share], there: Mapping[str, Any]):
         self.slots: int | None = len(parts)
+        self.hardware: Mapping[str, Any] | None = there
         self.free = [*parts]
         self.running: dict[str, tuple[subprocess.Popen[bytes], Share]] = {}
         self.ended: dict[str, Ended] = {}

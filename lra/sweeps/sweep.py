@@ -37,6 +37,8 @@ class Entry:
       began_at: the checkpoint, by its step, from which its last process began.
       killed: how many processes in a row were killed without a new checkpoint.
       was_elsewhere: whether another process was seen to train it.
+      expected: the seconds that it will take from its beginning; None if they cannot be known yet.
+      paced: the first step of its process that was seen, and when, by the monotonic clock.
     """
 
     cell: Cell
@@ -48,6 +50,15 @@ class Entry:
     began_at: int = -1
     killed: int = 0
     was_elsewhere: bool = False
+    expected: float | None = None
+    paced: tuple[int, float] | None = None
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """The speed since its process was first seen to have trained a step; None until it has trained more."""
+        if not self.paced or not self.said or self.said.step <= self.paced[0]:
+            return None
+        return (self.said.step - self.paced[0]) / (time.monotonic() - self.paced[1])
 
 
 class Sweep:
@@ -87,6 +98,18 @@ class Sweep:
         """How many cells are in each state."""
         return Counter(entry.state for entry in self.entries)
 
+    def seconds_left(self, at_once: int) -> float | None:
+        """The seconds until all cells are over; None if not all can be known yet.
+
+        Args:
+          at_once: how many cells run at once.
+        """
+        each = [
+            entry.said.left if entry.said and entry.said.left is not None else entry.expected for entry in self.left
+        ]
+        known = [seconds for seconds in each if seconds is not None]
+        return max([sum(known) / at_once, *known]) if each and len(known) == len(each) else None
+
     def look(self) -> None:
         """Looks which cells have a record by now, and what the claims of the others say."""
         left = {entry.cell.run: entry for entry in self.left}
@@ -96,6 +119,10 @@ class Sweep:
         for entry in self.left:
             _, entry.said = there.get(entry.cell.run, (0, None))
             lives = entry.said is not None and self.observer.lives(entry.said)
+            if not lives:
+                entry.paced = None
+            elif entry.said and entry.said.step and not entry.paced:
+                entry.paced = entry.said.step, time.monotonic()
             if entry.job is None and entry.said and lives:
                 entry.state, entry.was_elsewhere = ELSEWHERE, True
             elif entry.job is None:

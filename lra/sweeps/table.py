@@ -24,7 +24,7 @@ class Screen:
     def __init__(self, sweep: Sweep):
         self.sweep, self.console = sweep, Console(stderr=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True)
-        self.last = time.monotonic()
+        self.last, self.at_once = time.monotonic(), 1
         self.over: set[str] = set()
 
     def __enter__(self) -> "Screen":
@@ -48,10 +48,10 @@ class Screen:
                 self.over.add(entry.cell.run)
                 self.say(f"{entry.cell.name}: {in_words(entry)}, run {entry.cell.run}")
         if self.console.is_terminal:
-            self.live.update(table_of(sweep), refresh=True)
+            self.live.update(table_of(sweep, self.at_once), refresh=True)
         elif time.monotonic() - self.last >= LINE_EVERY:
             self.last = time.monotonic()
-            self.say(line_of(sweep))
+            self.say(line_of(sweep, self.at_once))
 
 
 def in_words(entry: Entry) -> str:
@@ -77,11 +77,11 @@ def short(entry: Entry) -> str:
     return {WAITING: ".", QUEUED: "queued"}.get(entry.state, entry.state)
 
 
-def table_of(sweep: Sweep) -> Table:
+def table_of(sweep: Sweep, at_once: int = 1) -> Table:
     """Cells by variant and task; of several in one place, how many are in which state."""
     columns = list(dict.fromkeys((entry.cell.plan.spec.task, entry.cell.plan.spec.protocol) for entry in sweep.entries))
     several = len({protocol for _, protocol in columns}) > 1
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=line_of(sweep), caption_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=line_of(sweep, at_once), caption_justify="left")
     table.add_column("variant")
     for task, protocol in columns:
         table.add_column(f"{task} {protocol}" if several else task, justify="right")
@@ -101,13 +101,15 @@ def together(entries: list[Entry]) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
-def line_of(sweep: Sweep) -> str:
-    """The whole in a line."""
+def line_of(sweep: Sweep, at_once: int = 1) -> str:
+    """The whole in a line; `at_once` as for `seconds_left`."""
     counts = sweep.counts
     words = [f"{counts[state]} {state}" for state in dict.fromkeys((DONE, RUNNING, *sorted(counts))) if counts[state]]
     running = [f"{entry.cell.name} {in_words(entry)}" for entry in sweep.entries if entry.state == RUNNING]
     now = f"; {running[0]}" if len(running) == 1 else ""
-    return f"{len(sweep.entries)} cells: {', '.join(words)}{now}"
+    left = sweep.seconds_left(at_once)
+    end = f"; about {duration(left)} left" if left is not None else ""
+    return f"{len(sweep.entries)} cells: {', '.join(words)}{end}{now}"
 
 
 def as_json(sweep: Sweep) -> list[dict[str, Any]]:
