@@ -96,9 +96,9 @@ class Forecast:
         self.hardware = session.hardware or (newest.measured.hardware if newest else None)
         self.last, self.paced = 0.0, 0
         self.refresh()
-        work = {entry.cell.run: (work_of_step(entry.cell.plan) or 0) for entry in sweep.left}
-        length = lambda entry: work.get(entry.cell.run, 0) * entry.cell.plan.train.steps
-        sweep.entries.sort(key=lambda entry: length(entry) if entry.expected is None else entry.expected)
+        for entry in sweep.left:
+            work = entry.cell.plan.train.steps * (work_of_step(entry.cell.plan) or 0.0)
+            entry.rank = work if entry.expected is None else entry.expected
 
     def refresh(self) -> None:
         """Estimates again what waits, from time to time."""

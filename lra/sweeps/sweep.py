@@ -38,6 +38,7 @@ class Entry:
       killed: how many processes in a row were killed without a new checkpoint.
       was_elsewhere: whether another process was seen to train it.
       expected: the seconds that it will take from its beginning; None if they cannot be known yet.
+      rank: cells of a low rank are submitted before others.
       paced: the first step of its process that was seen, and when, by the monotonic clock.
     """
 
@@ -51,6 +52,7 @@ class Entry:
     killed: int = 0
     was_elsewhere: bool = False
     expected: float | None = None
+    rank: float = 0.0
     paced: tuple[int, float] | None = None
 
     @property
@@ -167,7 +169,7 @@ class Sweep:
 
     def submit(self, session: Session, running: int) -> None:
         """Submits cells that wait, as many as the executor takes."""
-        ready = [entry for entry in self.left if entry.state == WAITING]
+        ready = sorted((entry for entry in self.left if entry.state == WAITING), key=lambda entry: entry.rank)
         chosen = ready if session.slots is None else ready[: max(0, session.slots - running)]
         steps = {folder.name: step for folder, step in checkpoints(self.results)} if chosen else {}
         jobs = [entry.cell.job(self.results, self.kernels, self.checkpoint_every) for entry in chosen]

@@ -2,24 +2,19 @@
 
 import dataclasses
 import json
-import os
 import random
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
+import storm
 from conftest import SMALL, SMALL_DATA, bindings, lra
 
 from lra import claims
 from lra.claims import Said
 from lra.cli import main
 from lra.errors import UsageError
-from lra.leaderboard.store import load
-from lra.reproduction import differences
 from lra.spec import RunSpec
 from lra.sweeps.cell import cells_of, check_models
 from lra.sweeps.executor import Ended, Lost, Running
@@ -252,38 +247,13 @@ def test_kills_at_random_moments_change_no_bit_of_any_record(tmp_path, home):
         "1",
         *WORDS,
     ]
-    calm = lra(*words, "--results", tmp_path / "calm")
+    words = [*map(str, words[1:])]
+    calm = lra("sweep", *words, "--results", tmp_path / "calm")
     assert calm.returncode == 0, calm.stderr
-    luck, kills, until = random.Random(0), 0, time.monotonic() + 300
-    command = [sys.executable, "-m", "lra", *map(str, words), "--results", str(tmp_path / "stormy")]
-    env = os.environ | {"LRA_HOME": str(home)}
-    sweeps = []
-    while time.monotonic() < until:
-        sweeps = [one for one in sweeps if one.poll() is None]
-        if kills >= 8:
-            break
-        while len(sweeps) < 2:
-            quiet = subprocess.DEVNULL
-            sweeps.append(subprocess.Popen(command, stdout=quiet, stderr=quiet, env=env))
-        time.sleep(luck.uniform(0.5, 3.0))
-        holders = [
-            said.process for _, said in claims.look(tmp_path / "stormy").values() if said.state == claims.RUNNING
-        ]
-        victim = luck.choice([*holders, sweeps[0].pid])
-        try:
-            os.kill(victim, signal.SIGKILL)
-            kills += 1
-        except ProcessLookupError:
-            pass
-    for one in sweeps:
-        one.terminate()
-        one.wait()
-    done = lra(*words, "--results", tmp_path / "stormy")
-    assert done.returncode == 0, done.stderr
-    (before, _), (after, _) = load([tmp_path / "calm"]), load([tmp_path / "stormy"])
-    assert [one.run for one in before] == [one.run for one in after]
-    assert [differences(one, other) for one, other in zip(before, after)] == [[]] * 4
-    assert len([*(tmp_path / "stormy" / "records").iterdir()]) == 4
+    kills = storm.round_of(words, tmp_path / "stormy", 8, random.Random(0), 1.5)
+    assert kills["workers"] > 1
+    assert kills["sweeps"] > 1
+    assert storm.problems(tmp_path / "calm", tmp_path / "stormy") == []
     assert [*(tmp_path / "stormy" / "claims").iterdir()] == []
 
 
