@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from lra.files import sha256_text, write_atomically
+from lra.files import create, sha256_text, write_atomically
 from lra.leaderboard.predictions import Packed
 from lra.leaderboard.strict import Number, Part, WholeNumber
 
@@ -209,8 +209,18 @@ def write(record: Record, folder: Path) -> Path:
       ValueError: a number is NaN or infinite.
     """
     path = folder / file_name(record)
-    write_atomically(path, json.dumps(as_json(record), indent=1, allow_nan=False) + "\n")
+    write_atomically(path, text_of(record))
     return path
+
+
+def write_first(record: Record, folder: Path) -> bool:
+    """Writes a record if there is none of its run. Returns False if there is one; errors as of `write`."""
+    return create(folder / file_name(record), text_of(record))
+
+
+def text_of(record: Record) -> str:
+    """The file of a record."""
+    return json.dumps(as_json(record), indent=1, allow_nan=False) + "\n"
 
 
 def json_schema() -> str:

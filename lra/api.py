@@ -19,6 +19,7 @@ from lra.plan import Plan, resolve
 from lra.proof.choice import AUTO
 from lra.recipe import task_and_source
 from lra.spec import RunSpec, seeds_of
+from lra.storage import path_of
 from lra.tasks import Split, prepared
 from lra.tracks import tracks
 
@@ -110,7 +111,7 @@ def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = Fal
     >>> record = lra.run(lra.RunSpec("listops", "local", "demo", seeds=(0, 1, 2)))  # doctest: +SKIP
 
     Args:
-      results: the folder for records, checkpoints and logs.
+      results: the folder for records, checkpoints and logs, also in a storage: "s3://bucket/results".
       again: whether to repeat a run that has a record, and replace the record.
       kernels: "auto" takes for each op of the train step the fastest implementation that is proven right on this
         device; "xla" or another name takes that one.
@@ -119,10 +120,11 @@ def run(spec: RunSpec, results: str | Path = "lra-results", *, again: bool = Fal
       UsageError, UserError: as `resolve`.
       UserError: the task is not prepared, the memory or the disk is full, or the variant has no source file.
     """
+    results = path_of(results)
     plan = resolve(spec)
     data = prepared.load(plan.task, plan.source, plan.prepare_command)
-    before = None if again else recorded(plan, data, Path(results))
-    return before or execute(plan, data, Path(results), anew=again, kernels=kernels)
+    before = None if again else recorded(plan, data, results)
+    return before or execute(plan, data, results, anew=again, kernels=kernels)
 
 
 def records(folder: str | Path = "lra-results") -> list[Record]:
@@ -134,9 +136,10 @@ def records(folder: str | Path = "lra-results") -> list[Record]:
     Raises:
       UserError: there is no such folder, or files in it are not valid records; the message names all of them.
     """
-    if not Path(folder).is_dir():
+    folder = path_of(folder)
+    if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; lra.run makes it")
-    loaded, left_out = store.load([Path(folder)])
+    loaded, left_out = store.load([folder])
     if left_out:
         raise UserError("; ".join(left_out))
     return loaded

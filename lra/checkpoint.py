@@ -34,11 +34,14 @@ class Checkpoints:
     """The newest checkpoint of a run. A thread writes it while the run goes on.
 
     Each leaf is stored under its path in the tree, so that a checkpoint can be read without this code.
+
+    Args:
+      after: what the thread does after it has written a checkpoint.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, after: Callable[[], None] = lambda: None):
         hush()
-        self.folder = folder
+        self.folder, self.after = folder, after
         self.thread = ThreadPoolExecutor(1, "checkpoint")
         self.writing: Future[None] | None = None
         options = ocp.CheckpointManagerOptions(
@@ -70,6 +73,7 @@ class Checkpoints:
         arguments = ocp.args.Composite(state=ocp.args.StandardSave(leaves), notes=ocp.args.JsonSave(notes))
         self.manager.save(step, args=arguments, force=True)
         self.manager.wait_until_finished()
+        self.after()
 
     def wait(self) -> None:
         """Waits until the checkpoint is on the disk that was saved last.

@@ -1,7 +1,6 @@
 """From a plan to its record: trains what has no record, once at a time, and says in a line what went wrong."""
 
 import dataclasses
-import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Any
 
 import jax
 
-from lra import claims, forecast, settings
+from lra import claims, forecast, run_folder, settings
 from lra.errors import UserError
 from lra.feed import sizes_of
 from lra.files import check_writable, write_atomically
 from lra.leaderboard import store
-from lra.leaderboard.record import KernelUse, Record, Status, write
+from lra.leaderboard.record import KernelUse, Record, Status, write, write_first
 from lra.leaderboard.store import folder_of
 from lra.models import precision
 from lra.placement import placement_of
@@ -75,7 +74,8 @@ def execute(
             "set the same, or make the plan here"
         )
     run = plan.run_id(data.data_sha256)
-    folder = results / "runs" / run
+    place = run_folder.folder_of(results, run)
+    folder = place.local
     trainer: Trainer | None = None
     settings.require()
     precision.require(plan.dtype, settings.device())
@@ -84,16 +84,18 @@ def execute(
     say = bar.display.say if bar else lambda text: None
     with claims.held(claim or claims.take(results, run, say)) as held:
         stop = stop or threading.Event()
-        held.lost = stop.set
+        held.lost = lambda: stop.set()
         held.report = lambda: reached(plan, trainer, bar)
-        if anew:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif record := recorded(plan, data, results):  # another process wrote it before this one had the claim
+        # another process may have written it before this one had the claim
+        if not anew and (record := recorded(plan, data, results)):
             return record
+        place.begin(anew)
         write_atomically(folder / FILE, plan.spec.to_json())  # says whose checkpoint it is until there is a record
         try:
             choice = choice_for(plan, data, folder, kernels, devices, bar, stop)
-            trainer = Trainer(plan, data, folder, bar, stop, checkpoint_every, devices, trace, choice, held.require)
+            trainer = Trainer(
+                plan, data, folder, bar, stop, checkpoint_every, devices, trace, choice, held.require, place.share
+            )
             outcome = trainer.train_and_score()
         except UserError:
             raise
@@ -101,7 +103,12 @@ def execute(
             raise failure(plan, data, results, trainer, error) from error
         record = make_record(plan, data, dataclasses.replace(outcome, peak_bytes=peak.of_this_run()))
         held.require()
-        write(record, folder_of(results))
+        place.share()
+        if anew or not write_first(record, folder_of(results)):
+            if not anew and (before := recorded(plan, data, results)):  # of a process that was taken for dead
+                return before
+            write(record, folder_of(results))
+        place.end()
     return record
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lra.errors import UserError
+from lra.storage import is_remote
 
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # how `flock` says that another process has the lock
 LEFT_BEHIND = ("thumbs.db", "desktop.ini", "__macosx")  # by file managers, beside names that begin with a dot
@@ -46,6 +47,9 @@ def check_writable(path: Path) -> None:
     Raises:
       UserError: it cannot.
     """
+    if is_remote(path):
+        path.check_writable()
+        return
     with writing(path):
         folder = next(folder for folder in path.absolute().parents if folder.exists())
         try:
@@ -64,6 +68,9 @@ def write_atomically(path: Path, data: str | bytes, durable: bool = True) -> Non
       UserError: the file could not be written.
     """
     raw = data.encode(errors="backslashreplace") if isinstance(data, str) else data
+    if is_remote(path):
+        path.put(raw)
+        return
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -89,6 +96,8 @@ def create(path: Path, data: str | bytes) -> bool:
       UserError: the file could not be written.
     """
     raw = data.encode() if isinstance(data, str) else data
+    if is_remote(path):
+        return path.create(raw)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

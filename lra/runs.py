@@ -5,6 +5,7 @@ import datetime
 from collections.abc import Iterator
 from pathlib import Path
 
+from lra import run_folder
 from lra.claims import Observer, Said, look
 from lra.errors import UsageError, UserError
 from lra.files import visible
@@ -13,6 +14,7 @@ from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
 from lra.leaderboard.tracks import changes
 from lra.spec import FILE, RunSpec
+from lra.storage import is_remote
 from lra.tracks import tracks
 
 
@@ -85,6 +87,10 @@ def recorded(record: Record, path: Path) -> Run:
 
 def checkpoints(results: Path) -> Iterator[tuple[Path, int]]:
     """The folder of each run that has a checkpoint, and the step of the newest one."""
+    if is_remote(results):
+        for path in visible((results / "runs").glob("*.tar")):
+            yield path.with_suffix(""), run_folder.look_into(path)[0]
+        return
     for place in visible((results / "runs").glob("*/checkpoint")):
         if steps := [int(path.name) for path in place.iterdir() if path.name.isdigit()]:
             yield place.parent, max(steps)
@@ -96,11 +102,14 @@ def stopped(folder: Path, step: int, said: Said | None) -> Run:
     Args:
       said: what the claim of the process says that trains it; None if none does.
     """
+    shared = folder.with_suffix(".tar") if is_remote(folder) else None
     status = f"running, checkpoint at step {step}, {said.where}" if said else f"stopped at step {step}"
-    date = datetime.datetime.fromtimestamp((folder / "checkpoint" / str(step)).stat().st_mtime, datetime.UTC)
+    written = (shared or folder / "checkpoint" / str(step)).stat().st_mtime
+    date = datetime.datetime.fromtimestamp(written, datetime.UTC)
     when = date.isoformat(timespec="seconds")
     try:
-        spec = RunSpec.from_json((folder / FILE).read_text("utf-8"))
+        text = run_folder.look_into(shared)[1] or "" if shared else (folder / FILE).read_text("utf-8")
+        spec = RunSpec.from_json(text)
     except (OSError, UnicodeDecodeError, UsageError):  # an earlier lra made the folder
         return Run(folder.name, None, None, (), None, (), None, status, None, when, None)
     own = f"{spec.variant}."

@@ -58,7 +58,7 @@ def validations(train: TrainConfig, steps: int) -> int:
 class Trainer:
     """A run that is being trained; arguments as for `execute`, and `folder`, the folder of the run, and `choice`, which
     decides the implementation of each op in the train step; None for XLA. `require` raises if another process has taken
-    the run over, so that its folder may not be written.
+    the run over, so that its folder may not be written. `share` is called after each checkpoint.
     """
 
     @settings.fixed()
@@ -74,6 +74,7 @@ class Trainer:
         trace: Path | None = None,
         choice: Choice | None = None,
         require: Callable[[], None] = lambda: None,
+        share: Callable[[], None] = lambda: None,
     ):
         compilation.keep()
         self.choice = choice or always("xla", "nothing was asked for", len(plan.seeds))
@@ -90,7 +91,7 @@ class Trainer:
         self.evaluator = Evaluator(self.functions, scored, len(plan.seeds), plan.train.eval_batch_size, self.placement)
         keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(jnp.array(plan.seeds, jnp.uint32))
         self.keys = self.placement.put(keys, SEED)
-        self.checkpoints = Checkpoints(folder / "checkpoint")
+        self.checkpoints = Checkpoints(folder / "checkpoint", share)
         self.state: TrainState = self.placement.put(self.functions.init(plan.seeds), SEED)
         self.best = None
         if plan.train.select == "best":

@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("tasks", "models", "leaderboard")
-SHARED = ("__init__", "errors", "files", "names", "typed", "workers")  # of lra's own modules, what the rooms may use
+# of lra's own modules, what the rooms may use
+SHARED = ("__init__", "errors", "files", "names", "remote", "storage", "typed", "workers")
 FOLDERS = {"lra": ROOT / "lra", **{f"lra.{room}": ROOT / room for room in ROOMS}}
 
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from lra.errors import UsageError
 from lra.interrupt import STOPPED
+from lra.storage import path_of
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,10 +70,10 @@ def add_common(parser: Parser) -> None:
 def add_results(parser: Parser) -> None:
     parser.add_argument(
         "--results",
-        type=Path,
+        type=path_of,
         default=Path("lra-results"),
         metavar="DIR",
-        help="the folder of records, checkpoints and tables (default: %(default)s)",
+        help="the folder of records, checkpoints and tables, also s3://... or gs://... (default: %(default)s)",
     )
 
 

@@ -69,6 +69,7 @@ def sweep(options: Namespace) -> int:
 
     from lra.files import check_writable
     from lra.leaderboard.store import folder_of
+    from lra.storage import is_remote
     from lra.sweeps.cell import cells_of, check_models
     from lra.sweeps.local import Local
     from lra.sweeps.sweep import DONE, Sweep
@@ -77,7 +78,7 @@ def sweep(options: Namespace) -> int:
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs} is not at least 1")
     began = time.monotonic()
-    results = options.results.absolute()
+    results = options.results if is_remote(options.results) else options.results.absolute()
     cells = cells_of(grid_of(options).specs(list(map(str, options.imports))))
     state = Sweep(cells, results, options.kernels, options.checkpoint_every)
     with Screen(state) as screen:

@@ -15,7 +15,7 @@ from lra.runs import checkpoints
 from lra.sweeps.cell import Cell, Glance, recorded
 from lra.sweeps.executor import Ended, Lost, Session, State, Waiting
 from lra.sweeps.process import TAKEN
-from lra.sweeps.worker import LOG
+from lra.sweeps.worker import log_of
 
 LOOK = 0.5  # seconds between two looks at results and executor
 TRIES = 3  # processes of one cell that may be killed in a row without a new checkpoint
@@ -181,19 +181,17 @@ class Sweep:
     def last_line(self, entry: Entry) -> str:
         """The last line of the log of a cell."""
         try:
-            text = self.log_of(entry).read_text("utf-8", errors="replace")
+            text = log_of(self.results, entry.cell.run).read_text("utf-8", errors="replace")
         except OSError:
             return ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1].removeprefix("lra: ")[:300] if lines else ""
 
-    def log_of(self, entry: Entry) -> Path:
-        return self.results / "runs" / entry.cell.run / LOG
-
     def failures(self) -> str:
         """The cells that failed, each with its last line, its log and the command that runs it alone."""
         return "\n".join(
-            f"{entry.cell.name}: {entry.reason}\n    {entry.cell.command(self.results)}\n    log: {self.log_of(entry)}"
+            f"{entry.cell.name}: {entry.reason}\n    {entry.cell.command(self.results)}\n"
+            f"    log: {log_of(self.results, entry.cell.run)}"
             for entry in self.entries
             if entry.state == FAILED
         )

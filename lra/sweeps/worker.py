@@ -1,20 +1,22 @@
 """The process of a cell: trains and scores one run, and says in its log and its claim what became of it."""
 
+import contextlib
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 from lra import claims
 from lra.errors import UserError
-from lra.files import sha256_texts, write_atomically
+from lra.files import sha256_texts, write_atomically, writing
 from lra.spec import RunSpec
+from lra.storage import is_remote, path_of
 from lra.sweeps.job import Job
 from lra.sweeps.process import TAKEN
-
-LOG = "log.txt"  # in the folder of a run
+from lra.tasks.prepared import home
 
 
 def main() -> NoReturn:
@@ -24,13 +26,12 @@ def main() -> NoReturn:
     job = Job.from_json(sys.stdin.buffer.readline().decode())
     threading.Thread(target=stop_with_parent, daemon=True).start()
     try:
-        folder = Path(job.results) / "runs" / job.run
-        write_to(folder / LOG)
-        claim = claims.take(Path(job.results), job.run)  # before JAX is imported: most of those that come too late go
-        with claims.held(claim):
-            train(job, folder, claim)
+        results = path_of(job.results)
+        with log_in(results, job.run):
+            claim = claims.take(results, job.run)  # before JAX is imported: most of those that come too late go
+            with claims.held(claim):
+                train(job, results, claim)
     except UserError as error:
-        print(f"lra: {error}", file=sys.stderr, flush=True)
         code = TAKEN if isinstance(error, claims.Taken) else error.exit_code
     else:
         code = 0
@@ -46,15 +47,33 @@ def stop_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def write_to(log: Path) -> None:
-    """Makes standard output and standard error, of libraries too, the end of a file."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def log_of(results: Path, run: str) -> Path:
+    """The log of the processes that trained a run."""
+    return results / "runs" / f"{run}.log" if is_remote(results) else results / "runs" / run / "log.txt"
+
+
+@contextlib.contextmanager
+def log_in(results: Path, run: str) -> Iterator[None]:
+    """Appends what this process prints, its libraries too, to the log of a run. The error that ends it is the last."""
+    log = log_of(results, run)
+    local = home() / "runs" / log.name if is_remote(log) else log
+    with writing(local):
+        local.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(local, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    try:
+        yield
+    except UserError as error:
+        print(f"lra: {error}", file=sys.stderr, flush=True)
+        raise
+    finally:
+        if is_remote(log):
+            with contextlib.suppress(UserError):
+                log.upload(local)
 
 
-def train(job: Job, folder: Path, claim: claims.Claim) -> None:
+def train(job: Job, results: Path, claim: claims.Claim) -> None:
     """Trains and scores the run of a job.
 
     Raises:
@@ -68,7 +87,7 @@ def train(job: Job, folder: Path, claim: claims.Claim) -> None:
     from lra.trainer import work_beside_steps
 
     with Display() as display, interruptible(display.say) as stop:
-        plan = resolve(provided(job, folder))
+        plan = resolve(provided(job))
         data = load(plan.task, plan.source, plan.prepare_command)
         if (here := plan.run_id(data.data_sha256)) != job.run:
             raise UserError(
@@ -78,12 +97,12 @@ def train(job: Job, folder: Path, claim: claims.Claim) -> None:
             )
         with display.bar(plan.variant.name, plan.train.steps, work_beside_steps(plan, data)) as bar:
             execute(
-                plan, data, Path(job.results), bar=bar, stop=stop, checkpoint_every=job.checkpoint_every,
+                plan, data, results, bar=bar, stop=stop, checkpoint_every=job.checkpoint_every,
                 kernels=job.kernels, claim=claim,
             )  # fmt: skip
 
 
-def provided(job: Job, folder: Path) -> RunSpec:
+def provided(job: Job) -> RunSpec:
     """The spec of a job. It imports the sources that travelled with the job if this machine has other files or none."""
     import dataclasses
 
@@ -98,7 +117,7 @@ def provided(job: Job, folder: Path) -> RunSpec:
             return job.spec
     except (UserError, KeyError):
         pass  # the files are not here
-    tree = folder / f"source-{sha256_texts(job.sources)[:12]}"
+    tree = home() / "sources" / f"{sha256_texts(job.sources)[:12]}"
     for name, text in job.sources.items():
         write_atomically(tree / name, text.encode())
     for other in [other for other in VARIANTS.values() if not other.is_own]:

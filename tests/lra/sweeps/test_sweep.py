@@ -227,7 +227,8 @@ def test_the_command_says_what_is_missing(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines()[-1].startswith("lra: cannot write")
 
 
-WORDS = [*bindings(*SMALL, "train.log_every = 1", "train.eval_every = 2"), "--checkpoint-every", "0"]
+OFTEN = ["train.log_every = 1", "train.eval_every = 2"]
+WORDS = [*bindings(*(line for line in SMALL if "_every" not in line), *OFTEN), "--checkpoint-every", "0"]
 
 
 @pytest.mark.slow
@@ -288,7 +289,7 @@ def test_a_variant_of_ones_own_travels_and_what_crashes_takes_nothing_with_it(tm
         "import os\nfrom lra import register_attention\nimport jax.numpy as jnp\n\n"
         '@register_attention("mine")\ndef mine(q, k, v, mask):\n    return v\n\n'
         '@register_attention("crash")\ndef crash(q, k, v, mask):\n'
-        "    if os.environ.get('LRA_CORES') is None and 'lra.sweeps.worker' in __import__('sys').modules:\n"
+        "    if os.getsid(0) == os.getpid():  # a worker, not the sweep\n"
         "        os.kill(os.getpid(), 11)\n    return v\n"
     )
     words = ["sweep", "--import", file, "--tasks", "listops", "--variants", "crash,mine", "--protocols", "demo", *WORDS]
