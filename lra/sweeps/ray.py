@@ -16,6 +16,8 @@ from lra.sweeps.executor import Ended, Lost, Running, State, Waiting
 from lra.sweeps.job import Job
 
 ANSWER = 5.0  # seconds that a cluster has to answer
+# a cluster of this machine alone is not to be reached from outside; Ray reads this when it is imported
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
 TRAVELS = ("LRA_HOME", "JAX_PLATFORMS")  # environment variables that count on the nodes as here
 
 
@@ -37,17 +39,20 @@ class Ray:
 
     def session(self, jobs_at_once: int | None) -> "RaySession":
         """Begins to work; arguments and errors as for `Executor`."""
-        if not 0 <= self.gpus or (self.gpus > 1 and self.gpus % 1):
+        if self.gpus < 0 or (self.gpus > 1 and self.gpus % 1):
             raise UsageError(f"gpus={self.gpus} is neither a fraction of one GPU nor a number of them")
         if self.tpus < 0 or self.cpus < 0 or not any(self.needs().values()):
             raise UsageError(f"gpus={self.gpus}, tpus={self.tpus}, cpus={self.cpus}: a cell needs something; cpus=1")
+        address = self.address or os.environ.get("RAY_ADDRESS")
+        if address is None:
+            os.environ.setdefault(*LOOPBACK)
         try:
             import ray
         except ImportError as error:
             raise UserError("Ray needs its package: pip install 'long-range-arena[ray]'") from error
         own = not ray.is_initialized()
         if own:
-            connect(self.address or os.environ.get("RAY_ADDRESS"))
+            connect(address)
         session = RaySession(self, jobs_at_once, own)
         if not session.places():
             have = "; ".join(sorted({in_words(node) for node in nodes()}))
@@ -69,24 +74,22 @@ def connect(address: str | None) -> None:
       UserError: it is not there.
     """
     import ray
+    from ray._private.services import canonicalize_bootstrap_address  # what ray.init calls
 
-    if address and address not in ("auto", "local"):
-        place = urlsplit(address if "://" in address else f"//{address}")
-        try:  # Ray itself waits for a minute, and ends this process
-            socket.create_connection((place.hostname or "", place.port or 6379), timeout=ANSWER).close()
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"no Ray cluster answers at {address} ({error}); start one with 'ray start --head', or name its HOST:PORT"
-            ) from error
+    where = address or "this machine"
     try:
-        ray.init(
-            address, log_to_driver=False, include_dashboard=False if address is None else None, logging_level="ERROR"
-        )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        lines = str(error).strip().splitlines() or ["no reason"]
+        place = address
+        if address and not address.startswith("ray://"):
+            place = canonicalize_bootstrap_address(address)
+        if place:  # Ray itself waits for minutes
+            parts = urlsplit(place if "://" in place else f"//{place}")
+            socket.create_connection((parts.hostname or "", parts.port or 6379), timeout=ANSWER).close()
+        ray.init(address or "local", log_to_driver=False, logging_level="ERROR")
+    except (OSError, RuntimeError, ValueError) as error:
+        said = printable((str(error).strip().splitlines() or ["no reason"])[0])[:200].rstrip(".")
         raise UserError(
-            f"Ray cannot be reached at {address or 'this machine'} ({printable(lines[0])[:200]}); start a cluster with "
-            "'ray start --head', or leave the address out for one of this machine alone"
+            f"no Ray cluster answers at {where} ({said}); start one with 'ray start --head', or leave the address out for "
+            "one of this machine alone"
         ) from error
 
 
@@ -133,7 +136,7 @@ class Kept:
     actor: Any
     where: Any
     code: Any
-    state: State = Waiting()
+    state: State = dataclasses.field(default_factory=Waiting)
     cancelled: bool = False
 
 
