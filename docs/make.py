@@ -157,6 +157,18 @@ def by_length(direction: str) -> Rows:
     yield from ((cell.text for cell in entry.cells) for entry in sheet.entries)
 
 
+def cost() -> Rows:
+    """Training operations and hours of LRA's table, from `docs/cost.py`."""
+    rows = json.loads((DOCS / "cost.json").read_bytes())
+    tasks = [*dict.fromkeys(row["task"] for row in rows)]
+    yield "variant", *tasks, "all", "CPU, hours", "H100, hours"
+    for name in (*dict.fromkeys(row["variant"] for row in rows), None):
+        own = [row for row in rows if name in (row["variant"], None)]
+        work = [sum(row["operations"] for row in own if task in (row["task"], None)) for task in (*tasks, None)]
+        cpu, hopper = (sum(row["seconds"][target] for row in own) / 3600 for target in ("cpu", "hopper"))
+        yield f"`{name}`" if name else "all", *(f"{x / 1e15:,.0f}" for x in work), f"{cpu:,.0f}", f"{hopper:,.1f}"
+
+
 def measured_on() -> Rows:
     names = ("device", "cpu", "cores", "python", "jax", "jaxlib", "flax")
     yield "command", *names
@@ -168,6 +180,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "commands": commands, "variants": variants, "checks": checks, "tasks": tasks, "protocols": protocol_rules,
     "sizes": sizes, "sections": parameters_of_sections, "shape": shape,
     "registration": registration, "wide": wide, "measured_on": measured_on, "predictions": predicted,
+    "cost": cost,
 }  # fmt: skip
 TABLES |= {name: functools.partial(rows_of_benchmark, name) for name in BENCHMARKS}
 TABLES |= {f"by_length_{direction}": functools.partial(by_length, direction) for direction in DIRECTIONS}

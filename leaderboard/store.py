@@ -1,5 +1,6 @@
 """Finds and loads the records in folders."""
 
+import difflib
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from lra.leaderboard.record import Record
 
 BENCHMARK = "bench-"  # files of `lra bench` may lie among the records
 MOST_LISTED = 8  # runs in an error
+MOST_NEAR = 3  # of which a wrong name may have been meant
 
 
 def folder_of(results: Path) -> Path:
@@ -46,7 +48,8 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
       name: the path of the file, its name, the run, or the first letters of the run.
 
     Raises:
-      UsageError: no record matches, or the runs of several records begin with `name`; the message names them.
+      UsageError: no record matches, or the runs of several records begin with `name`; the message names them, or the
+        nearest ones.
     """
     if Path(name).is_file():
         return Path(name)
@@ -61,9 +64,25 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     of_variant = [path for inside in searched for path in files_in(inside) if variant_in(path) == name]
     if of_variant:
         raise UsageError(f"'{name}' is a variant; name one of its runs: {listed(of_variant)}")
-    where = " or ".join(map(str, searched))
     lists = f"lra runs --results {shlex.quote(str(folders[0]))}"
-    raise UsageError(f"{name} is neither a file nor a run recorded in {where}; '{lists}' lists the runs")
+    begun = {path.name.removesuffix(".tar") for folder in folders for path in visible((folder / "runs").glob("*"))}
+    if name in begun:
+        raise UsageError(f"run {name} has no record yet; '{lists}' tells its state")
+    where = " or ".join(map(str, searched))
+    near = nearest(name, [path for inside in searched for path in files_in(inside)])
+    hint = f"; the nearest: {listed(near)}" if near else f"; '{lists}' lists the runs"
+    raise UsageError(f"{name} is neither a file nor a run recorded in {where}{hint}")
+
+
+def nearest(name: str, files: Sequence[Path]) -> list[Path]:
+    """The records whose run, or the start of it, or variant, is most like a name; none if all are far from it."""
+
+    def likeness(path: Path) -> float:
+        words = run_in(path), run_in(path)[: len(name)], variant_in(path), path.name
+        return max(difflib.SequenceMatcher(None, name, word).ratio() for word in words)
+
+    near = sorted(((likeness(path), path) for path in files), key=lambda pair: (-pair[0], pair[1]))
+    return [path for ratio, path in near[:MOST_NEAR] if ratio >= 0.6]
 
 
 def listed(files: Sequence[Path]) -> str:

@@ -1,4 +1,4 @@
-"""The runs of a results folder: those that have a record, and those that have a checkpoint alone."""
+"""The runs of a results folder: those that have a record, and those that were begun alone."""
 
 import dataclasses
 import datetime
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lra import run_folder
-from lra.claims import Observer, Said, look
+from lra.claims import FAILED, Observer, Said, look
 from lra.errors import UsageError, UserError
 from lra.files import visible
 from lra.leaderboard import store
@@ -25,7 +25,8 @@ class Run:
     Attributes:
       changes: what is not the protocol's, without options of the variant.
       options: those options of the variant, and settings from outside, that are not the protocol's.
-      status: in words: how it ended, or at which step it was stopped.
+      status: in words: how it ended, where it runs, or at which step it was stopped. A run whose machine was lost runs
+        for those who look once.
       accuracy: the mean test accuracy of the seeds that did not diverge, as a share; None without any.
       date: UTC, ISO 8601.
       record: the file of its record.
@@ -60,13 +61,13 @@ def runs_in(results: Path) -> tuple[list[Run], list[str]]:
         except UserError as error:
             left_out.append(str(error))
     known = {store.run_in(path) for path in (*files, *store.files_in(store.put_away_folder(results)))}
-    claims, observer = look(results), Observer()
-    running = {run: said for run, (_, said) in claims.items() if observer.lives(said)}
-    runs += [
-        stopped(folder, step, running.get(folder.name))
-        for folder, step in checkpoints(results)
-        if folder.name not in known
-    ]
+    claims = {run: said for run, (_, said) in look(results).items()}
+    steps = {folder.name: step for folder, step in checkpoints(results)}
+    observer = Observer()
+    for run in ({*claims} | {*steps}) - known:
+        said = claims.get(run)
+        lives = said is not None and observer.lives(said)
+        runs.append(unrecorded(results / "runs" / run, steps.get(run), said, lives))
     return sorted(runs, key=lambda run: (run.date, run.run)), left_out
 
 
@@ -96,25 +97,35 @@ def checkpoints(results: Path) -> Iterator[tuple[Path, int]]:
             yield place.parent, max(steps)
 
 
-def stopped(folder: Path, step: int, said: Said | None) -> Run:
+def unrecorded(folder: Path, step: int | None, said: Said | None, lives: bool) -> Run:
     """The run of a folder without a record.
 
     Args:
-      said: what the claim of the process says that trains it; None if none does.
+      step: of the newest checkpoint; None without any.
+      said: what the claim of the process says that trains it, or trained it last; None if there is no claim.
+      lives: whether that process does.
     """
+    if said and lives:
+        status = f"running, {f'step {said.step} of {said.steps}, ' if said.steps else ''}{said.where}"
+    elif said and said.state == FAILED:
+        status = f"failed: {said.reason}"
+    else:
+        status = f"stopped at step {step or 0}"
     shared = folder.with_suffix(".tar") if is_remote(folder) else None
-    status = f"running, checkpoint at step {step}, {said.where}" if said else f"stopped at step {step}"
-    written = (shared or folder / "checkpoint" / str(step)).stat().st_mtime
-    date = datetime.datetime.fromtimestamp(written, datetime.UTC)
-    when = date.isoformat(timespec="seconds")
+    date = ""
+    for path in [shared] if shared else [folder / "checkpoint" / str(step), folder / FILE]:
+        if path.exists():
+            when = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+            date = when.isoformat(timespec="seconds")
+            break
     try:
         text = run_folder.look_into(shared)[1] or "" if shared else (folder / FILE).read_text("utf-8")
         spec = RunSpec.from_json(text)
-    except (OSError, UnicodeDecodeError, UsageError):  # an earlier lra made the folder
-        return Run(folder.name, None, None, (), None, (), None, status, None, when, None)
+    except (OSError, UnicodeDecodeError, UsageError):  # an earlier lra made the folder, or the run has just begun
+        return Run(folder.name, None, None, (), None, (), None, status, None, date, None)
     own = f"{spec.variant}."
     options = tuple(line.removeprefix(own) for line in spec.overrides if line.startswith(own))
     others = tuple(line for line in spec.overrides if not line.startswith(own))
     return Run(
-        folder.name, spec.task, spec.protocol, others, spec.variant, options, spec.seeds, status, None, when, None
+        folder.name, spec.task, spec.protocol, others, spec.variant, options, spec.seeds, status, None, date, None
     )  # fmt: skip

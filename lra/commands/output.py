@@ -17,6 +17,7 @@ PROSE = (
     "train / val / test",
     "paper",
     "note",
+    "record",
 )  # the columns whose cells may have several lines
 
 

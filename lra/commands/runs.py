@@ -21,7 +21,7 @@ def add_put_away(parser: Parser) -> None:
 
 @command(
     "runs",
-    "List the runs of a results folder, those that were stopped too, or put one away.",
+    "List the runs of a results folder, those that run or were stopped too, or put one away.",
     add_results,
     add_put_away,
     examples=("", "--put-away 0704d0", "--json --results lra-results"),
@@ -40,11 +40,14 @@ def runs(options: Namespace) -> int:
             [run.run, run.task or "?", ", ".join([run.protocol or "?", *shortened(run.changes)]),
              (run.variant or "?") + (f" ({', '.join(run.options)})" if run.options else ""),
              "?" if run.seeds is None else ",".join(map(str, run.seeds)), run.status[:LONGEST],
-             "-" if run.accuracy is None else f"{100 * run.accuracy:.2f}", run.date[:16].replace("T", " ")]
+             "-" if run.accuracy is None else f"{100 * run.accuracy:.2f}", run.date[:16].replace("T", " ") or "?",
+             str(run.record.relative_to(options.results)) if run.record else "-"]
             for run in listed
         ]  # fmt: skip
-        print_table(("run", "task", "protocol", "variant", "seeds", "status", "accuracy %", "date, UTC"), rows)
-        print("compare, submit and reproduce take the first letters of a run's name")
+        print_table(
+            ("run", "task", "protocol", "variant", "seeds", "status", "accuracy %", "date, UTC", "record"), rows
+        )
+        print(f"records are in {options.results}; compare, submit and reproduce take the first letters of a run's name")
     else:
         print(f"{options.results} has no runs; 'lra run' makes them")
     for line in left_out:

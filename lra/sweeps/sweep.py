@@ -78,6 +78,11 @@ class Sweep:
         return [entry for entry in self.entries if entry.state not in OVER]
 
     @property
+    def submitted(self) -> list[Entry]:
+        """The entries whose job has not ended. A process ends a moment after it has written its record."""
+        return [entry for entry in self.entries if entry.job is not None]
+
+    @property
     def counts(self) -> Counter[str]:
         """How many cells are in each state."""
         return Counter(entry.state for entry in self.entries)
@@ -116,11 +121,11 @@ class Sweep:
           UserError: the executor cannot submit.
         """
         cancelled = False
-        while self.left:
+        while self.left or self.submitted:
             self.ask(session)
             self.look()
             show(self)
-            mine = [entry for entry in self.left if entry.job is not None]
+            mine = self.submitted
             if stop.is_set() or time.monotonic() >= until:
                 if not cancelled:
                     session.cancel([entry.job for entry in mine if entry.job])
@@ -129,7 +134,7 @@ class Sweep:
                     break
             else:
                 self.submit(session, len(mine))
-            if self.left:
+            if self.left or self.submitted:
                 stop.wait(LOOK) if not cancelled else time.sleep(LOOK)
         show(self)
 
@@ -146,13 +151,15 @@ class Sweep:
 
     def ask(self, session: Session) -> None:
         """Learns from the executor what became of the jobs."""
-        mine = {entry.job: entry for entry in self.left if entry.job is not None}
+        mine = {entry.job: entry for entry in self.submitted if entry.job}
         for name, state in (session.ask([*mine]) if mine else {}).items():
             self.heed(mine[name], state)
 
     def heed(self, entry: Entry, state: State) -> None:
         """Takes note of the state of an entry's job."""
-        if isinstance(state, Waiting):
+        if entry.state in OVER:
+            entry.job = None if isinstance(state, Ended | Lost) else entry.job
+        elif isinstance(state, Waiting):
             entry.state = QUEUED
         elif isinstance(state, Lost):
             entry.job = None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import shlex
 import subprocess
 from pathlib import Path
@@ -55,17 +56,48 @@ def test_runs_are_listed_by_date_with_what_tells_them_apart(results):
     assert (other.run, other.status, other.variant) == ("cccccccccccc", "stopped at step 7", None)
 
 
-def test_a_run_that_is_trained_at_the_moment_is_not_called_stopped(results):
-    with claims.held(claims.take(results, "bbbbbbbbbbbb")):
-        statuses = {run.run: run.status for run in runs_in(results)[0]}
-    assert statuses["bbbbbbbbbbbb"].startswith(f"running, checkpoint at step 100, process {os.getpid()} on ")
-    assert {run.run: run.status for run in runs_in(results)[0]}["bbbbbbbbbbbb"] == "stopped at step 100"
+def status_of(results, run: str) -> str | None:
+    return {run.run: run.status for run in runs_in(results)[0]}.get(run)
+
+
+def test_a_run_that_is_trained_at_the_moment_says_where_it_runs(results):
+    where = f"process {os.getpid()} on {platform.node()}"
+    with claims.held(claims.take(results, "bbbbbbbbbbbb")) as claim:
+        assert status_of(results, "bbbbbbbbbbbb") == f"running, {where}"
+        claim.write(step=110, steps=240)
+        assert status_of(results, "bbbbbbbbbbbb") == f"running, step 110 of 240, {where}"
+    assert status_of(results, "bbbbbbbbbbbb") == "stopped at step 100"
+
+
+def test_a_run_without_a_checkpoint_is_listed_once_it_is_claimed(results):
+    assert status_of(results, "eeeeeeeeeeee") is None
+    for state, status in ((claims.FAILED, "failed: no room"), (claims.STOPPED, "stopped at step 0")):
+        claim = claims.take(results, "eeeeeeeeeeee")
+        assert status_of(results, "eeeeeeeeeeee").startswith("running, process ")
+        claim.end(state, "no room")
+        assert status_of(results, "eeeeeeeeeeee") == status
+
+
+def test_a_run_whose_process_was_killed_is_stopped(results):
+    claim = claims.take(results, "bbbbbbbbbbbb")
+    claim.ended.set()
+    claim.write(began="another time")  # as of a process with this number that has ended
+    assert status_of(results, "bbbbbbbbbbbb") == "stopped at step 100"
 
 
 def test_the_command_shows_them_and_names_what_is_no_record(results, capsys):
     assert main(["runs", "--results", str(results)]) == 0
     said = capsys.readouterr().out
-    for words in ("local (radius = 4)", "demo, encoder.dim = 32", "stopped at step 100", "50.00", "2026-11-21 10:00"):
+    (path,) = store.folder_of(results).glob("*.fnet.*")
+    for words in (
+        f"records/{path.name}",
+        f"records are in {results}",
+        "local (radius = 4)",
+        "demo, encoder.dim = 32",
+        "stopped at step 100",
+        "50.00",
+        "2026-11-21 10:00",
+    ):
         assert words in said
     broken = store.folder_of(results) / "listops.demo.local.dddddddddddd.json"
     broken.write_text("{")
@@ -127,3 +159,19 @@ def test_an_error_lists_no_more_runs_than_can_be_read(tmp_path, capsys):
     said = capsys.readouterr().err
     assert said.count("1 seed") == 8
     assert said.rstrip().endswith("and 3 more")
+
+
+def test_an_unknown_run_names_the_nearest(results, capsys):
+    (path,) = store.folder_of(results).glob("*.fnet.*")
+    run = store.run_in(path)
+    wrong = run[:3] + ("0" if run[3] != "0" else "1") + run[4:8]
+    for name in (wrong, run[:5] + run[6] + run[5] + run[7:] if run[5] != run[6] else wrong, "fent"):
+        assert main(["leaderboard", "submit", name, "--results", str(results)]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert "the nearest: " in said
+        assert f"{run} (fnet, listops" in said.split("the nearest: ")[1].split(";")[0]
+    assert main(["leaderboard", "submit", "xyz", "--results", str(results)]) == 2
+    assert "'lra runs --results" in capsys.readouterr().err
+    assert main(["leaderboard", "submit", "bbbbbbbbbbbb", "--results", str(results)]) == 2
+    assert "run bbbbbbbbbbbb has no record yet" in capsys.readouterr().err

@@ -44,22 +44,27 @@ class Played:
 
     def __init__(self, results, ends):
         self.results, self.ends, self.jobs, self.submitted, self.cancelled = results, ends, {}, [], []
+        self.running = 0
 
     def submit(self, jobs):
+        self.running += len(jobs)
+        assert self.running <= self.slots
         names = [f"{len(self.submitted) + place}" for place in range(len(jobs))]
         self.submitted += [job.run for job in jobs]
         self.jobs |= dict(zip(names, jobs))
         return names
 
     def ask(self, names):
-        assert len(names) <= self.slots
-        return {name: self.end(self.jobs[name]) for name in names}
+        states = {name: self.end(self.jobs[name]) for name in names}
+        self.running -= sum(isinstance(state, Ended | Lost) for state in states.values())
+        return states
 
     def end(self, job):
         end = self.ends[job.run].pop(0) if self.ends[job.run] else Running()
-        if end == "record":
+        if end == "record":  # the process ends later
             record(self.results, job.run)
-            return Ended(0)
+            self.ends[job.run].append(Ended(0))
+            return Running()
         return end
 
     def cancel(self, names):
