@@ -88,8 +88,8 @@ def connect(address: str | None) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         said = printable((str(error).strip().splitlines() or ["no reason"])[0])[:200].rstrip(".")
         raise UserError(
-            f"no Ray cluster answers at {where} ({said}); start one with 'ray start --head', or leave the address out for "
-            "one of this machine alone"
+            f"no Ray cluster answers at {where} ({said}); start one with 'ray start --head', or leave the address "
+            "out for one of this machine alone"
         ) from error
 
 
