@@ -28,7 +28,7 @@ def add_cells(parser: Parser) -> None:
 def add_running(parser: Parser) -> None:
     parser.add_argument(
         "--executor", default="local", metavar="NAME[:OPTION=VALUE,...]",
-        help="where the cells run: local (default: %(default)s)",
+        help="where the cells run: local, ray or slurm, e.g. slurm:partition=gpu,gpus=1 (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--jobs", type=int, metavar="N", help="the most cells that run at once (default: 1)")
     parser.add_argument("--minutes", type=float, metavar="N", help="stop at checkpoints after N minutes")

@@ -34,7 +34,7 @@ class Cell:
         """The cell in words."""
         spec = self.plan.spec
         seeds = ",".join(map(str, spec.seeds))
-        own = f" ({', '.join(spec.overrides)})" if spec.overrides else ""
+        own = f" ({', '.join(store.shortened(spec.overrides))})" if spec.overrides else ""
         return f"{spec.task} {spec.variant}{own} {spec.protocol} seeds {seeds}"
 
     def job(self, results: Path, kernels: str, checkpoint_every: float) -> Job:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from lra.errors import UsageError, unknown
 from lra.sweeps.job import Job
 
-PLACES = {"local": "lra.sweeps.local:Local"}
+PLACES = {"local": "lra.sweeps.local:Local", "ray": "lra.sweeps.ray:Ray", "slurm": "lra.sweeps.slurm:Slurm"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ import dataclasses
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -152,6 +152,7 @@ class RaySession:
     def __init__(self, options: Ray, jobs_at_once: int | None, own: bool):
         self.options, self.jobs_at_once, self.own = options, jobs_at_once, own
         self.slots: int | None = jobs_at_once or self.places()
+        self.hardware: Mapping[str, Any] | None = None  # nodes may differ
         self.jobs: dict[str, Kept] = {}
 
     def places(self) -> int:

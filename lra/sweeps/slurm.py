@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,7 @@ class SlurmSession:
 
     def __init__(self, options: Slurm, jobs_at_once: int | None):
         self.options, self.slots = options, jobs_at_once
+        self.hardware: Mapping[str, Any] | None = None  # nodes may differ
         most = re.search(r"MaxArraySize\s*=\s*(\d+)", answer(["scontrol", "show", "config"]))
         self.longest = max(1, int(most[1]) if most else 1001)  # tasks of an array
         self.jobs: dict[str, Submitted[int]] = {}

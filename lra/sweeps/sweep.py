@@ -20,7 +20,7 @@ from lra.sweeps.worker import log_of
 LOOK = 0.5  # seconds between two looks at results and executor
 TRIES = 3  # processes of one cell that may be killed in a row without a new checkpoint
 WAITING, QUEUED, RUNNING, ELSEWHERE = "waiting", "queued", "running", "running elsewhere"
-DONE, DIVERGED, FAILED, CUT = "done", "diverged", "failed", "stopped"
+DONE, DIVERGED, FAILED = "done", "diverged", "failed"
 OVER = (DONE, DIVERGED, FAILED)
 
 
@@ -197,12 +197,10 @@ class Sweep:
             entry.state = RUNNING
         else:
             entry.job, entry.state = None, WAITING
-            if state.code == STOPPED:
-                entry.state = CUT
-            elif state.code < 0 or state.code > 128:
+            if state.code < 0 or (state.code > 128 and state.code != STOPPED):
                 number = -state.code if state.code < 0 else state.code - 128
                 self.was_killed(entry, f"killed by {name_of(number)}")
-            elif state.code not in (0, TAKEN):
+            elif state.code not in (0, TAKEN, STOPPED):
                 entry.state, entry.reason = FAILED, self.last_line(entry) or f"exit code {state.code}"
 
     def was_killed(self, entry: Entry, why: str) -> None:

@@ -64,6 +64,8 @@ def in_words(entry: Entry) -> str:
         left = f", {duration(said.left)} left" if said.left is not None else ""
         where = f" ({said.where})" if entry.state == ELSEWHERE else ""
         return f"step {said.step:,} of {said.steps:,}{left}{where}"
+    if entry.state == WAITING and said and said.step:
+        return f"stopped at step {said.step:,} of {said.steps:,}"
     return entry.state
 
 
