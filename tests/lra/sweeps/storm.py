@@ -99,6 +99,13 @@ SIZES = (
     "local.radius = 3",
 )  # fmt: skip
 
+
+def prepare() -> None:
+    """Prepares the examples of SIZES."""
+    data = [word for line in SIZES if line.startswith("listops") for word in ("--gin", line)]
+    subprocess.run([sys.executable, "-m", "lra", "prepare", "listops", "--protocol", "demo", *data], check=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=500)
@@ -107,6 +114,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     cells = ["--tasks", "listops", "--variants", "local,fnet", "--protocols", "demo", "--seeds", *map(str, range(6))]
     gin = [word for line in SIZES for word in ("--gin", line)]
-    data = [word for line in SIZES if line.startswith("listops") for word in ("--gin", line)]
-    subprocess.run([sys.executable, "-m", "lra", "prepare", "listops", "--protocol", "demo", *data], check=True)
+    prepare()
     sys.exit(main(options.kills, [*cells, *gin, "--checkpoint-every", "0"], options.pause, options.seed))

@@ -21,6 +21,7 @@ from lra.sweeps.process import TAKEN
 from lra.sweeps.specs import Grid, named, read
 from lra.sweeps.sweep import DONE, ELSEWHERE, FAILED, WAITING, Sweep
 from sweeps import storm
+from sweeps.crowd import crowd
 
 
 @pytest.fixture(autouse=True)
@@ -272,3 +273,12 @@ def test_a_variant_of_ones_own_travels_and_what_crashes_takes_nothing_with_it(tm
     assert "killed by SIGSEGV, 3 times without a new checkpoint" in done.stderr
     assert "1 of 2 cells failed" in done.stderr.splitlines()[-1]
     assert len([*(tmp_path / "results" / "records").iterdir()]) == 1
+
+
+@pytest.mark.slow
+def test_sweeps_that_begin_together_train_each_cell_once(tmp_path):
+    cells = ["--tasks", "listops", "--variants", "local", "--protocols", "demo", "--seeds", "0", "1", "2", "3"]
+    codes, often = crowd([*cells, *WORDS], tmp_path, 3)
+    assert codes == [0] * 3
+    assert often == {1: 4}
+    assert len([*(tmp_path / "records").iterdir()]) == 4
