@@ -4,6 +4,8 @@ import dataclasses
 import json
 import random
 import re
+import signal
+import subprocess
 import threading
 import time
 
@@ -14,6 +16,7 @@ from lra import claims
 from lra.claims import Said
 from lra.cli import main
 from lra.errors import UsageError
+from lra.leaderboard.store import load
 from lra.spec import RunSpec
 from lra.sweeps.cell import cells_of, check_models
 from lra.sweeps.executor import Ended, Lost, Running
@@ -282,3 +285,25 @@ def test_sweeps_that_begin_together_train_each_cell_once(tmp_path):
     assert codes == [0] * 3
     assert often == {1: 4}
     assert len([*(tmp_path / "records").iterdir()]) == 4
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_at_a_checkpoint_and_the_same_command_goes_on(tmp_path):
+    long = [*WORDS[: WORDS.index("train.steps = 20") - 1], *WORDS[WORDS.index("train.steps = 20") + 1 :]]
+    words = ["--tasks", "listops", "--variants", "local", "--protocols", "demo", *long]
+    words += ["--gin", "train.steps = 100"]
+    sweep = subprocess.Popen(storm.command(words, tmp_path), stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while not [*tmp_path.glob("runs/*/checkpoint/[0-9]*")] and time.monotonic() < until:
+        time.sleep(0.05)
+    sweep.send_signal(signal.SIGINT)
+    said = sweep.communicate(timeout=60)[1]
+    assert sweep.returncode == 130, said
+    assert said.splitlines()[-1] == "lra: stopped; 1 of 1 cells are left, and the same command goes on"
+    ((run, (_, stopped)),) = claims.look(tmp_path).items()
+    assert (stopped.state, stopped.steps) == (claims.STOPPED, 100)
+    assert 0 < stopped.step < 100
+    done = lra("sweep", *words, "--results", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (record,) = (record for record in load([tmp_path])[0] if record.run == run)
+    assert [line.step for line in record.curve if line.split == "train"] == [*range(1, 101)]
