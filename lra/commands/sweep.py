@@ -12,11 +12,15 @@ from lra.errors import UsageError
 if TYPE_CHECKING:
     from lra.sweeps.specs import Grid
 
+STATUS = "status"
+
 
 def add_cells(parser: Parser) -> None:
     parser.add_argument(
-        "sweep", nargs="?", metavar="SWEEP", help="a sweep by name (table1) or its gin file; the options count over it"
-    )
+        "sweep", nargs="?", metavar="SWEEP",
+        help="a sweep by name (table1) or its gin file, over which the options count; 'status' says how far all sweeps "
+        "of --results are, and runs nothing",
+    )  # fmt: skip
     parser.add_argument("--tasks", metavar="NAME[,NAME...]", help="the tasks, or 'all' of the protocol")
     parser.add_argument("--variants", metavar="NAME[,NAME...]", help="the variants, or 'all' (default: all)")
     parser.add_argument("--protocols", metavar="NAME[,NAME...]", help="the protocols: demo, paper")
@@ -32,7 +36,6 @@ def add_running(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--jobs", type=int, metavar="N", help="the most cells that run at once (default: 1)")
     parser.add_argument("--minutes", type=float, metavar="N", help="stop at checkpoints after N minutes")
-    parser.add_argument("--status", action="store_true", help="say how far the cells are, and run nothing")
     parser.add_argument(
         "--checkpoint-every", type=float, default=30.0, metavar="SECONDS",
         help="the time between two checkpoints (default: %(default)s)",
@@ -53,7 +56,7 @@ def add_running(parser: Parser) -> None:
     examples=(
         "--tasks listops --variants local,linear --protocols demo --seeds 0,1,2",
         "table1 --variants transformer --jobs 8",
-        "table1 --status",
+        "status",
     ),
 )
 def sweep(options: Namespace) -> int:
@@ -68,8 +71,7 @@ def sweep(options: Namespace) -> int:
     else:
         os.environ["JAX_PLATFORMS"] = asked
 
-    from lra.storage import is_remote
-    from lra.sweeps.cell import cells_of
+    from lra.sweeps.cell import kept
     from lra.sweeps.executor import executor_of
     from lra.sweeps.fill import fill
     from lra.sweeps.sweep import DONE, Sweep
@@ -77,18 +79,19 @@ def sweep(options: Namespace) -> int:
 
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs} is not at least 1")
+    if options.sweep == STATUS:
+        state = Sweep(kept(options.results), options.results)
+        return print_json(as_json(state)) if options.json else show(table_of(state))
     executor = executor_of(options.executor)
     specs = grid_of(options).specs(list(map(str, options.imports)))
-    results = options.results if is_remote(options.results) else options.results.absolute()
-    if options.status:
-        state = Sweep(cells_of(specs), results)
-        return print_json(as_json(state)) if options.json else show(table_of(state))
-    state = fill(specs, results, executor, options.jobs, options.minutes, options.kernels, options.checkpoint_every)
+    done = fill(
+        specs, options.results, executor, options.jobs, options.minutes, options.kernels, options.checkpoint_every
+    )
     if options.json:
-        print_json(as_json(state))
-    elif state.counts[DONE]:
-        show(table_of(state))
-    state.require_success()
+        print_json(as_json(done))
+    elif done.counts[DONE]:
+        show(table_of(done))
+    done.require_success()
     return 0
 
 

@@ -1,6 +1,7 @@
 """The cells of a sweep: specs that were checked, the runs that they are, and what is known of these runs."""
 
 import dataclasses
+import json
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import msgspec
 
 from lra.errors import UsageError, UserError
+from lra.files import create, sha256_text, visible
 from lra.leaderboard import store
 from lra.plan import Plan, traced, untraced
 from lra.spec import RunSpec
 from lra.sweeps.job import Job
-from lra.tasks import Source
+from lra.tasks import TASKS, Source
 from lra.tasks.prepared import Prepared, load
 
 MOST_LISTED = 20  # mistakes in an error
@@ -23,37 +25,36 @@ class Cell:
     """A cell of a sweep.
 
     Attributes:
-      plan: its model may be untraced.
+      steps: its train steps.
+      plan: its model may be untraced; None for a cell that is only looked at.
     """
 
-    plan: Plan
     run: str
+    spec: RunSpec
+    steps: int
+    plan: Plan | None = None
 
     @property
     def name(self) -> str:
         """The cell in words."""
-        spec = self.plan.spec
+        spec = self.spec
         seeds = ",".join(map(str, spec.seeds))
         own = f" ({', '.join(store.shortened(spec.overrides))})" if spec.overrides else ""
         return f"{spec.task} {spec.variant}{own} {spec.protocol} seeds {seeds}"
 
     def job(self, results: Path, kernels: str, checkpoint_every: float) -> Job:
         """The cell as it travels; arguments as for `execute`."""
-        return Job(self.run, self.plan.spec, str(results), self.plan.sources or {}, kernels, checkpoint_every)
+        assert self.plan
+        return Job(self.run, self.spec, str(results), self.plan.sources or {}, kernels, checkpoint_every)
 
     def command(self, results: Path) -> str:
         """The command that runs this cell alone."""
-        spec = self.plan.spec
-        words = ["lra", "run", "--task", asked(self.plan), "--variant", spec.variant, "--protocol", spec.protocol]
-        words += ["--seeds", ",".join(map(str, spec.seeds)), "--results", str(results)]
+        spec = self.spec
+        words = ["lra", "run", "--task", TASKS[spec.task].stands_in_for or spec.task, "--variant", spec.variant]
+        words += ["--protocol", spec.protocol, "--seeds", ",".join(map(str, spec.seeds)), "--results", str(results)]
         words += [word for line in spec.overrides for word in ("--gin", line)]
         words += [word for path in spec.imports for word in ("--import", path)]
         return shlex.join(words)
-
-
-def asked(plan: Plan) -> str:
-    """The task by the name that the protocol takes, which is not that of a stand-in."""
-    return plan.task.stands_in_for or plan.task.name
 
 
 class Glance(msgspec.Struct):
@@ -111,7 +112,7 @@ def cells_of(specs: Sequence[RunSpec]) -> list[Cell]:
             if plan.source not in by_source:
                 by_source[plan.source] = load(plan.task, plan.source, plan.prepare_command)
             run = plan.run_id(by_source[plan.source].data_sha256)
-            cells.setdefault(run, Cell(plan, run))
+            cells.setdefault(run, Cell(run, plan.spec, plan.train.steps, plan))
         except UserError as error:
             mistakes.setdefault(str(error), []).append(f"{spec.task} {spec.variant} {spec.protocol}")
     raise_all(mistakes)
@@ -127,6 +128,7 @@ def check_models(cells: Sequence[Cell], advance: Callable[[Cell], None] = lambda
     mistakes: dict[str, list[str]] = {}
     known: set[tuple[str, str]] = set()
     for cell in cells:
+        assert cell.plan
         alike = cell.plan.variant.name, cell.plan.config
         if alike not in known:
             known.add(alike)
@@ -145,3 +147,30 @@ def raise_all(mistakes: dict[str, list[str]]) -> None:
     more = f"; and {len(listed) - MOST_LISTED} more" if listed[MOST_LISTED:] else ""
     first = f"{len(listed)} mistakes, nothing was run: " if listed[1:] else ""
     raise UsageError(first + "; ".join(listed[:MOST_LISTED]) + more)
+
+
+def listing(results: Path, cells: Sequence[Cell]) -> Path:
+    """The file that lists the cells of a sweep, for those who look at it from elsewhere."""
+    return results / "sweeps" / f"{sha256_text(' '.join(sorted(cell.run for cell in cells)))[:12]}.json"
+
+
+def keep(results: Path, cells: Sequence[Cell]) -> None:
+    """Lists the cells of a sweep in the results folder."""
+    kept = [{"run": cell.run, "spec": cell.spec.to_json(), "steps": cell.steps} for cell in cells]
+    create(listing(results, cells), json.dumps(kept))
+
+
+def kept(results: Path) -> list[Cell]:
+    """The cells of all sweeps that were begun in a results folder, each once.
+
+    Raises:
+      UserError: none was.
+    """
+    cells: dict[str, Cell] = {}
+    folder = results / "sweeps"
+    for path in visible(folder.glob("*.json")) if folder.is_dir() else ():
+        for one in json.loads(path.read_bytes()):
+            cells.setdefault(one["run"], Cell(one["run"], RunSpec.from_json(one["spec"]), one["steps"]))
+    if not cells:
+        raise UserError(f"no sweep was begun in {results}; name its folder with --results")
+    return [*cells.values()]

@@ -10,7 +10,7 @@ from lra.interrupt import Interrupted, interruptible
 from lra.leaderboard import store
 from lra.spec import RunSpec
 from lra.storage import is_remote
-from lra.sweeps.cell import cells_of, check_models
+from lra.sweeps.cell import cells_of, check_models, keep
 from lra.sweeps.executor import Executor
 from lra.sweeps.sweep import Sweep
 from lra.sweeps.table import Screen, line_of
@@ -50,6 +50,7 @@ def fill(
         check_models([entry.cell for entry in sweep.left])
         with interruptible(screen.say) as stop:
             session = executor.session(jobs_at_once)
+            keep(results, [entry.cell for entry in sweep.entries])
             try:
                 outlook = Outlook(sweep, session)
                 screen.at_once = session.slots or len(sweep.left)

@@ -3,9 +3,10 @@
 import time
 
 from lra.leaderboard import store
+from lra.plan import Plan
 from lra.sweeps.estimate import Timed, estimate, timed, work_of_step
 from lra.sweeps.executor import Session
-from lra.sweeps.sweep import WAITING, Sweep
+from lra.sweeps.sweep import WAITING, Entry, Sweep
 
 REFRESH = 20.0  # seconds
 
@@ -25,7 +26,7 @@ class Outlook:
         self.last, self.paced = 0.0, 0
         self.refresh()
         for entry in sweep.left:
-            work = entry.cell.plan.train.steps * (work_of_step(entry.cell.plan) or 0.0)
+            work = entry.cell.steps * (work_of_step(plan_of(entry)) or 0.0)
             entry.rank = work if entry.expected is None else entry.expected
 
     def refresh(self) -> None:
@@ -37,7 +38,12 @@ class Outlook:
         waiting = [entry for entry in self.sweep.left if entry.state == WAITING]
         if not self.hardware or not waiting:
             return
-        now = [Timed(one.cell.plan, one.steps_per_second or 0.0, 0.0, self.hardware) for one in running]
-        seconds = estimate([entry.cell.plan for entry in waiting], [*self.known, *now], self.hardware)
+        now = [Timed(plan_of(one), one.steps_per_second or 0.0, 0.0, self.hardware) for one in running]
+        seconds = estimate([plan_of(entry) for entry in waiting], [*self.known, *now], self.hardware)
         for entry, expected in zip(waiting, seconds):
             entry.expected = expected
+
+
+def plan_of(entry: Entry) -> Plan:
+    assert entry.cell.plan
+    return entry.cell.plan

@@ -81,7 +81,7 @@ def short(entry: Entry) -> str:
 
 def table_of(sweep: Sweep, at_once: int = 1) -> Table:
     """Cells by variant and task; of several in one place, how many are in which state."""
-    columns = list(dict.fromkeys((entry.cell.plan.spec.task, entry.cell.plan.spec.protocol) for entry in sweep.entries))
+    columns = list(dict.fromkeys((entry.cell.spec.task, entry.cell.spec.protocol) for entry in sweep.entries))
     several = len({protocol for _, protocol in columns}) > 1
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=line_of(sweep, at_once), caption_justify="left")
     table.add_column("variant")
@@ -89,7 +89,7 @@ def table_of(sweep: Sweep, at_once: int = 1) -> Table:
         table.add_column(f"{task} {protocol}" if several else task, justify="right")
     places: dict[str, dict[tuple[str, str], list[Entry]]] = {}
     for entry in sweep.entries:
-        spec = entry.cell.plan.spec
+        spec = entry.cell.spec
         places.setdefault(spec.variant, {}).setdefault((spec.task, spec.protocol), []).append(entry)
     for variant, row in places.items():
         table.add_row(variant, *(together(row.get(column, [])) for column in columns))
@@ -118,11 +118,11 @@ def as_json(sweep: Sweep) -> list[dict[str, Any]]:
     """The cells for a script."""
     return [
         {
-            "run": entry.cell.run, "task": entry.cell.plan.spec.task, "variant": entry.cell.plan.spec.variant,
-            "protocol": entry.cell.plan.spec.protocol, "seeds": entry.cell.plan.spec.seeds,
-            "overrides": entry.cell.plan.spec.overrides, "state": entry.state, "reason": entry.reason,
+            "run": entry.cell.run, "task": entry.cell.spec.task, "variant": entry.cell.spec.variant,
+            "protocol": entry.cell.spec.protocol, "seeds": entry.cell.spec.seeds,
+            "overrides": entry.cell.spec.overrides, "state": entry.state, "reason": entry.reason,
             "accuracy": entry.seen.accuracy if entry.seen else None,
-            "step": entry.said.step if entry.said else None, "steps": entry.cell.plan.train.steps,
+            "step": entry.said.step if entry.said else None, "steps": entry.cell.steps,
             "seconds_left": entry.said.left if entry.said else None,
             "where": entry.said.where if entry.said and entry.state in (RUNNING, ELSEWHERE) else None,
         }

@@ -39,6 +39,7 @@ for each in sockets:
 print(*(each.getsockname()[1] for each in sockets))
 PORTS
 )
+# a job that was preempted waits until its credential has expired, by default two minutes
 cat > "$folder/slurm.conf" <<CONF
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
@@ -46,7 +47,7 @@ SlurmctldPort=$controller
 SlurmdPort=$node
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket=$folder/munge.socket
+AuthInfo=socket=$folder/munge.socket,cred_expire=2
 CredType=cred/munge
 CommunicationParameters=NoCtldInAddrAny
 StateSaveLocation=$folder/state

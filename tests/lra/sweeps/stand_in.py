@@ -5,12 +5,13 @@ import subprocess
 import sys
 
 PROGRAM = """
-import json, os, sys, threading, time
+import json, os, signal, sys, threading, time
 from pathlib import Path
 from lra import claims
 from lra.sweeps.job import Job
 
 job = Job.from_json(sys.stdin.buffer.readline().decode())
+signal.signal(signal.SIGTERM, lambda *_: os._exit(130))
 threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(130)), daemon=True).start()
 results = Path(job.results)
 def note(word):

@@ -217,14 +217,13 @@ def test_a_file_that_is_wrong_is_named_with_its_line(tmp_path, text, says):
 
 def test_the_command_says_what_is_missing(tmp_path, capsys):
     words = ["sweep", "--tasks", "listops", "--protocols", "demo", "--results", str(tmp_path), *bindings(*SMALL)]
-    assert main([*words, "--variants", "local", "--status", "--json"]) == 0
-    (cell,) = json.loads(capsys.readouterr().out)
-    assert (cell["state"], cell["variant"], cell["seeds"], cell["steps"]) == ("waiting", "local", [0], 20)
     assert main(["sweep", "--protocols", "demo"]) == 2
     assert "a sweep has tasks and protocols" in capsys.readouterr().err
     assert main(["sweep", "tabel1"]) == 2
     assert "did you mean 'table1'" in capsys.readouterr().err
     assert main([*words, "--jobs", "0"]) == 2
+    assert main(["sweep", "status", "--results", str(tmp_path)]) == 1
+    assert "no sweep was begun" in capsys.readouterr().err
     (tmp_path / "records").write_text("a file is in the way")
     assert main([*words, "--variants", "local"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("lra: cannot write")
@@ -305,5 +304,7 @@ def test_ctrl_c_stops_at_a_checkpoint_and_the_same_command_goes_on(tmp_path):
     assert 0 < stopped.step < 100
     done = lra("sweep", *words, "--results", tmp_path)
     assert done.returncode == 0, done.stderr
+    status = json.loads(lra("sweep", "status", "--json", "--results", tmp_path).stdout)
+    assert [(cell["run"], cell["state"], cell["seeds"]) for cell in status] == [(run, DONE, [0])]
     (record,) = (record for record in load([tmp_path])[0] if record.run == run)
     assert [line.step for line in record.curve if line.split == "train"] == [*range(1, 101)]
