@@ -1,5 +1,5 @@
 #!/bin/bash
-# A SLURM of this machine alone, for tests: Debian's packages slurm-wlm and munge, one node, no accounting.
+# A SLURM of this machine alone, for tests: Debian's packages slurm-wlm and munge, one node with two cores, no accounting.
 #
 #   tests/slurm/start.sh FOLDER         starts it as root, waits until it takes jobs and prints the variable to set
 #   tests/slurm/start.sh FOLDER stop    stops it
@@ -39,7 +39,6 @@ for each in sockets:
 print(*(each.getsockname()[1] for each in sockets))
 PORTS
 )
-# a job that was preempted waits until its credential has expired, by default two minutes
 cat > "$folder/slurm.conf" <<CONF
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
@@ -47,7 +46,7 @@ SlurmctldPort=$controller
 SlurmdPort=$node
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket=$folder/munge.socket,cred_expire=2
+AuthInfo=socket=$folder/munge.socket
 CredType=cred/munge
 CommunicationParameters=NoCtldInAddrAny
 StateSaveLocation=$folder/state
@@ -60,6 +59,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
 ReturnToService=2
+SlurmdParameters=config_overrides
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=2,bf_interval=2,defer_batch=no
@@ -68,7 +68,7 @@ PreemptMode=REQUEUE
 JobRequeue=1
 KillWait=10
 MaxArraySize=100
-NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=low Nodes=$host Default=YES MaxTime=60 PriorityTier=1 State=UP OverSubscribe=NO
 PartitionName=high Nodes=$host MaxTime=60 PriorityTier=2 State=UP OverSubscribe=NO
 CONF
