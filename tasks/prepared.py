@@ -21,6 +21,8 @@ import numpy as np
 import lra
 from lra.errors import UsageError, UserError
 from lra.files import folder_atomically, locked, sha256, sha256_text, write_atomically, writing
+from lra.storage import is_remote, path_of
+from lra.tasks import shared
 from lra.tasks.publisher import opened
 from lra.tasks.task import SPLITS, Blocks, Source, Split, Task, fields_of, folder_name, is_default
 
@@ -30,12 +32,14 @@ HEADER = 128  # bytes of a .npy header, which NumPy pads so that the shape can g
 
 
 def home() -> Path:
-    """The folder of prepared tasks: LRA_HOME, or else `lra` in the user's cache folder.
+    """The local folder of prepared tasks: LRA_HOME, or else `lra` in the user's cache folder.
+
+    If LRA_HOME is an address such as s3://bucket/folder, this is the folder of the copies.
 
     Raises:
       UserError: none of both is known, as in a container whose user has no name.
     """
-    if chosen := os.environ.get("LRA_HOME"):
+    if (chosen := os.environ.get("LRA_HOME")) and not is_remote(path_of(chosen)):
         return Path(chosen)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lra"
@@ -106,8 +110,11 @@ def prepare(
         raise UsageError(f"workers = {workers} is not at least 1")
     folder = folder_of(task, source)
     origin = f"{read_from.resolve()}" if read_from else task.origin
-    if not force and is_prepared(folder, source, origin):  # which needs neither a lock nor a right to write
-        return False
+    if not force:
+        shared.fetch(folder)
+        if is_prepared(folder, source, origin):  # which needs neither a lock nor a right to write
+            shared.upload(folder)
+            return False
     with locked(folder, f"{task.name} is being prepared"):
         if not force and is_prepared(folder, source, origin):  # meanwhile, by another process
             return False
@@ -124,6 +131,7 @@ def prepare(
             check_examples(task, source, manifest)
             manifest["manifest_sha256"] = manifest_sha256(manifest)
             write_atomically(draft / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    shared.upload(folder, replace=force)
     return True
 
 
@@ -311,6 +319,7 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
       UserError: the task is not prepared, or a file is missing, was changed or may not be read.
     """
     folder = folder_of(task, source)
+    shared.fetch(folder)
     with permitted(folder):
         manifest = verified(task, source, folder, how or f"lra prepare {task.name}")
         splits = {

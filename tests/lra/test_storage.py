@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import SMALL, resolved
+from conftest import SMALL, SMALL_DATA, resolved
 
 from lra import files
 from lra.errors import UsageError, UserError
@@ -12,6 +12,7 @@ from lra.interrupt import Interrupted
 from lra.leaderboard import store
 from lra.runs import runs_in
 from lra.storage import path_of
+from lra.tasks import prepared
 from lra.tasks.prepared import load
 
 pytest.importorskip("s3fs")
@@ -104,3 +105,24 @@ def test_a_run_that_was_stopped_goes_on_from_the_storage(bucket, home):
     moved = store.put_away(done.record, bucket)
     assert store.find(bucket, record.run) is None
     assert moved.is_file()
+
+
+def test_a_prepared_task_is_fetched_from_the_storage_and_compared_with_its_hashes(bucket, tmp_path, monkeypatch):
+    from lra.recipe import task_and_source
+
+    monkeypatch.setenv("LRA_HOME", str(bucket))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    task, source = task_and_source("listops", "demo", SMALL_DATA)
+    assert prepared.prepare(task, source)
+    name = prepared.folder_of(task, source).name
+    assert (bucket / "tasks" / name / "manifest.json").exists()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    assert not prepared.prepare(task, source)
+    assert prepared.folder_of(task, source) == tmp_path / "another" / "lra" / "tasks" / name
+    there = prepared.load(task, source)
+    assert len(there.splits["train"]) == 203
+    assert sorted(path.name for path in (tmp_path / "another" / "lra" / "tasks").iterdir()) == [name]
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "third"))
+    (bucket / "tasks" / name / "test.labels.npy").put(b"damaged")
+    with pytest.raises(UserError, match=r"test\.labels\.npy is damaged"):
+        prepared.load(task, source)
