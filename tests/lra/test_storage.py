@@ -1,11 +1,13 @@
 """Results in a storage of objects: tried against a local server of S3's protocol."""
 
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import SMALL, SMALL_DATA, resolved
+from conftest import SMALL, SMALL_DATA, bindings, lra, resolved
+from sweeps import storm
 
-from lra import files
+from lra import claims, files
 from lra.errors import UsageError, UserError
 from lra.execution import execute
 from lra.interrupt import Interrupted
@@ -126,3 +128,18 @@ def test_a_prepared_task_is_fetched_from_the_storage_and_compared_with_its_hashe
     (bucket / "tasks" / name / "test.labels.npy").put(b"damaged")
     with pytest.raises(UserError, match=r"test\.labels\.npy is damaged"):
         prepared.load(task, source)
+
+
+@pytest.mark.slow
+def test_a_sweep_on_a_storage_records_each_cell_once(bucket, home, monkeypatch):
+    monkeypatch.setenv("LRA_HOME", str(home))
+    cells = ["--tasks", "listops", "--variants", "local", "--protocols", "demo", "--seeds", "0", "1", *bindings(*SMALL)]
+    both = [subprocess.Popen(storm.command(cells, bucket), stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate(timeout=200)[1] for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    records, left_out = store.load([bucket])
+    assert (len(records), left_out) == (2, [])
+    assert claims.look(bucket) == {}
+    logs = [(bucket / "runs" / f"{record.run}.log").read_text() for record in records]
+    assert [log.count(" to train, ") for log in logs] == [1, 1]
+    assert "2 done" in lra("sweep", "status", "--results", bucket).stdout

@@ -7,6 +7,7 @@ has its record. Then the records are compared, bit for bit, and the next round b
 """
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -29,7 +30,7 @@ def command(words: list[str], results: Path) -> list[str]:
 
 
 def round_of(words: list[str], results: Path, most: int, luck: random.Random, pause: float) -> Counter[str]:
-    """Runs cells amid kills until all have a record. Returns how many workers and sweeps were killed.
+    """Runs cells amid kills until all have a record, a worker and a sweep by turns. Returns how many were killed.
 
     Args:
       words: the arguments of `lra sweep`.
@@ -38,6 +39,7 @@ def round_of(words: list[str], results: Path, most: int, luck: random.Random, pa
     """
     kills: Counter[str] = Counter()
     sweeps: list[subprocess.Popen] = []
+    due = time.monotonic() + luck.expovariate(1 / pause)
     while True:
         for one in [one for one in sweeps if one.poll() is not None]:
             sweeps.remove(one)
@@ -48,17 +50,17 @@ def round_of(words: list[str], results: Path, most: int, luck: random.Random, pa
         while len(sweeps) < AT_ONCE:
             quiet = subprocess.DEVNULL
             sweeps.append(subprocess.Popen(command(words, results), stdout=quiet, stderr=quiet))
-        time.sleep(luck.expovariate(1 / pause))
-        if kills.total() >= most:
+        if time.monotonic() < due or kills.total() >= most:
+            time.sleep(0.02)
             continue
+        kind = ("workers", "sweeps")[kills.total() % 2]
         holders = [said.process for _, said in claims.look(results).values() if said.state == claims.RUNNING]
-        kind = "workers" if holders and luck.random() < 0.7 else "sweeps"
-        victim = luck.choice(holders if kind == "workers" else [one.pid for one in sweeps])
-        try:
-            os.kill(victim, signal.SIGKILL)
-            kills[kind] += 1
-        except ProcessLookupError:
-            pass
+        victims = holders if kind == "workers" else [one.pid for one in sweeps]
+        if victims:  # else some worker is due, and none trains yet
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(luck.choice(victims), signal.SIGKILL)
+                kills[kind] += 1
+                due = time.monotonic() + luck.expovariate(1 / pause)
 
 
 def problems(calm: Path, stormy: Path) -> list[str]:
