@@ -56,11 +56,11 @@ def round_of(words: list[str], results: Path, most: int, luck: random.Random, pa
         kind = ("workers", "sweeps")[kills.total() % 2]
         holders = [said.process for _, said in claims.look(results).values() if said.state == claims.RUNNING]
         victims = holders if kind == "workers" else [one.pid for one in sweeps]
-        if victims:  # else some worker is due, and none trains yet
+        due = time.monotonic() + luck.expovariate(1 / pause)
+        if victims:  # else no worker has a claim yet
             with contextlib.suppress(ProcessLookupError):
                 os.kill(luck.choice(victims), signal.SIGKILL)
                 kills[kind] += 1
-                due = time.monotonic() + luck.expovariate(1 / pause)
 
 
 def problems(calm: Path, stormy: Path) -> list[str]:
@@ -111,7 +111,7 @@ def prepare() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--pause", type=float, default=1.0, help="mean seconds between two kills")
+    parser.add_argument("--pause", type=float, default=2.0, help="mean seconds between two kills")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     cells = ["--tasks", "listops", "--variants", "local,fnet", "--protocols", "demo", "--seeds", *map(str, range(6))]
