@@ -99,9 +99,12 @@ class Remote(gpath.PosixGPath):
 
     def check_writable(self) -> None:
         """Finds out whether objects can be written beside this one. Leaves nothing; errors as of `put`."""
-        probe = Remote(self.parent / f".{self.name}.{uuid.uuid4().hex}")
-        probe.put(b"")
-        probe.unlink()
+        probe = str(self.parent / f".{self.name}.{uuid.uuid4().hex}")
+        try:
+            guard(self, lambda: self.files.pipe_file(probe, b""))
+            guard(self, lambda: self.files.rm_file(probe))
+        except FileNotFoundError as error:
+            raise failure(self, error) from error
 
     def upload(self, file: Path) -> None:
         """Writes the object from a local file, whole or not at all; errors as of `put`."""

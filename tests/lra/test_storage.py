@@ -1,6 +1,7 @@
 """Results in a storage of objects: tried against a local server of S3's protocol."""
 
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -81,6 +82,33 @@ def test_a_write_that_fails_leaves_the_old_object(bucket, monkeypatch):
 def test_without_the_bucket_the_error_names_it(bucket):
     with pytest.raises(UserError, match="there is no bucket 'nowhere'"):
         files.check_writable(path_of("s3://nowhere/results/records/x"))
+
+
+@pytest.mark.parametrize(("key", "says"), [("a", "Could not connect"), (None, "Unable to locate credentials")])
+def test_a_storage_that_does_not_let_us_in_is_one_line(bucket, tmp_path, monkeypatch, key, says):
+    import fsspec
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, key) if key else monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    forget(fsspec)
+    with pytest.raises(UserError, match=rf"s3://arena/results/x failed .*{says}.*; nothing half-written") as caught:
+        files.check_writable(bucket / "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_its_package_a_storage_says_what_to_install(monkeypatch):
+    import fsspec
+
+    forget(fsspec)
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)  # of an earlier test
+    with pytest.raises(UserError, match="s3://arena/x needs the package s3fs, .* pip install"):
+        files.check_writable(path_of("s3://arena/x"))
 
 
 def test_a_run_that_was_stopped_goes_on_from_the_storage(bucket, home):
