@@ -107,7 +107,7 @@ def test_without_its_package_a_storage_says_what_to_install(monkeypatch):
     forget(fsspec)
     monkeypatch.setitem(sys.modules, "s3fs", None)
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)  # of an earlier test
-    with pytest.raises(UserError, match="s3://arena/x needs the package s3fs, .* pip install"):
+    with pytest.raises(UserError, match=r"s3://arena/x needs the package s3fs, .* pip install"):
         files.check_writable(path_of("s3://arena/x"))
 
 
