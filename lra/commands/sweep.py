@@ -75,13 +75,13 @@ def sweep(options: Namespace) -> int:
     from lra.sweeps.executor import executor_of
     from lra.sweeps.fill import fill
     from lra.sweeps.sweep import DONE, Sweep
-    from lra.sweeps.table import as_json, table_of
+    from lra.sweeps.table import as_json, picture_of, table_of
 
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs} is not at least 1")
     if options.sweep == STATUS:
         state = Sweep(kept(options.results), options.results)
-        return print_json(as_json(state)) if options.json else show(table_of(state))
+        return print_json(as_json(state)) if options.json else show(picture_of(state))
     executor = executor_of(options.executor)
     specs = grid_of(options).specs(list(map(str, options.imports)))
     done = fill(

@@ -5,9 +5,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from lra.progress import duration
 from lra.sweeps.sweep import DONE, ELSEWHERE, QUEUED, RUNNING, WAITING, Entry, Sweep
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 LINE_EVERY = 60.0  # seconds between two lines, without a terminal
+MOST = 16  # cells that have a line of their own in a terminal
 
 
 class Screen:
@@ -48,7 +50,7 @@ class Screen:
                 self.over.add(entry.cell.run)
                 self.say(f"{entry.cell.name}: {in_words(entry)}, run {entry.cell.run}")
         if self.console.is_terminal:
-            self.live.update(table_of(sweep, self.at_once), refresh=True)
+            self.live.update(picture_of(sweep, self.at_once), refresh=True)
         elif time.monotonic() - self.last >= LINE_EVERY:
             self.last = time.monotonic()
             self.say(line_of(sweep, self.at_once))
@@ -62,8 +64,9 @@ def in_words(entry: Entry) -> str:
     said = entry.said
     if entry.state in (RUNNING, ELSEWHERE) and said:
         left = f", {duration(said.left)} left" if said.left is not None else ""
+        note = f", {said.note}" if said.note else ""
         where = f" ({said.where})" if entry.state == ELSEWHERE else ""
-        return f"step {said.step:,} of {said.steps:,}{left}{where}"
+        return f"step {said.step:,} of {said.steps:,}{left}{note}{where}" if said.steps else f"begins{where}"
     if entry.state == WAITING and said and said.step:
         return f"stopped at step {said.step:,} of {said.steps:,}"
     return entry.state
@@ -79,11 +82,19 @@ def short(entry: Entry) -> str:
     return {WAITING: ".", QUEUED: "queued"}.get(entry.state, entry.state)
 
 
-def table_of(sweep: Sweep, at_once: int = 1) -> Table:
+def picture_of(sweep: Sweep, at_once: int = 1) -> Group:
+    """The table of the cells, the whole in a line, and a line for each cell that is trained."""
+    running = [entry for entry in sweep.entries if entry.state in (RUNNING, ELSEWHERE)]
+    lines = [f"{entry.cell.name}: {in_words(entry)}" for entry in running[:MOST]]
+    lines += [f"and {len(running) - MOST} more"] if len(running) > MOST else []
+    return Group(table_of(sweep), *map(Text, (line_of(sweep, at_once), *lines)))
+
+
+def table_of(sweep: Sweep) -> Table:
     """Cells by variant and task; of several in one place, how many are in which state."""
     columns = list(dict.fromkeys((entry.cell.spec.task, entry.cell.spec.protocol) for entry in sweep.entries))
     several = len({protocol for _, protocol in columns}) > 1
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=line_of(sweep, at_once), caption_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("variant")
     for task, protocol in columns:
         table.add_column(f"{task} {protocol}" if several else task, justify="right")
@@ -100,18 +111,18 @@ def together(entries: list[Entry]) -> str:
     if len(entries) < 2:
         return short(entries[0]) if entries else ""
     counts = Counter(entry.state for entry in entries)
-    return ", ".join(f"{count} {state}" for state, count in counts.items())
+    scores = [entry.seen.accuracy for entry in entries if entry.seen and entry.seen.accuracy is not None]
+    mean = f", mean {100 * sum(scores) / len(scores):.1f} %" if scores else ""
+    return ", ".join(f"{count} {state}" for state, count in counts.items()) + mean
 
 
 def line_of(sweep: Sweep, at_once: int = 1) -> str:
     """The whole in a line; `at_once` as for `seconds_left`."""
     counts = sweep.counts
     words = [f"{counts[state]} {state}" for state in dict.fromkeys((DONE, RUNNING, *sorted(counts))) if counts[state]]
-    running = [f"{entry.cell.name} {in_words(entry)}" for entry in sweep.entries if entry.state == RUNNING]
-    now = f"; {running[0]}" if len(running) == 1 else ""
     left = sweep.seconds_left(at_once)
     end = f"; about {duration(left)} left" if left is not None else ""
-    return f"{len(sweep.entries)} cells: {', '.join(words)}{end}{now}"
+    return f"{len(sweep.entries)} cells: {', '.join(words)}{end}"
 
 
 def as_json(sweep: Sweep) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """The loop of a sweep with an executor that is played, and whole sweeps with processes that are killed."""
 
 import dataclasses
+import io
 import json
 import random
 import re
@@ -11,6 +12,7 @@ import time
 
 import pytest
 from conftest import SMALL, SMALL_DATA, bindings, lra
+from rich.console import Console
 
 from lra import claims
 from lra.claims import Said
@@ -23,6 +25,7 @@ from lra.sweeps.executor import Ended, Lost, Running
 from lra.sweeps.process import TAKEN
 from lra.sweeps.specs import Grid, named, read
 from lra.sweeps.sweep import DONE, ELSEWHERE, FAILED, WAITING, Sweep
+from lra.sweeps.table import picture_of
 from sweeps import storm
 from sweeps.crowd import crowd
 
@@ -144,6 +147,20 @@ def test_what_another_sweep_trains_is_left_to_it(tmp_path, monkeypatch):
     sweep.run(session, threading.Event(), elsewhere_ends)
     assert [entry.state for entry in sweep.entries] == ["diverged", DONE, DONE]
     assert one.run not in session.submitted
+
+
+def test_one_sees_where_cells_are_and_what_they_reached(tmp_path):
+    record(tmp_path, cells(4)[1].run)
+    record(tmp_path, cells(4)[3].run, "diverged")
+    sweep = Sweep(cells(4), tmp_path)
+    said = Said("x", 1, "node7", "node7 boot pid", 41, "5", step=1200, steps=2000, left=90.0, note="loss 2.100")
+    sweep.entries[0].state, sweep.entries[0].said = ELSEWHERE, said
+    console = Console(width=200, file=io.StringIO())
+    console.print(picture_of(sweep))
+    text = console.file.getvalue()
+    assert re.search(r"local +1 running elsewhere, 1 done, 1 waiting, 1 diverged, mean 50\.0 %", text)
+    assert "4 cells: 1 done, 1 diverged, 1 running elsewhere, 1 waiting" in text
+    assert "demo seeds 0: step 1,200 of 2,000, 90 s left, loss 2.100 (process 41 on node7)" in text
 
 
 def test_what_fails_elsewhere_is_not_tried_again_here(tmp_path, monkeypatch):
