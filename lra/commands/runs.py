@@ -58,6 +58,7 @@ def runs(options: Namespace) -> int:
 def put_away(options: Namespace) -> int:
     """Moves the record of a run out of the tables."""
     from lra.leaderboard import store
+    from lra.storage import is_remote
 
     there = store.records_folder(options.results)
     path = store.locate(options.put_away, [options.results])
@@ -66,5 +67,8 @@ def put_away(options: Namespace) -> int:
     moved = store.put_away(path, options.results)
     if options.json:
         return print_json({"record": str(path), "moved_to": str(moved)})
-    print(f"put away; this brings it back:\n\n    {shlex.join(['mv', str(moved), str(path)])}")
+    if is_remote(moved):
+        print(f"put away as {moved}")
+    else:
+        print(f"put away; this brings it back:\n\n    {shlex.join(['mv', str(moved), str(path)])}")
     return 0
