@@ -16,6 +16,7 @@ from lra.leaderboard.statistics import ALPHA, Interval
 from lra.leaderboard.store import shortened
 from lra.leaderboard.sweeps import sweeps_of
 from lra.leaderboard.tracks import Changes, changes
+from lra.progress import counted
 from lra.tracks import tracks
 
 SHOWN = 3  # the most differing settings that are named
@@ -237,7 +238,3 @@ def summary(comparisons: dict[Key, Comparison]) -> str:
         f"of {counted(len(comparisons), 'pair')}, B is better than A in {len(better)}{names(better)}, worse in "
         f"{len(worse)}{names(worse)}; p < {ALPHA} after Holm's correction"
     )
-
-
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

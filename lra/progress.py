@@ -50,6 +50,15 @@ def duration(seconds: float) -> str:
     return f"{number:.1f} {unit}" if number < 10 else f"{number:,.0f} {unit}"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "cell"), counted(1008, "cell")
+    ('1 cell', '1,008 cells')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 class Bar:
     """One progress bar. It shows the work of its main kind, and the time that all its work will still take.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from lra.files import check_writable
 from lra.interrupt import Interrupted, interruptible
 from lra.leaderboard import store
+from lra.progress import counted
 from lra.spec import RunSpec
 from lra.storage import is_remote
 from lra.sweeps.cell import cells_of, check_models, keep
@@ -66,9 +67,9 @@ def fill(
         screen.say(line_of(sweep))
         left = len(sweep.left)
         if stop.is_set() and left:
-            raise Interrupted(f"stopped; {left} of {len(sweep.entries)} cells are left, and the same command goes on")
+            raise Interrupted(f"stopped with {counted(left, 'cell')} left; the same command goes on")
         if left:
-            screen.say(f"the time is over; {left} cells are left, and the same command goes on")
+            screen.say(f"the time is over with {counted(left, 'cell')} left; the same command goes on")
     if failures := sweep.failures():
         print(failures, file=sys.stderr)
     return sweep

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra.errors import UserError, printable
+from lra.errors import UsageError, UserError, printable
 from lra.interrupt import STOPPED
 from lra.storage import is_remote, path_of
 from lra.sweeps import process
@@ -53,17 +53,22 @@ class Slurm:
 
     def session(self, jobs_at_once: int | None) -> "SlurmSession":
         """Begins to work; arguments and errors as for `Executor`."""
+        least = {"minutes": 1, "cpus": 1, "gpus": 0}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise UsageError(f"{name}={getattr(self, name)} is not at least {value}")
         if not shutil.which("sbatch"):
             raise UserError("there is no SLURM here: sbatch is not on the PATH; sweep from a login node of the cluster")
         try:
             import submitit  # noqa: F401
         except ImportError as error:
             raise UserError("SLURM needs submitit: pip install 'long-range-arena[slurm]'") from error
-        offers = answer(["sinfo", "--noheader", "--format=%R (%D x %c cores, GPUs: %G, time: %l)"]).splitlines()
+        offers = answer(["sinfo", "--noheader", "--format=%R (%D x %c cores, GPUs: %G, time: %l)"])
+        offers = ", ".join(offers.replace("(null)", "none").splitlines())
         try:
             answer(["sbatch", "--test-only", *self.flags(), "--wrap=true"])
         except UserError as error:
-            raise UserError(f"{error}; the partitions are {', '.join(offers)}") from error
+            raise UserError(f"{error}; the partitions are {offers}") from error
         return SlurmSession(self, jobs_at_once)
 
     def parameters(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from lra import claims
 from lra.errors import UserError
 from lra.interrupt import STOPPED
+from lra.progress import counted
 from lra.runs import checkpoints
 from lra.sweeps.cell import Cell, Glance, recorded
 from lra.sweeps.executor import Ended, Lost, Session, State, Waiting
@@ -234,7 +235,9 @@ class Sweep:
         """Raises UserError if a cell failed."""
         counts = self.counts
         if counts[FAILED]:
-            raise UserError(f"{counts[FAILED]} of {len(self.entries)} cells failed; the same command tries them again")
+            raise UserError(
+                f"{counts[FAILED]} of {counted(len(self.entries), 'cell')} failed; the same command tries again"
+            )
 
 
 def name_of(number: int) -> str:

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from lra.progress import duration
+from lra.progress import counted, duration
 from lra.sweeps.sweep import DONE, ELSEWHERE, QUEUED, RUNNING, WAITING, Entry, Sweep
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def line_of(sweep: Sweep, at_once: int = 1) -> str:
     words = [f"{counts[state]} {state}" for state in dict.fromkeys((DONE, RUNNING, *sorted(counts))) if counts[state]]
     left = sweep.seconds_left(at_once)
     end = f"; about {duration(left)} left" if left is not None else ""
-    return f"{len(sweep.entries)} cells: {', '.join(words)}{end}"
+    return f"{counted(len(sweep.entries), 'cell')}: {', '.join(words)}{end}"
 
 
 def as_json(sweep: Sweep) -> list[dict[str, Any]]:

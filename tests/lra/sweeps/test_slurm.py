@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from lra.errors import UserError
+from lra.errors import UsageError, UserError
 from lra.spec import RunSpec
 from lra.sweeps import slurm as executor
 from lra.sweeps.cell import cells_of
@@ -37,6 +37,13 @@ def test_without_slurm_or_submitit_it_says_what_is_missing(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UserError, match=r"pip install 'long-range-arena\[slurm\]'"):
         Slurm().session(None)
+
+
+@pytest.mark.parametrize("options", [{"minutes": 0}, {"cpus": 0}, {"gpus": -1}])
+def test_a_cell_needs_something_that_can_be_given(options):
+    (name,) = options
+    with pytest.raises(UsageError, match=f"{name}=.* is not at least"):
+        Slurm(**options).session(None)
 
 
 def test_the_reason_of_a_command_is_one_line():
@@ -127,7 +134,7 @@ def slurm(tmp_path_factory, monkeypatch):
 @pytest.mark.slow
 def test_an_array_with_one_job_preempted_and_one_that_dies(home, slurm, tmp_path):
     for wrong, why in [({"partition": "none"}, "Invalid partition"), ({"gpus": 1}, "generic resource")]:
-        with pytest.raises(UserError, match=rf"{why}.*; the partitions are low \(1 x"):
+        with pytest.raises(UserError, match=rf"{why}.*; the partitions are low \(1 x .*GPUs: none"):
             Slurm(**wrong).session(None)
     (tmp_path / "records").mkdir()
     cells = cells_of([RunSpec("listops", "local", "demo", (seed,), tuple(SMALL)) for seed in range(4)])

@@ -302,7 +302,7 @@ def test_ctrl_c_stops_at_a_checkpoint_and_the_same_command_goes_on(tmp_path):
     sweep.send_signal(signal.SIGINT)
     said = sweep.communicate(timeout=60)[1]
     assert sweep.returncode == 130, said
-    assert said.splitlines()[-1] == "lra: stopped; 1 of 1 cells are left, and the same command goes on"
+    assert said.splitlines()[-1] == "lra: stopped with 1 cell left; the same command goes on"
     ((run, (_, stopped)),) = claims.look(tmp_path).items()
     assert (stopped.state, stopped.steps) == (claims.STOPPED, 100)
     assert 0 < stopped.step < 100
