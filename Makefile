@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 FOLDERS := setup.cfg pyproject.toml $(shell find lra tasks models gin leaderboard/ -type d -not -name __pycache__)
 INSTALL = pip install --quiet --quiet --config-settings editable_mode=strict -e
 
-.PHONY: demo test test-all test-slow test-new fuzz accelerator leaderboard compilers lint clean
+.PHONY: demo test test-all test-slow test-new test-release fuzz accelerator leaderboard compilers new environments lint clean
 .DELETE_ON_ERROR:
 
 $(VENV)/bin/python:
@@ -62,7 +62,7 @@ LATER := slow or more or interpreter or compilers
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 PYTEST = JAX_PLATFORMS=cpu $(VENV)/bin/pytest $(PARALLEL)
 test: $(VENV)/dev
-	$(PYTEST) -m "not ($(LATER))"
+	$(PYTEST) -m "not ($(LATER) or release)"
 
 test-all: test
 	@$(MAKE) --no-print-directory test-slow
@@ -74,7 +74,12 @@ test-all: test
 INTERPRETED := tests/models/kernels/*
 test-slow: $(VENV)/dev
 	@$(MAKE) --no-print-directory $(COMPILERS)/done || echo "no compilers of TPU and GPU for this machine"
-	PYTHONPATH=$(CURDIR)/$(COMPILERS) $(PYTEST) -m "$(LATER)" $(if $(PYTHON_NEW),--ignore-glob '$(INTERPRETED)/test_gpu.py')
+	PYTHONPATH=$(CURDIR)/$(COMPILERS) $(PYTEST) -m "($(LATER)) and not release" $(if $(PYTHON_NEW),--ignore-glob '$(INTERPRETED)/test_gpu.py')
+
+# What CI has no time for: all variants where one of each kind is shown, and what takes minutes. Before a release.
+test-release: $(VENV)/dev
+	@$(MAKE) --no-print-directory $(COMPILERS)/done || echo "no compilers of TPU and GPU for this machine"
+	PYTHONPATH=$(CURDIR)/$(COMPILERS) $(PYTEST) -m release
 
 # A failure prints the line `@reproduce_failure`, which repeats its example.
 fuzz: $(VENV)/dev
@@ -83,15 +88,17 @@ fuzz: $(VENV)/dev
 # The newest JAX needs Python 3.12. A wheel and not a link: the links are the other environment's. It is shown what
 # another JAX may break: the model, its ops and kernels, and the files of the harness that compile, train, score and
 # save. Of the tests of each variant the mark `once` leaves the oracle, with its gradients.
-HARNESS := $(addprefix test_,api bench checkpoint compilation compute_type convolution evaluation memory \
-  placement reproduce run settings tracing train trainer)
-test-new: $(VENV)/dev
+HARNESS := $(addprefix test_,checkpoint compilation compute_type convolution evaluation placement run settings tracing \
+  train trainer)
+test-new: new
+	JAX_PLATFORMS=cpu $(NEW)/bin/pytest $(PARALLEL) -m "not (slow or more or compilers or once or release)" \
+	  --ignore-glob '$(INTERPRETED)/test_tpu.py' tests/models tests/lra/proof/test_exact.py $(HARNESS:%=tests/lra/%.py)
+
+new: $(VENV)/dev
 	@test -x $(NEW)/bin/python || { echo "setting up $(NEW) with $(PYTHON_NEW)"; $(PYTHON_NEW) -m venv $(NEW) && $(NEW)/bin/pip install --quiet --upgrade pip; }
 	@rm -rf build/wheel && $(VENV)/bin/python -m build --wheel --outdir build/wheel . >/dev/null
 	@$(NEW)/bin/pip install --quiet pytest pytest-xdist hypothesis tensorboard build/wheel/*.whl
 	@$(NEW)/bin/pip install --quiet --force-reinstall --no-deps build/wheel/*.whl
-	JAX_PLATFORMS=cpu $(NEW)/bin/pytest $(PARALLEL) -m "not (slow or more or compilers or once)" \
-	  --ignore-glob '$(INTERPRETED)/test_tpu.py' tests/models tests/lra/proof $(HARNESS:%=tests/lra/%.py)
 
 # Whatever Python has JAX for the device: nothing is installed. ACCELERATOR=cpu rehearses it on the CPU.
 ACCELERATED ?= python3
@@ -106,6 +113,8 @@ leaderboard: $(VENV)/lra
 	@$(VENV)/bin/python docs/make.py
 
 compilers: $(COMPILERS)/done
+
+environments: compilers $(if $(PYTHON_NEW),new)
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .

@@ -42,7 +42,7 @@ def trained(plan: Plan, state: TrainState) -> TrainState:
     return jax.jit(step_functions(plan).run)(state, keys, jnp.int32(0), jnp.int32(STEPS), rows, split)
 
 
-@pytest.mark.parametrize("name", [*FEW, *(pytest.param(name, marks=pytest.mark.more) for name in MORE)])
+@pytest.mark.parametrize("name", [*FEW, *(pytest.param(name, marks=pytest.mark.release) for name in MORE)])
 def test_the_demo_trains_in_bfloat16(name):
     plans = [plan_of(name, compute_type) for compute_type in ("float32", "bfloat16")]
     begin = step_functions(plans[1]).init([0])  # of either: what is kept has one type

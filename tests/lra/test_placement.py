@@ -43,7 +43,7 @@ def test_how_many_devices_are_simulated_is_no_setting_of_a_run():
     assert settings.from_outside({"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}) == ()
 
 
-@pytest.fixture(scope="module", params=["transformer", "s5"])
+@pytest.fixture(scope="module", params=["transformer", pytest.param("s5", marks=pytest.mark.release)])
 def outcomes(request, small_home):
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     here = Path(__file__).parent

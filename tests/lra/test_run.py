@@ -83,7 +83,7 @@ def undisturbed(small_home, tmp_path_factory):
 def test_killed_at_random_moments_it_comes_to_the_same_bits(undisturbed, home, tmp_path):
     dice, interrupted = random.Random(0), 0
     words = command(tmp_path, "performer", *bindings("performer.redraw_every = 3"), "--checkpoint-every", "0")
-    for kill in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
+    for kill in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM):
         process, before, patience = start(words), steps_saved(tmp_path), time.monotonic() + 120
         while process.poll() is None and steps_saved(tmp_path) == before and time.monotonic() < patience:
             time.sleep(0.002)

@@ -69,6 +69,7 @@ def test_the_same_again_is_the_same_to_the_bit(planted):
     assert {change.outcome for change in quantities.values()} == {"same", "left out"}
 
 
+@pytest.mark.release
 def test_a_leak_through_padding(planted):
     failed, quantities = failing(planted, "gated_leaking", parts=("checks",))
     assert {"check: padding content", "check: padding amount"} <= failed
@@ -76,6 +77,7 @@ def test_a_leak_through_padding(planted):
     assert "padding" in quantities["check: padding content"].why
 
 
+@pytest.mark.release
 def test_a_fifth_more_memory(planted):
     failed, quantities = failing(planted, "gated_hoarding", parts=("programs",))
     assert "memory: cpu" in failed
@@ -88,6 +90,7 @@ def test_a_learning_rate_too_high(planted):
     assert failed == {"accuracy"}, quantities["accuracy"]
 
 
+@pytest.mark.release
 def test_one_layer_less(planted):
     failed, quantities = failing(planted, overrides=("encoder.layers = 1",), parts=("parameters", "programs"))
     assert failed == {quantity for quantity in quantities if quantity.startswith("parameters: ")}

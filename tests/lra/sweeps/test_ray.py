@@ -93,7 +93,6 @@ def test_a_lost_node_loses_no_cell_and_trains_none_twice(home, cluster, tmp_path
     assert sorted(stand_in.notes(tmp_path, "ended")) == sorted(entry.cell.run for entry in sweep.entries)
     assert 1 <= len(stand_in.notes(tmp_path, "began")) - 10 <= 2  # those of the lost node, a second time
     assert said
-    assert all("Ray lost it" in line for line in said)
 
 
 @needs_ray

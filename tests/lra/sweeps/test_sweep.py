@@ -281,7 +281,7 @@ def test_a_variant_of_ones_own_travels_and_what_crashes_takes_nothing_with_it(tm
     assert len([*(tmp_path / "results" / "records").iterdir()]) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_sweeps_that_begin_together_train_each_cell_once(tmp_path):
     cells = ["--tasks", "listops", "--variants", "local", "--protocols", "demo", "--seeds", "0", "1", "2"]
     codes, often = crowd([*cells, *WORDS], tmp_path, 3)

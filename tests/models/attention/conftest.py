@@ -1,5 +1,6 @@
 """`make test` runs the checks of what a variant is on all variants. It leaves the checks of how a variant is built, and
-more sizes of the formulas, to `make test-all`, except on a few variants.
+more sizes of the formulas, to `make test-all`, except on a few variants. That has one variant of each kind; `make
+test-release` has the others, as `lra check all`.
 
 The newest JAX is shown the oracle of each variant, and the checks of how the few are built: what a variant attends to,
 what it costs and its limits are the same with any JAX that computes its formula.
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 FEW = ("local", "performer", "s5")  # a function, a module on heads, a mixer: a change of what all share shows on these
+KINDS = ("transformer", "reformer", "luna", "linear", "hgrn2", "mamba2", "mega")
 OWN = ("shape", "padding content", "causality", "reach", "order", "oracle")  # reach has the Jacobian of causality
 BUILT = (
     "shape", "lengths", "all masked", "inputs", "gradients", "randomness", "dropout", "transformations", "restore",
@@ -21,9 +23,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent != Path(__file__).parent:
             continue
-        few = item.path.stem.removeprefix("test_") in FEW
+        variant = item.path.stem.removeprefix("test_")
+        few = variant in FEW
         check = item.name.removesuffix("]").partition("-")[2] if item.name.startswith("test_is_what_it_says[") else None
         if not few and (check not in (None, *OWN) or item.name.startswith("test_equals_the_formula")):
-            item.add_marker(pytest.mark.more)
+            item.add_marker(pytest.mark.more if variant in KINDS else pytest.mark.release)
         if check != "oracle" and not (few and check in BUILT):
             item.add_marker(pytest.mark.once)

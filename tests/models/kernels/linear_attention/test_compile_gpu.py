@@ -42,8 +42,8 @@ def compiled(length, kind, key_dim=64, value_dim=64, heads=2, function=gradients
     ("length", "kind", "key_dim", "value_dim", "heads", "kernels"),
     [
         (2**10, "none", 256, 256, MANY, 3),
-        (2**12, "token", 128, 128, MANY, 4),
-        (2**14, "channel", 128, 128, MANY, 4),
+        pytest.param(2**12, "token", 128, 128, MANY, 4, marks=pytest.mark.release),
+        pytest.param(2**14, "channel", 128, 128, MANY, 4, marks=pytest.mark.release),
         (2**17, "channel", 256, 256, MANY, 6),
         (2**20, "channel", 64, 64, 2, 4),
     ],
