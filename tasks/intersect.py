@@ -33,11 +33,11 @@ class Intersect(Probe):
     items: tuple[int, ...] = (4, 8, 16, 32)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         low, most = 2, SYMBOLS * 2 // 3
         fine = all(isinstance(n, int) and low <= n <= most and n % 2 == 0 for n in self.items)
         if not self.items or not fine or sorted({*self.items}) != [*self.items]:
             raise UsageError(f"intersect.items = {self.items} are not even numbers from {low} to {most}, ascending")
+        super().__post_init__()
 
     @property
     def max_length(self) -> int:

@@ -32,14 +32,14 @@ class Probe(Sized):
         return "$^"
 
     def draw(self, words: Words, count: int, trained: bool) -> Split:
-        """Some examples; `trained` if they are of the training split."""
+        """So many examples; `trained` if they are of the training split."""
         raise NotImplementedError
 
     def generate(self, workers: int = 1) -> Blocks:
         for index, (split, size) in enumerate(self.sizes.items()):
             for block, start in enumerate(range(0, size, BLOCK)):
-                words = Words(self.seed, index << 32 | block)
-                yield split, self.draw(words, min(BLOCK, size - start), split == "train")
+                whole = self.draw(Words(self.seed, index << 32 | block), BLOCK, split == "train")
+                yield split, whole[: size - start]  # so that more examples leave the first ones as they are
 
     def read(self, folder: Path, workers: int, warn: Warn) -> Iterator[tuple[str, Split]]:
         raise UserError("a probe is generated and not read from files; leave out --from")
