@@ -76,9 +76,9 @@ def test_a_wrong_kernel_gets_no_time(monkeypatch):
     by_backend = {row["by"]: row for row in kernels.rows(case, "forward")}
     assert "ms" not in by_backend["mosaic_gpu"]
     assert by_backend["mosaic_gpu"]["note"].startswith("wrong")
-    assert by_backend["xla"]["ms"] > 0
+    assert "ms" in by_backend["xla"]
     right = case._replace(function=lambda name: jnp.sin)
-    assert all(row["ms"] > 0 for row in kernels.rows(right, "forward+backward"))
+    assert all("ms" in row for row in kernels.rows(right, "forward+backward"))
     gradient = jax.custom_vjp(jnp.sin)
     gradient.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (g * jnp.sin(x),))
     bad = case._replace(function={"xla": jnp.sin, "mosaic_gpu": gradient}.get)

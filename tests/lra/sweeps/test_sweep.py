@@ -253,10 +253,10 @@ WORDS = [*bindings(*(line for line in SMALL if "_every" not in line), *OFTEN), "
 @pytest.mark.slow
 def test_kills_at_random_moments_change_no_bit_of_any_record(tmp_path, home):
     """Workers and the sweep itself are killed; two sweeps share the cells. All is what an undisturbed sweep records."""
-    words = ["--tasks", "listops", "--variants", "local,fnet", "--protocols", "demo", "--seeds", "0", "1", *WORDS]
+    words = ["--tasks", "listops", "--variants", "local,fnet", "--protocols", "demo", *WORDS]
     calm = lra("sweep", *words, "--results", tmp_path / "calm")
     assert calm.returncode == 0, calm.stderr
-    kills = storm.round_of(words, tmp_path / "stormy", 8, random.Random(0), 1.0)
+    kills = storm.round_of(words, tmp_path / "stormy", 6, random.Random(0), 1.0)
     assert kills["workers"] > 1
     assert kills["sweeps"] > 1
     assert storm.problems(tmp_path / "calm", tmp_path / "stormy") == []
@@ -283,18 +283,18 @@ def test_a_variant_of_ones_own_travels_and_what_crashes_takes_nothing_with_it(tm
 
 @pytest.mark.slow
 def test_sweeps_that_begin_together_train_each_cell_once(tmp_path):
-    cells = ["--tasks", "listops", "--variants", "local", "--protocols", "demo", "--seeds", "0", "1", "2", "3"]
+    cells = ["--tasks", "listops", "--variants", "local", "--protocols", "demo", "--seeds", "0", "1", "2"]
     codes, often = crowd([*cells, *WORDS], tmp_path, 3)
     assert codes == [0] * 3
-    assert often == {1: 4}
-    assert len([*(tmp_path / "records").iterdir()]) == 4
+    assert often == {1: 3}
+    assert len([*(tmp_path / "records").iterdir()]) == 3
 
 
 @pytest.mark.slow
 def test_ctrl_c_stops_at_a_checkpoint_and_the_same_command_goes_on(tmp_path):
     long = [*WORDS[: WORDS.index("train.steps = 20") - 1], *WORDS[WORDS.index("train.steps = 20") + 1 :]]
     words = ["--tasks", "listops", "--variants", "local", "--protocols", "demo", *long]
-    words += ["--gin", "train.steps = 100"]
+    words += ["--gin", "train.steps = 50"]
     sweep = subprocess.Popen(storm.command(words, tmp_path), stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
     while not [*tmp_path.glob("runs/*/checkpoint/[0-9]*")] and time.monotonic() < until:
@@ -304,11 +304,11 @@ def test_ctrl_c_stops_at_a_checkpoint_and_the_same_command_goes_on(tmp_path):
     assert sweep.returncode == 130, said
     assert said.splitlines()[-1] == "lra: stopped with 1 cell left; the same command goes on"
     ((run, (_, stopped)),) = claims.look(tmp_path).items()
-    assert (stopped.state, stopped.steps) == (claims.STOPPED, 100)
-    assert 0 < stopped.step < 100
+    assert (stopped.state, stopped.steps) == (claims.STOPPED, 50)
+    assert 0 < stopped.step < 50
     done = lra("sweep", *words, "--results", tmp_path)
     assert done.returncode == 0, done.stderr
     status = json.loads(lra("sweep", "status", "--json", "--results", tmp_path).stdout)
     assert [(cell["run"], cell["state"], cell["seeds"]) for cell in status] == [(run, DONE, [0])]
     (record,) = (record for record in load([tmp_path])[0] if record.run == run)
-    assert [line.step for line in record.curve if line.split == "train"] == [*range(1, 101)]
+    assert [line.step for line in record.curve if line.split == "train"] == [*range(1, 51)]
