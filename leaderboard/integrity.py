@@ -5,10 +5,19 @@ Nothing in the record is executed, and no model is needed.
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from lra.errors import UserError
 from lra.files import sha256_text, sha256_texts
-from lra.leaderboard.predictions import labels_file_sha256, unpack
-from lra.leaderboard.record import LABELS, Record, run_of
+from lra.leaderboard.predictions import (
+    NONE,
+    accuracy_by_level,
+    by_example,
+    file_sha256,
+    labels_file_sha256,
+    unpack,
+)
+from lra.leaderboard.record import BINS, LABELS, Record, run_of
 
 SEEDS = 1000  # the most seeds of a record
 FILES = 1000  # the most files of a variant
@@ -63,22 +72,43 @@ def contradictions(record: Record) -> Iterator[str]:
         return  # a record of schema 1
     if sha256_text("".join(f"{name} {digest}\n" for name, digest in task.files.items())) != task.data_sha256:
         yield "data_sha256 is not the hash of the task's files"
-    labels = unpack(task.test_labels, "task.test_labels")
+    labels = by_example(unpack(task.test_labels, "task.test_labels"), task.examples.test)
     if labels_file_sha256(labels) != task.files.get(LABELS):
         yield f"task.test_labels are not those of the data ({LABELS} has another hash)"
-    if len(labels) != task.examples.test:
-        yield f"there are {len(labels):,} labels and {task.examples.test:,} test examples"
+    there = labels >= 0
+    if not there.any():
+        yield "no test example has a label"
+        return
+    bins = None
+    if (difficulty := task.difficulty) is not None:
+        bins = by_example(unpack(difficulty.test_bins, "task.difficulty.test_bins"), task.examples.test)
+        levels = len(difficulty.levels)
+        if not len(difficulty.trained) == len(difficulty.floor) == levels or not 0 < levels < NONE:
+            yield "task.difficulty has not one value a level"
+            return
+        if bins.shape != labels.shape or not 0 <= bins.min() <= bins.max() < levels:
+            yield "task.difficulty.test_bins are not those of the labels"
+            return
+        if file_sha256(bins.astype(np.uint8)) != task.files.get(BINS):
+            yield f"task.difficulty.test_bins are not those of the data ({BINS} has another hash)"
     for seed in seeds:
+        if (seed.by_level is None) != (difficulty is None or seed.test is None):
+            yield f"seed {seed.seed} has by_level, or not, where its task says otherwise"
         if (seed.predictions is None) != (seed.test is None):
             yield f"seed {seed.seed} has a test score or predictions, not both"
         if seed.predictions is None or seed.test is None:
             continue
         predictions = unpack(seed.predictions, f"the predictions of seed {seed.seed}")
-        if len(predictions) != len(labels):
-            yield f"seed {seed.seed} has {len(predictions):,} predictions for {len(labels):,} labels"
-        elif (share := int((predictions == labels).sum()) / len(labels)) != seed.test.accuracy:
+        if predictions.size != labels.size:
+            yield f"seed {seed.seed} has {predictions.size:,} predictions for {labels.size:,} labels"
+            continue
+        predictions = predictions.reshape(labels.shape)
+        right = predictions[there] == labels[there]
+        if (share := int(right.sum()) / right.size) != seed.test.accuracy:
             claimed = seed.test.accuracy
             yield f"the test accuracy of seed {seed.seed} is {claimed}, its predictions have {share}"
+        if bins is not None and seed.by_level != accuracy_by_level(predictions, labels, bins, levels):
+            yield f"by_level of seed {seed.seed} is not what its predictions have"
 
 
 def contradictions_of_sources(sources: Mapping[str, str], sha256: str | None) -> Iterator[str]:

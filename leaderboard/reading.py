@@ -89,6 +89,10 @@ def migrate(content: dict[str, Any], schema: int) -> None:
         if schema < 5:
             content |= {"variant": content["variant"] | {"checks": None}}
         if schema < 6:
-            content |= {"schema": SCHEMA, "measured": content["measured"] | {"kernels": None}}
+            content |= {"measured": content["measured"] | {"kernels": None}}
+        if schema < 7:
+            content |= {"schema": SCHEMA, "task": content["task"] | {"difficulty": None}}
+            for seed in content["seeds"]:
+                seed["by_level"] = None
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"record of schema {schema} without its parts ({error})") from error

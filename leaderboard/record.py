@@ -11,9 +11,10 @@ from lra.files import create, sha256_text, write_atomically
 from lra.leaderboard.predictions import Packed
 from lra.leaderboard.strict import Number, Part, WholeNumber
 
-SCHEMA = 6
+SCHEMA = 7
 ENVIRONMENT = "environment"  # the section of a configuration with the settings from outside
 LABELS = "test.labels.npy"  # the file of a prepared task that holds the test labels
+BINS = "test.bins.npy"  # the file that holds the difficulty of each
 SELECTIONS = {
     "last": "last step",
     "best": "best validation accuracy",
@@ -40,6 +41,16 @@ class Floors(Part, frozen=True, kw_only=True):
     test: Number
 
 
+class Difficulty(Part, frozen=True, kw_only=True):
+    """What makes the labels of a task harder to find."""
+
+    name: str  # what is counted, as "hops"
+    levels: tuple[WholeNumber, ...]  # its values, ascending
+    trained: tuple[bool, ...]  # whether the training split has labels of each level
+    floor: tuple[Number, ...]  # the accuracy on each of the best guess without what the task asks for
+    test_bins: Packed  # the place among the levels of each test label
+
+
 class TaskInfo(Part, frozen=True, kw_only=True):
     """What a run was trained and tested on."""
 
@@ -53,6 +64,7 @@ class TaskInfo(Part, frozen=True, kw_only=True):
     floor: Floors
     unlearnt: Number | None  # the accuracy that an unlearnt seed counts in averages; None: its own accuracy
     stands_in_for: Name | None  # the task that this synthetic task replaces
+    difficulty: Difficulty | None  # None for a task that does not tell, and before schema 7
 
 
 class Checks(Part, frozen=True, kw_only=True):
@@ -101,6 +113,8 @@ class SeedResult(Part, frozen=True, kw_only=True):
     validation: Score | None  # None if it diverged or there is no such split
     test: Score | None  # None if it diverged
     predictions: Packed | None  # on the test split; None if it diverged, and before schema 2
+    # the accuracy on each level of difficulty; None if it diverged, for a task that does not tell, before schema 7
+    by_level: tuple[Number | None, ...] | None
 
 
 class CurveLine(Part, frozen=True, kw_only=True):

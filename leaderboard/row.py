@@ -7,15 +7,25 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Int
 
 from lra.leaderboard import statistics
-from lra.leaderboard.predictions import unpack
+from lra.leaderboard.predictions import by_example, unpack
 from lra.leaderboard.record import Record, TaskInfo
 from lra.leaderboard.statistics import Interval
 from lra.leaderboard.sweeps import Sweep, hardware_of
 
-RightAnswers = dict[int, Bool[np.ndarray, " examples"]]  # by seed: whether each test example was answered right
+
+class RightAnswers(NamedTuple):
+    """The right answers of a row.
+
+    Attributes:
+      by_seed: how many labels of each test example were predicted; one at most, unless tokens have labels.
+      labels: how many labels the test split has.
+    """
+
+    by_seed: dict[int, Int[np.ndarray, " examples"]]
+    labels: int
 
 
 class VersusReference(NamedTuple):
@@ -181,14 +191,19 @@ def steps_per_second(record: Record) -> float | None:
 
 
 def right_answers(row: Row) -> RightAnswers:
-    """Which test examples each seed answered right. Seeds without stored predictions are left out."""
-    right: dict[int, np.ndarray] = {}
+    """What each seed answered right. Seeds without stored predictions are left out."""
+    right, count = {}, 0
     for record in row.counted:
-        labels = record.task.test_labels
+        if not record.task.test_labels:
+            continue
+        labels = by_example(unpack(record.task.test_labels, "labels"), record.task.examples.test)
+        there = labels >= 0
+        count = int(there.sum())
         for seed in record.seeds:
-            if labels and seed.predictions:
-                right.setdefault(seed.seed, unpack(seed.predictions, "predictions") == unpack(labels, "labels"))
-    return right
+            if seed.predictions and seed.seed not in right:
+                same = unpack(seed.predictions, "predictions").reshape(labels.shape) == labels
+                right[seed.seed] = (same & there).reshape(len(labels), -1).sum(1)
+    return RightAnswers(right, count)
 
 
 class Paired(NamedTuple):
@@ -205,11 +220,11 @@ class Paired(NamedTuple):
 
 def paired(ours: RightAnswers, theirs: RightAnswers) -> Paired | None:
     """The paired comparison of two rows on their test examples; None if they have no seed in common."""
-    both = sorted(ours.keys() & theirs.keys())
+    both = sorted(ours.by_seed.keys() & theirs.by_seed.keys())
     if not both:
         return None
-    a, b = (np.stack([right[seed] for seed in both]) for right in (ours, theirs))
-    return Paired((a.mean(1) - b.mean(1)).tolist(), statistics.paired(a, b))
+    a, b = (np.stack([right.by_seed[seed] for seed in both]) for right in (ours, theirs))
+    return Paired((a.sum(1) / ours.labels - b.sum(1) / theirs.labels).tolist(), statistics.paired(a, b))
 
 
 def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
@@ -222,8 +237,9 @@ def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
     theirs = right_answers(base)
     differences: dict[int, VersusReference] = {}
     for number, row in enumerate(rows):
-        ours = {} if row is base or row.superseded else right_answers(row)
-        if pair := paired(ours, theirs):
+        if row is base or row.superseded:
+            continue
+        if pair := paired(right_answers(row), theirs):
             differences[number] = VersusReference(float(np.mean(pair.by_seed)), pair.p, len(pair.by_seed))
     corrected = statistics.holm([difference.p for difference in differences.values()])
     for number, p in zip(differences, corrected):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from lra.leaderboard.board import Board, Line, Overview, Table
 from lra.leaderboard.config import identity_sha256
+from lra.leaderboard.levels import Levels, best, levels_of, masters, reach
 from lra.leaderboard.row import Row, score
 from lra.leaderboard.statistics import ALPHA, Interval
 from lra.leaderboard.sweeps import minute
@@ -83,7 +84,7 @@ class Sheet:
       name: a short name for links: letters, digits and hyphens.
       notes: each mark with its meaning.
       floor: the floor of the task, in per cent; None if there are several tasks.
-      source: the table or overview of the board that the sheet shows; None for the literature.
+      source: what of the board the sheet shows; None for the literature.
     """
 
     name: str
@@ -93,7 +94,7 @@ class Sheet:
     entries: tuple[Entry, ...]
     notes: tuple[tuple[str, str], ...] = ()
     floor: float | None = None
-    source: Table | Overview | None = None
+    source: Table | Levels | Overview | None = None
 
 
 def sheets(board: Board) -> list[Sheet]:
@@ -104,6 +105,8 @@ def sheets(board: Board) -> list[Sheet]:
         if overview := overviews.pop(table.protocol, None):
             made.append(overview_sheet(overview, board.mixed))
         made.append(table_sheet(table, board.mixed))
+        if levels := levels_of(table):
+            made.append(levels_sheet(levels, board.mixed))
     return unique(made)
 
 
@@ -150,6 +153,42 @@ def table_sheet(table: Table, mixed: bool) -> Sheet:
     return tidy(
         Sheet(slug(f"{table.protocol} {table.task}"), table.title, caption, tuple(columns), tuple(entries),
               floor=100 * table.floor, source=table)
+    )  # fmt: skip
+
+
+def levels_sheet(levels: Levels, mixed: bool) -> Sheet:
+    """A table by difficulty: what the best seed of each row has on each level, and how many seeds master it."""
+    table, told = levels.table, levels.difficulty
+    trained = [level for level, there in zip(told.levels, told.trained) if there]
+    columns = [Column("variant", number=False), Column("from", number=False), Column("reaches"), Column("seeds")]
+    columns += [Column(f"{level}") for level in told.levels]
+    entries = []
+    for place, (row, name) in enumerate(zip(table.rows, labels(table.rows))):
+        seeds, farthest = levels.rows[place], best(levels, place)
+        count = reach(farthest, told.floor) if farthest else 0
+        as_far = sum(reach(own, told.floor) >= count for own in seeds)
+        cells = [
+            Cell(name, name),
+            origin_cell(row, mixed),
+            Cell(f"{told.levels[count - 1]}", told.levels[count - 1]) if count else Cell("none", 0),
+            Cell(f"{as_far} of {row.seeds}" if count else "", as_far),
+        ]
+        for level, floor in enumerate(told.floor):
+            share = farthest[level] if farthest else None
+            found = sum(masters(own[level], floor) for own in seeds)
+            some = f" ({found} of {row.seeds})" if 0 < found < row.seeds and floor < 1 else ""
+            cells.append(Cell() if share is None else Cell(f"{100 * share:.1f}{some}", 100 * share))
+        entries.append(Entry(tuple(cells), row.runs, not row.breaches, row.came))
+    guess = [Cell("(a guess)"), Cell(), Cell(), Cell(), *(Cell(f"{100 * x:.1f}", 100 * x) for x in told.floor)]
+    entries.append(Entry(tuple(guess)))
+    sentences = [
+        f"Accuracy in per cent by {told.name}, of the seed that reaches farthest. A seed reaches a level if it is nearer "
+        "to 100 than to a guess on this one and all before; in brackets how many seeds are, if not all or none.",
+        "" if all(told.trained) else f"The training examples have {', '.join(map(str, trained))} only.",
+    ]
+    return tidy(
+        Sheet(slug(f"{table.protocol} {table.task} levels"), f"{levels.task}, protocol {table.protocol}",
+              " ".join(filter(None, sentences)), tuple(columns), tuple(entries), source=levels)
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from scipy import special
 
 CONFIDENCE = 0.95
@@ -48,19 +48,20 @@ def above_floor(accuracy: float, examples: int, floor: float) -> bool:
     return bool(special.bdtrc(right - 1, examples, max(floor, 1e-12)) < FLOOR_ALPHA)
 
 
-def paired(ours: Bool[np.ndarray, "seeds examples"], theirs: Bool[np.ndarray, "seeds examples"]) -> float:
+def paired(ours: Int[np.ndarray, "seeds examples"], theirs: Int[np.ndarray, "seeds examples"]) -> float:
     """The exact two-sided p-value of the hypothesis that two models are exchangeable on the same examples.
 
     The difference d of an example is the number of seeds in which only we are right minus the number in which only they
     are. Under the hypothesis each d has a random sign. The statistic is the sum of all d. The seeds of one example keep
     a common sign, since they are not independent. For one seed this is McNemar's exact test (Psychometrika 12, 1947).
     For several seeds it is Fisher's permutation test of paired differences, over all sign changes instead of a sample.
+    An example whose tokens have labels is one difference too, since its answers depend on each other.
 
     The p-value says whether these trained models differ on such examples. It does not say what other seeds would do;
     the interval over seeds does.
 
     Args:
-      ours, theirs: whether each seed answers each example right.
+      ours, theirs: how many labels of each example each seed predicts; 0 or 1 where an example has one.
 
     Raises:
       ValueError: the shapes differ.

@@ -24,12 +24,12 @@ class Scored(NamedTuple):
     Attributes:
       loss: the mean loss of each seed in nats.
       accuracy: the share of right answers of each seed.
-      prediction: the predicted classes.
+      prediction: the predicted classes; -1 for a token without a label.
     """
 
     loss: list[float]
     accuracy: list[float]
-    prediction: Int[np.ndarray, "seeds examples"]
+    prediction: Int[np.ndarray, "seeds examples *tokens"]
 
 
 class Evaluator:
@@ -81,7 +81,7 @@ class Evaluator:
             shape = self.batches(size), self.batch, *column.shape[1:]
             return jax.ShapeDtypeStruct(shape, column.dtype, sharding=where)
 
-        batches = jax.tree.map(batched, Split(some.inputs[..., :size], some.lengths, some.labels))
+        batches = jax.tree.map(batched, some.cut(size))
         scalar = jax.ShapeDtypeStruct((), jnp.int32)
         evaluate = jax.jit(self.functions.evaluate, donate_argnums=5, out_shardings=self.placement.at(SEED))
         return evaluate.lower(params, buffers, batches, scalar, scalar, self.unanswered(size)).compile()
@@ -100,7 +100,8 @@ class Evaluator:
     def unanswered(self, size: int) -> Answers:
         """Answers that are to be filled in."""
         shape = self.seeds, self.batches(size), self.batch
-        return self.placement.put(Answers(jnp.zeros(shape), jnp.zeros(shape, jnp.int32)), SEED)
+        tokens = next(iter(self.splits.values())).cut(size).labels.shape[1:]
+        return self.placement.put(Answers(jnp.zeros(shape), jnp.zeros((*shape, *tokens), jnp.int32)), SEED)
 
     def __call__(
         self, name: str, params: Any, buffers: Any, heed: Callable[[], None], advance: Callable[[int], None]
@@ -112,15 +113,22 @@ class Evaluator:
           advance: is called with the number of examples that were evaluated.
         """
         split, padded = self.splits[name], self.padded(name)
-        losses, predictions = (np.empty((self.seeds, len(split)), kind) for kind in (np.float64, np.int32))
+        losses = np.empty((self.seeds, len(split)))
+        predictions = np.full((self.seeds, *split.labels.shape), -1, np.int32)
         for size in self.sizes:
             rows, piece = np.flatnonzero(padded == size), self.batches(size) * self.batch
             for start in range(0, len(rows), piece):
                 own = rows[start : start + piece]
                 answers = self.answers(split, own, size, params, buffers, heed, advance)
-                losses[:, own], predictions[:, own] = (
-                    np.asarray(column).reshape(self.seeds, piece)[:, : len(own)] for column in answers
+                loss, prediction = (
+                    np.asarray(column).reshape(self.seeds, piece, *column.shape[3:])[:, : len(own)]
+                    for column in answers
                 )
+                losses[:, own] = loss
+                if split.labels.ndim == 1:
+                    predictions[:, own] = prediction
+                else:
+                    predictions[:, own, :size] = np.where(split.labels[own, :size] < 0, -1, prediction)
         return Scored(losses.mean(1).tolist(), accuracy_of(predictions, split.labels), predictions)
 
     def answers(
@@ -132,7 +140,7 @@ class Evaluator:
         # the last batch is filled up with the last example; the batches behind it are not evaluated
         places = np.minimum(np.arange(self.batches(size) * self.batch), len(rows) - 1)
         part = feed.gather(split, rows[places].reshape(-1, self.batch))
-        part = self.placement.put(Split(part.inputs[..., :size], part.lengths, part.labels), None, DATA)
+        part = self.placement.put(part.cut(size), None, DATA)
         answers, done, per_second = self.unanswered(size), 0, 0.0
         while done < count:
             heed()

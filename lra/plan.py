@@ -263,6 +263,9 @@ def plan_of(spec: RunSpec, task: Task, bindings: Bindings) -> Plan:
     source: Source = build(task.name, bindings)
     options, encoder, train = (build(name, bindings) for name in (variant.name, "encoder", "train"))
     pair = build("pair", bindings) if task.documents == 2 else None
+    if (encoder.pool == "none") != task.per_token:
+        has = "a label for each token, so encoder.pool is 'none'" if task.per_token else "one label an example"
+        raise blamed(f"{task.name} has {has} here, encoder.pool = {encoder.pool!r} cannot be", "encoder", bindings)
     if train.select == "best" and not source.sizes["validation"]:
         raise blamed(f"{task.name} has no validation split here, so train.select = 'best' cannot be", "train", bindings)
     return Plan(spec, task, source, variant, options, encoder, pair, train, settings.from_outside())

@@ -5,13 +5,15 @@ import datetime
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from lra import environment, settings
-from lra.leaderboard.predictions import pack
+from lra.leaderboard.predictions import accuracy_by_level, pack
 from lra.leaderboard.record import (
     SCHEMA,
     SELECTIONS,
     CurveLine,
+    Difficulty,
     Floors,
     KernelUse,
     Measurements,
@@ -25,6 +27,7 @@ from lra.leaderboard.record import (
 )
 from lra.model_tree import ModelTree
 from lra.plan import Plan
+from lra.tasks import Split
 from lra.tasks.prepared import Prepared
 
 
@@ -99,6 +102,23 @@ def measured(plan: Plan, outcome: Outcome) -> Measurements:
     )
 
 
+def difficulty_of(plan: Plan, data: Prepared) -> Difficulty | None:
+    """What a record says of a task's difficulty."""
+    if not (said := plan.source.difficulty):
+        return None
+    return Difficulty(**dataclasses.asdict(said), test_bins=pack(np.asarray(data.splits["test"].bins)))
+
+
+def by_level(
+    plan: Plan, test: Split, predictions: Int[np.ndarray, "examples *tokens"]
+) -> tuple[float | None, ...] | None:
+    """The accuracy of some predictions on each level of the task's difficulty; None for a task that does not tell."""
+    if not (difficulty := plan.source.difficulty):
+        return None
+    assert test.bins is not None, "the task has a difficulty"
+    return accuracy_by_level(predictions, np.asarray(test.labels), np.asarray(test.bins), len(difficulty.levels))
+
+
 def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
     """The record of a run."""
     manifest = data.manifest
@@ -118,6 +138,7 @@ def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
             floor=Floors(**manifest["floor"]),
             unlearnt=plan.task.unlearnt,
             stands_in_for=plan.task.stands_in_for,
+            difficulty=difficulty_of(plan, data),
         ),
         variant=VariantInfo(
             name=plan.variant.name,

@@ -18,7 +18,7 @@ from lra.leaderboard.config import (
     values,
 )
 from lra.leaderboard.integrity import contradictions
-from lra.leaderboard.predictions import unpack
+from lra.leaderboard.predictions import by_example, unpack
 from lra.leaderboard.reading import parse, read
 from lra.leaderboard.record import Checks, Record
 from lra.leaderboard.statistics import above_floor
@@ -170,7 +170,8 @@ def faults(record: Record, published: Records, others: Records) -> Iterator[str]
     if task.files is None or task.test_labels is None:
         yield "it has no predictions and labels, as records of schema 1; run it again with this lra"
     else:
-        labels = Counter(unpack(task.test_labels, "task.test_labels").tolist())
+        answers = by_example(unpack(task.test_labels, "task.test_labels"), task.examples.test)
+        labels = Counter(answers[answers >= 0].tolist())
         if all(share != task.floor.test for share in (n / labels.total() for n in labels.values())):
             yield f"the floor {task.floor.test} is not the share of a label among the test examples"
     if out_of_range := [seed.seed for seed in record.seeds if not 0 <= seed.seed < 1 << 32]:

@@ -20,7 +20,9 @@ from lra.plan import Plan
 from lra.tasks import Split
 
 Tree = Any
-jax.tree_util.register_dataclass(Split, data_fields=["inputs", "lengths", "labels"], meta_fields=[])
+jax.tree_util.register_dataclass(
+    Split, data_fields=["inputs", "lengths", "labels"], meta_fields=[], drop_fields=["bins"]
+)
 
 
 class TrainState(NamedTuple):
@@ -32,7 +34,8 @@ class TrainState(NamedTuple):
       optimizer: the state of the optimiser.
       diverged_at: the step whose loss was not finite, -1 if there is none. The state does not change after that step.
       loss: the sum of the mean losses (nats) since the last line of the log.
-      correct: the number of right answers since the last line of the log.
+      correct: the number of right answers since the last line of the log; with a label for each token, the sum of
+        the shares that were right in each example.
     """
 
     params: Tree
@@ -40,7 +43,7 @@ class TrainState(NamedTuple):
     optimizer: Tree
     diverged_at: Int[Array, ""]
     loss: Float[Array, ""]
-    correct: Int[Array, ""]
+    correct: Float[Array, ""]
 
 
 class Best(NamedTuple):
@@ -61,7 +64,7 @@ class Answers(NamedTuple):
     """
 
     loss: Float[Array, "seeds batches batch"]
-    prediction: Int[Array, "seeds batches batch"]
+    prediction: Int[Array, "seeds batches batch *tokens"]
 
 
 class StepFunctions(NamedTuple):
@@ -109,13 +112,14 @@ def step_functions(plan: Plan, placement: Placement | None = None) -> StepFuncti
         params, buffers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(params_and_buffers, seeds))
         hold_to_plan(plan, params, buffers)
         zeros = jnp.zeros(len(seeds), jnp.int32)
-        return TrainState(params, buffers, jax.vmap(optimizer.init)(params), zeros - 1, zeros.astype(float), zeros)
+        sums = zeros.astype(float), zeros.astype(float)  # two arrays, since the train step takes over each
+        return TrainState(params, buffers, jax.vmap(optimizer.init)(params), zeros - 1, *sums)
 
     def loss_of(params: Tree, buffers: Tree, rng: Tree, batch: Split) -> tuple[Array, tuple[Array, Tree]]:
         model = nnx.merge(train_graph, plan.narrowed(params), rng, buffers, copy=True)
         logits = model(batch.inputs, batch.lengths).astype(jnp.float32)
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
-        return loss, ((logits.argmax(-1) == batch.labels).sum(), split_model(model)[3])
+        losses, right = scored(logits, batch.labels)
+        return losses.mean(), (right.sum(), split_model(model)[3])
 
     def gradients_of(params: Tree, buffers: Tree, rng: Tree, key: Key[Array, ""], parts: Split) -> tuple[Any, Tree]:
         """The loss, the right answers, the buffers and the gradients of a batch that is computed part by part."""
@@ -133,7 +137,7 @@ def step_functions(plan: Plan, placement: Placement | None = None) -> StepFuncti
             total = jax.tree.map(lambda x, y: x + y / count, total, own)
             return ((loss + more / count, correct + right, buffers), total), None
 
-        nothing = (jnp.zeros(()), jnp.zeros((), jnp.int32), buffers), jax.tree.map(jnp.zeros_like, params)
+        nothing = (jnp.zeros(()), jnp.zeros(()), buffers), jax.tree.map(jnp.zeros_like, params)
         ((loss, correct, buffers), total), _ = jax.lax.scan(add, nothing, (jnp.arange(count), parts))
         return (loss, (correct, buffers)), total
 
@@ -160,7 +164,7 @@ def step_functions(plan: Plan, placement: Placement | None = None) -> StepFuncti
         state: TrainState, keys: Key[Array, " seeds"], first: Int[Array, ""], count: Int[Array, ""],
         rows: Int[Array, "steps seeds batch"], train: Split, length: int | None = None,
     ) -> TrainState:  # fmt: skip
-        train = Split(train.inputs[..., :length], train.lengths, train.labels)
+        train = train.cut(length)
         steps, seeds, batch = rows.shape
         rows = rows.reshape(steps, seeds, -1, plan.train.microbatch or batch)
 
@@ -179,8 +183,7 @@ def step_functions(plan: Plan, placement: Placement | None = None) -> StepFuncti
         def score(params: Tree, buffers: Tree, examples: Split) -> Answers:
             model = nnx.merge(eval_graph, plan.narrowed(params), streams, buffers, copy=True)
             logits = model(examples.inputs, examples.lengths).astype(jnp.float32)
-            loss = optax.softmax_cross_entropy_with_integer_labels(logits, examples.labels)
-            return Answers(loss, logits.argmax(-1))
+            return Answers(scored(logits, examples.labels)[0], logits.argmax(-1))
 
         def body(index: Int[Array, ""], answers: Answers) -> Answers:
             examples = jax.tree.map(lambda column: column[index], batches)
@@ -190,6 +193,19 @@ def step_functions(plan: Plan, placement: Placement | None = None) -> StepFuncti
         return jax.lax.fori_loop(first, first + count, body, answers)
 
     return StepFunctions(init, run, evaluate)
+
+
+def scored(
+    logits: Float[Array, "batch *tokens classes"], labels: Int[Array | np.ndarray, "batch *tokens"]
+) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+    """The loss of each example in nats, and the share of its labels that was predicted."""
+    right = (logits.argmax(-1) == labels).astype(jnp.float32)
+    if labels.ndim == 1:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels), right
+    there = labels >= 0
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.where(there, labels, 0))
+    count = jnp.maximum(there.sum(-1), 1)
+    return jnp.where(there, losses, 0).sum(-1) / count, right.sum(-1) / count
 
 
 def hold_to_plan(plan: Plan, params: Tree, buffers: Tree) -> None:
@@ -222,6 +238,9 @@ def keep_best(best: Best, state: TrainState, accuracy: Float[Array, " seeds"], s
     return jax.tree.map(choose, now, best)
 
 
-def accuracy_of(prediction: Int[np.ndarray, "seeds examples"], labels: Int[np.ndarray, " examples"]) -> list[float]:
-    """The share of right answers of each seed."""
-    return [int(count) / len(labels) for count in (np.asarray(prediction) == labels).sum(1)]
+def accuracy_of(
+    prediction: Int[np.ndarray, "seeds examples *tokens"], labels: Int[np.ndarray, "examples *tokens"]
+) -> list[float]:
+    """The share of the labels that each seed predicted."""
+    there = labels >= 0
+    return [int(right[there].sum()) / int(there.sum()) for right in np.asarray(prediction) == labels]

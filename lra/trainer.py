@@ -27,7 +27,7 @@ from lra.placement import SEED, placement_of
 from lra.plan import Plan
 from lra.progress import Bar, silent_bar
 from lra.proof.choice import Choice, always, begin_with
-from lra.recording import Outcome
+from lra.recording import Outcome, by_level
 from lra.tasks.prepared import Prepared
 from lra.tasks.task import SPLITS
 from lra.tracing import Trace
@@ -323,15 +323,17 @@ class Trainer:
         seeds: list[SeedResult] = []
         for index, (seed, diverged_at) in enumerate(zip(self.plan.seeds, np.asarray(self.state.diverged_at).tolist())):
             step = int(chosen.step[index]) if diverged_at < 0 else diverged_at
-            result = SeedResult(seed=seed, status="diverged", step=step, validation=None, test=None, predictions=None)
+            result = SeedResult(
+                seed=seed, status="diverged", step=step, validation=None, test=None, predictions=None, by_level=None
+            )
             if diverged_at < 0 and all(np.isfinite(own.loss[index]) for own in answers.values()):
                 scores = {
                     split: Score(loss=own.loss[index], accuracy=own.accuracy[index]) for split, own in answers.items()
                 }
-                predictions = pack(answers["test"].prediction[index])
+                predicted, test = answers["test"].prediction[index], self.evaluator.splits["test"]
                 result = SeedResult(
                     seed=seed, status="ok", step=step, validation=scores.get("validation"), test=scores["test"],
-                    predictions=predictions,
+                    predictions=pack(predicted), by_level=by_level(self.plan, test, predicted),
                 )  # fmt: skip
             seeds.append(result)
         return seeds

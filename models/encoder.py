@@ -16,7 +16,7 @@ from lra.models.dropout import BY_PLACE, OTHERS, Dropout, reseed
 from lra.models.precision import Linear
 
 MOST_LAYERS = 1_000  # each is traced by itself, so that more would take minutes without a word
-POOLING = ("mean", "cls", "first")
+POOLING = ("mean", "cls", "first", "none")
 POSITIONS = ("sinusoidal", "learned", "none")
 
 
@@ -33,7 +33,8 @@ class EncoderConfig:
       dropout: the rate at which embeddings and the outputs of blocks are dropped.
       attention_dropout: the rate at which attention probabilities are dropped, where a variant has any.
       pool: "mean" over the real tokens, "cls", the representation of a learned token before the others, or "first",
-        that of the first token, which is what LRA's code makes of CLS where it encodes pairs.
+        that of the first token, which is what LRA's code makes of CLS where it encodes pairs. "none" keeps them all,
+        for tasks with a label for each token.
       positions: "sinusoidal", "learned" or "none".
       remat: whether the backward pass computes the inside of each block again, so that a train step keeps only what
         goes from block to block: less memory, more time.
@@ -116,7 +117,7 @@ class Block(nnx.Module):
 
 
 class Encoder(nnx.Module):
-    """Tokens to one vector a sequence.
+    """Tokens to one vector a sequence; to one a token without pooling.
 
     Args:
       max_length: tokens of the longest sequence of the task.
@@ -148,7 +149,9 @@ class Encoder(nnx.Module):
         self.norm = nnx.LayerNorm(config.dim, rngs=rngs)
         self.remat = config.remat
 
-    def __call__(self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]) -> Float[Array, "batch dim"]:
+    def __call__(
+        self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]
+    ) -> Float[Array, "batch *length dim"]:
         if tokens.shape[1] > self.max_length:
             raise UsageError(f"the model was built for at most {self.max_length} tokens and got {tokens.shape[1]}")
         x, mask = self.embedding(tokens.astype(jnp.int32)), jnp.arange(tokens.shape[1]) < lengths[:, None]
@@ -165,6 +168,8 @@ class Encoder(nnx.Module):
         for block in self.blocks:
             x, carry = run(block, x, mask, carry)
         x = self.norm(x)
+        if self.pool == "none":
+            return x.astype(self.dtype)
         return (masked_mean(x, mask) if self.pool == "mean" else x[:, 0]).astype(self.dtype)
 
 
@@ -194,7 +199,7 @@ class Classifier(nnx.Module):
 
     def __call__(
         self, tokens: Int[Array, "batch length"], lengths: Int[Array, " batch"]
-    ) -> Float[Array, "batch classes"]:
+    ) -> Float[Array, "batch *length classes"]:
         """Logits; `lengths` counts the real tokens at the start of each row."""
         return self.out(nnx.relu(self.hidden(self.encoder(tokens, lengths))))
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -119,14 +119,15 @@ def prepare(
         if not force and is_prepared(folder, source, origin):  # meanwhile, by another process
             return False
         warnings: list[str] = []
+        columns = COLUMNS if source.difficulty else tuple(name for name in COLUMNS if name != "bins")
         with folder_atomically(folder) as draft:
             if read_from:
                 with opened(read_from, source.files, draft / "unpacked") as files:
                     blocks = source.read(files, workers, warnings.append)
-                    tally = write_arrays(draft, task.num_classes, blocks, advance)
+                    tally = write_arrays(draft, task.num_classes, columns, blocks, advance)
                 warnings = [text.replace(str(files), str(read_from)) for text in warnings]
             else:
-                tally = write_arrays(draft, task.num_classes, source.generate(workers), advance)
+                tally = write_arrays(draft, task.num_classes, columns, source.generate(workers), advance)
             manifest = describe(task, source, draft, origin, tally, warnings)
             check_examples(task, source, manifest)
             manifest["manifest_sha256"] = manifest_sha256(manifest)
@@ -160,15 +161,19 @@ class Tally:
 
     Attributes:
       labels: how often each label occurs.
+      examples: how many there are.
       repeated: examples that are also in the training split, token by token.
     """
 
     labels: np.ndarray
+    examples: int = 0
     repeated: int = 0
 
 
-def write_arrays(draft: Path, num_classes: int, blocks: Blocks, advance: Callable[[int], None]) -> dict[str, Tally]:
-    """Streams the blocks into .npy files and counts what is in them.
+def write_arrays(
+    draft: Path, num_classes: int, columns: Sequence[str], blocks: Blocks, advance: Callable[[int], None]
+) -> dict[str, Tally]:
+    """Streams columns of the blocks into .npy files and counts what is in them.
 
     The writes are plain ones, not to a memory map: so a full disk is an error and not a bus fault.
     """
@@ -178,19 +183,20 @@ def write_arrays(draft: Path, num_classes: int, blocks: Blocks, advance: Callabl
     trained: set[bytes] = set()
     others: dict[str, list[bytes]] = {split: [] for split in SPLITS[1:]}
     for split in SPLITS:
-        for column in COLUMNS:
+        for column in columns:
             with writing(draft):
                 files[split, column] = open(draft / f"{split}.{column}.npy", "wb")
                 files[split, column].write(bytes(HEADER))
     try:
         for split, block in blocks:
-            for column in COLUMNS:
+            for column in columns:
                 array = np.ascontiguousarray(getattr(block, column))
                 rows = shapes[split, column][0][0] if (split, column) in shapes else 0
                 shapes[split, column] = ((rows + len(array), *array.shape[1:]), array.dtype)
                 with writing(draft / f"{split}.{column}.npy"):
                     files[split, column].write(array.data)
-            tally[split].labels += np.bincount(block.labels, minlength=num_classes)
+            tally[split].labels += np.bincount(block.labels[block.labels >= 0], minlength=num_classes)
+            tally[split].examples += len(block)
             digests = (digest(row, lengths) for row, lengths in zip(block.inputs, block.lengths))
             trained.update(digests) if split == "train" else others[split].extend(digests)
             advance(len(block))
@@ -235,7 +241,7 @@ def describe(
         "parameters": fields_of(source),
         "origin": origin,
         "made_with": {"lra": lra.__version__, "numpy": np.__version__},
-        "examples": {split: int(counts.labels.sum()) for split, counts in tally.items()},
+        "examples": {split: counts.examples for split, counts in tally.items()},
         "labels": {split: counts.labels.tolist() for split, counts in tally.items()},
         "max_length": source.max_length,
         "vocab_size": task.vocab_size,
@@ -323,7 +329,13 @@ def load(task: Task, source: Source, how: str = "") -> Prepared:
     with permitted(folder):
         manifest = verified(task, source, folder, how or f"lra prepare {task.name}")
         splits = {
-            split: Split(*(np.load(folder / f"{split}.{column}.npy", mmap_mode="r") for column in COLUMNS))
+            split: Split(
+                **{
+                    column: np.load(folder / f"{split}.{column}.npy", mmap_mode="r")
+                    for column in COLUMNS
+                    if f"{split}.{column}.npy" in manifest["sha256"]
+                }
+            )
             for split in SPLITS
         }
     return Prepared(task, folder, manifest, splits)

@@ -23,17 +23,44 @@ class Split:
 
     An example is one sequence or, where a task compares documents, several side by side. Only `lengths` says what is
     padding: a token of value 0 inside a sequence is a token.
+
+    An example has one label, or one for each token, -1 where there is none. `bins` has the difficulty of each label, as
+    its place among the levels of `Difficulty`, where the task has any.
     """
 
     inputs: UInt8[np.ndarray, "examples *documents max_length"]
     lengths: Int32[np.ndarray, "examples *documents"]
-    labels: Int32[np.ndarray, " examples"]
+    labels: Int32[np.ndarray, "examples *max_length"]
+    bins: UInt8[np.ndarray, "examples *max_length"] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, rows: slice | Int[np.ndarray, " rows"]) -> "Split":
-        return Split(self.inputs[rows], self.lengths[rows], self.labels[rows])
+        bins = None if self.bins is None else self.bins[rows]
+        return Split(self.inputs[rows], self.lengths[rows], self.labels[rows], bins)
+
+    def cut(self, length: int | None) -> "Split":
+        """The examples without the padding beyond so many tokens, and without bins."""
+        labels = self.labels[..., :length] if self.labels.ndim == self.inputs.ndim else self.labels
+        return Split(self.inputs[..., :length], self.lengths, labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Difficulty:
+    """What makes the labels of a task harder to find.
+
+    Attributes:
+      name: what is counted, in words, as "hops".
+      levels: its values, ascending.
+      trained: whether the training split has labels of each level.
+      floor: the accuracy on each level of the best guess without what the task asks for.
+    """
+
+    name: str
+    levels: tuple[int, ...]
+    trained: tuple[bool, ...]
+    floor: tuple[float, ...]
 
 
 Blocks = Iterator[tuple[str, Split]]  # of examples in their final order, each with the name of its split
@@ -54,6 +81,11 @@ class Source(Protocol):
     @property
     def sizes(self) -> dict[str, int]:
         """Examples in each split. It is 0 for a validation split that the parameters leave out."""
+        ...
+
+    @property
+    def difficulty(self) -> Difficulty | None:
+        """What makes labels harder to find; None if the task does not tell."""
         ...
 
     @property
@@ -88,6 +120,11 @@ class Sized:
     validation: int
     test: int
 
+    @property
+    def difficulty(self) -> Difficulty | None:
+        """What makes labels harder to find; None if the task does not tell."""
+        return None
+
     def __post_init__(self) -> None:
         """Raises ValueError if a size is not a whole number, or if a split other than validation is empty."""
         for name, least in (("max_length", 1), ("train", 1), ("validation", 0), ("test", 1)):
@@ -116,6 +153,7 @@ class Task:
         examples of the same law, which are accepted.
       documents: the number of sequences in an example.
       picture: whether the tokens are the grey levels of a square image.
+      per_token: whether each token may have a label of its own.
       unlearnt: the accuracy that a seed which learnt nothing counts in averages and ranks; None: what it scored.
       stands_in_for: the task in whose place a synthetic one is run; None for a task of its own.
     """
@@ -134,6 +172,7 @@ class Task:
     data_sha256: str | None = None
     documents: int = 1
     picture: bool = False
+    per_token: bool = False
     unlearnt: float | None = None
     stands_in_for: str | None = None
 
@@ -141,6 +180,8 @@ class Task:
         """Raises ValueError if the name is none."""
         if not is_name(self.name):
             raise ValueError(f"{self.name!r} is no name for a task; {RULE}")
+        if self.per_token and self.documents > 1:
+            raise ValueError(f"{self.name}: a task of several documents has no labels of single tokens")
 
     @property
     def needs_files(self) -> bool:

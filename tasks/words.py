@@ -15,3 +15,7 @@ class Words:
         bounds = np.asarray(bounds, np.uint64)
         high = self.philox.random_raw(bounds.shape if shape is None else shape) >> np.uint64(32)
         return (high * bounds >> np.uint64(32)).astype(np.int64)
+
+    def permutations(self, count: int, size: int) -> NDArray[np.int64]:
+        """Permutations of 0 to `size` - 1: an array [count, size]."""
+        return np.argsort(self.philox.random_raw((count, size)), axis=1, kind="stable")

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from lra.leaderboard.benchmark_sheet import by_direction, whole
 from lra.leaderboard.board import Overview, Table
-from lra.leaderboard.sheet import Cell, Column, Entry, Sheet
+from lra.leaderboard.levels import Levels
+from lra.leaderboard.sheet import Cell, Column, Entry, Sheet, labels
 from lra.leaderboard.site import markup
 from lra.leaderboard.site.charts import bars, scatter, strips
 from lra.leaderboard.site.figure import shown_in_page
 from lra.leaderboard.site.growth import growth
-from lra.leaderboard.site.lines import lengths
+from lra.leaderboard.site.lines import by_level, lengths
 from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.names import cropped, distinct
 from lra.leaderboard.site.page import frame, page
@@ -94,6 +95,8 @@ def pictures(sheet: Sheet, scalings: Mapping[str, Scaling]) -> Child:
     source = sheet.source
     if isinstance(source, Table):
         return [bars(sheet.name, source), scatter(sheet.name, source)] if len(source.rows) > 1 else None
+    if isinstance(source, Levels):
+        return by_level(f"{sheet.name}-levels", source, labels(source.table.rows))
     if isinstance(source, Overview):
         return strips(sheet.name, source)
     if sheet.name in scalings:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from lra.leaderboard.levels import Levels, best
 from lra.leaderboard.record import CurveLine, Record
 from lra.leaderboard.site.figure import CHARACTER, MOST, WIDTH, at, figure, style, x_axis, y_axis
 from lra.leaderboard.site.markup import Child, Markup, element
@@ -96,6 +97,40 @@ def lengths(scaling: Scaling, rows: Mapping[str, int]) -> list[Markup]:
         if len({length for _, length, _ in points}) > 1:
             drawn.append(length_panel(f"{scaling.name}-{name}", title, points, rows))
     return drawn
+
+
+def by_level(name: str, levels: Levels, names: Sequence[str]) -> Markup | None:
+    """Accuracy against difficulty, of the seed of each row that reaches farthest, and the floor.
+
+    Args:
+      names: those of the rows of the table.
+    """
+    told = levels.difficulty
+    drawn = {
+        place: [(level, 100 * share) for level, share in enumerate(own) if share is not None]
+        for place in range(len(names))
+        if (own := best(levels, place))
+    }
+    drawn = {place: points for place, points in drawn.items() if points}
+    if len(told.levels) < 2 or not drawn:
+        return None
+    widest = min(max(len(names[place]) for place in drawn), NAME) * CHARACTER
+    left, right, top, bottom = 40, WIDTH - 12 - widest, 14, max(250, 14 + 14 * len(drawn))
+    x, y = Scale(0, len(told.levels) - 1, left + 8, right), Scale(0, 102, bottom, top)
+    words = lambda place: f"{told.levels[round(place)]}"
+    ticks = list(map(float, range(len(told.levels))))
+    parts: list[Child] = [x_axis(x, top, bottom, told.name, ticks, words), y_axis(y, left, right)]
+    floor = [(x(level), y(100 * share)) for level, share in enumerate(told.floor)]
+    parts.append(element("g", element("title", "a guess"), path(floor, "floor")))
+    courses = {place: [(x(level), y(share)) for level, share in points] for place, points in drawn.items()}
+    ends = end_labels({names[place]: course[-1] for place, course in courses.items()}, lambda _: "label ink")
+    for place, course in courses.items():
+        numbers = ", ".join(f"{share:.1f} % at {told.levels[level]}" for level, share in drawn[place])
+        dots = [element("circle", cx=at(px), cy=at(py), r=2.5, class_="dot") for px, py in course]
+        line = [element("title", f"{names[place]}: {numbers}"), path(course, "series"), dots, ends[names[place]]]
+        parts.append(element("g", line, class_=style(names[place]), data_row=place))
+    described = f"{len(drawn)} lines: accuracy in per cent by {told.name}, and what a guess has."
+    return figure(name, f"Accuracy by {told.name}, of the seed that reaches farthest", described, bottom + 42, *parts)
 
 
 def length_panel(name: str, title: str, points: Sequence[tuple[str, int, float]], rows: Mapping[str, int]) -> Markup:

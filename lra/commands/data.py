@@ -228,7 +228,8 @@ def show(options: Namespace) -> int:
             f"--first {options.first} --count {count}: {options.split} has {len(split):,} examples, from 0 on"
         )
     rows = range(options.first, min(options.first + count, len(split)))
-    names = [f"{row}: {task.classes[split.labels[row]]}" for row in rows]
+    of_rows = [classes_of(task, split, row) for row in rows]
+    names = [f"{row}: {' '.join(one or '.' for one in classes)}" for row, classes in zip(rows, of_rows)]
     if options.png:
         from lra.tasks.pictures import contact_sheet
 
@@ -238,9 +239,9 @@ def show(options: Namespace) -> int:
         print(f"{len(rows)} examples of {task.name} on {options.png}")
         return 0
     shown = [
-        {"row": row, "label": int(split.labels[row]), "class": task.classes[split.labels[row]],
+        {"row": row, "label": split.labels[row].tolist(), "class": classes if task.per_token else classes[0],
          "documents": [ids[:length].tolist() for ids, length in documents(split, row)]}
-        for row in rows
+        for row, classes in zip(rows, of_rows)
     ]  # fmt: skip
     if options.json:
         return print_json(shown)
@@ -249,6 +250,13 @@ def show(options: Namespace) -> int:
             part = f", document {'ab'[index]}" if task.documents > 1 else ""
             print(f"{options.split} {name}{part}, {length:,} tokens\n\n{task.show(ids[:length])}\n")
     return 0
+
+
+def classes_of(task: "Task", split: "Split", row: int) -> list[str | None]:
+    """The class of an example, or of each of its tokens; None of a token without a label."""
+    labels = split.labels[row].reshape(-1).tolist()
+    count = int(split.lengths[row]) if task.per_token else 1
+    return [None if label < 0 else task.classes[label] for label in labels[:count]]
 
 
 def documents(split: "Split", row: int) -> list[tuple[Any, int]]:

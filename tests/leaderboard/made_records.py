@@ -28,7 +28,7 @@ GIN_TRICKS = [
 EXAMPLES = 2_000
 LABELS_OF_TEST = np.random.default_rng(0).integers(0, 10, EXAMPLES)
 PATTERN: dict[str, Json] = {
-    "schema": 6,
+    "schema": 7,
     "run": "",
     "status": "ok",
     "error": None,
@@ -43,6 +43,7 @@ PATTERN: dict[str, Json] = {
         "floor": {"validation": 0.25, "test": 0.125},
         "unlearnt": None,
         "stands_in_for": None,
+        "difficulty": None,
     },
     "variant": {
         "name": "local",
@@ -108,13 +109,14 @@ def changed(record: Json, path: str, value: Json) -> Json:
 def seed_result(seed: int, accuracy: float | None) -> Json:
     """What a record says of a seed. A seed without an accuracy is one that diverged."""
     if accuracy is None:
-        return {"seed": seed, "status": "diverged", "step": 70, "validation": None, "test": None, "predictions": None}
+        return {"seed": seed, "status": "diverged", "step": 70, "validation": None, "test": None, "predictions": None,
+                "by_level": None}  # fmt: skip
     right = np.random.default_rng(seed).permutation(EXAMPLES) < round(accuracy * EXAMPLES)
     answers = np.where(right, LABELS_OF_TEST, (LABELS_OF_TEST + 1) % 10)
     validation, test = {"loss": 1.25, "accuracy": 0.5}, {"loss": 1.5, "accuracy": int(right.sum()) / EXAMPLES}
     return {
         "seed": seed, "status": "ok", "step": 240, "validation": validation, "test": test,
-        "predictions": as_json(pack(answers)),
+        "predictions": as_json(pack(answers)), "by_level": None,
     }  # fmt: skip
 
 
@@ -163,12 +165,16 @@ def make(variant: str = "local", accuracy: dict[int, float | None] | None = None
 
 
 def old(record: Record, schema: int = 1) -> Json:
-    """The JSON of a record with the same numbers in an older schema, which has no kernels.
+    """The JSON of a record with the same numbers in an older schema, which has no difficulty.
 
-    Before schema 5 it has no checks of a variant, before schema 4 but one text of it.
+    Before schema 6 it has no kernels, before schema 5 no checks of a variant, before schema 4 but one text of it.
     """
     content = changed(raw(record), "schema", schema)
-    del content["measured"]["kernels"]
+    del content["task"]["difficulty"]
+    for seed in content["seeds"]:
+        del seed["by_level"]
+    if schema < 6:
+        del content["measured"]["kernels"]
     if schema < 5:
         del content["variant"]["checks"]
     if schema < 4:

@@ -159,7 +159,7 @@ def test_records_of_schema_1_are_read(tmp_path):
     before = old(new)
     assert "predictions" not in json.dumps(before)
     record = read(put(tmp_path, before))
-    assert (record.schema, record.run) == (6, new.run)
+    assert (record.schema, record.run) == (7, new.run)
     assert [seed.predictions for seed in record.seeds] == [None] * 3
     assert (record.task.test_labels, record.variant.sources) == (None, None)
     assert [seed.test for seed in record.seeds] == [seed.test for seed in new.seeds]
@@ -191,7 +191,7 @@ def test_the_text_of_a_variant_is_its_only_source_before_schema_4(tmp_path, sche
     before = old(new, schema)
     assert before["variant"]["source"] == "x = 1\n"
     record = read(put(tmp_path, before))
-    assert (record.schema, record.run, record.variant) == (6, new.run, new.variant)
+    assert (record.schema, record.run, record.variant) == (7, new.run, new.variant)
     assert read(put(tmp_path, old(RECORD, schema))).variant == RECORD.variant
     for wrong in (3, ["x"], {"mine.py": "x = 1\n"}):
         refused(put(tmp_path, changed(before, "variant.source", wrong)), "record.variant.sources")
@@ -245,6 +245,8 @@ def test_the_projects_own_records_are_read_as_they_are_on_the_disk():
         assert again["variant"].pop("sources") is None
         assert again["variant"].pop("checks") is None  # since schema 5
         assert again["measured"].pop("kernels") is None  # since schema 6
+        assert again["task"].pop("difficulty") is None  # since schema 7
+        assert {seed.pop("by_level") for seed in again["seeds"]} == {None}
         assert {key: again[key] for key in content if key not in ("schema", "task")} == {
             key: content[key] for key in content if key not in ("schema", "task")
         }
@@ -284,7 +286,7 @@ def test_the_json_schema_in_the_docs_is_that_of_the_code():
 def test_a_file_has_its_fields_in_their_order_and_floats_as_python_writes_them(tmp_path):
     record = make(accuracy={0: 0.5}, seeds__0__test__loss=1e-05, measured__train_seconds=0.1 + 0.2)
     text = write(record, tmp_path).read_text()
-    assert text.startswith('{\n "schema": 6,\n "run": "')
+    assert text.startswith('{\n "schema": 7,\n "run": "')
     assert '\n    "loss": 1e-05,\n' in text
     assert '"train_seconds": 0.30000000000000004,' in text
     assert [*json.loads(text)] == [*RAW]

@@ -26,7 +26,13 @@ def collect(blocks: Iterator[tuple[str, Split]]) -> dict[str, Split]:
     for split, block in blocks:
         parts[split].append(block)
     return {
-        split: Split(*(np.concatenate([getattr(p, f.name) for p in chunks]) for f in dataclasses.fields(Split)))
+        split: Split(
+            **{
+                field.name: np.concatenate([getattr(part, field.name) for part in chunks])
+                for field in dataclasses.fields(Split)
+                if getattr(chunks[0], field.name) is not None
+            }
+        )
         for split, chunks in parts.items()
     }
 

@@ -1,0 +1,45 @@
+"""What the probes share. A probe is a small task that asks for one ability of a token mixer, at growing difficulty."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lra.errors import UserError
+from lra.tasks.task import Blocks, Sized, Split, Warn
+from lra.tasks.words import Words
+
+BLOCK = 4096  # examples that are drawn from one stream; part of each law
+
+
+@dataclass(frozen=True)
+class Probe(Sized):
+    """What the parameters of the probes share. A subclass draws the examples.
+
+    Attributes:
+      train: examples of the training split.
+      validation: examples of the validation split.
+      test: examples of the test split.
+      seed: the seed of all examples.
+    """
+
+    train: int = 100_000
+    validation: int = 1_000
+    test: int = 2_000
+    seed: int = 0
+
+    @property
+    def files(self) -> str:
+        return "$^"
+
+    def draw(self, words: Words, count: int, trained: bool) -> Split:
+        """So many examples; `trained` if they are of the training split."""
+        raise NotImplementedError
+
+    def generate(self, workers: int = 1) -> Blocks:
+        for index, (split, size) in enumerate(self.sizes.items()):
+            for block, start in enumerate(range(0, size, BLOCK)):
+                whole = self.draw(Words(self.seed, index << 32 | block), BLOCK, split == "train")
+                yield split, whole[: size - start]  # so that more examples leave the first ones as they are
+
+    def read(self, folder: Path, workers: int, warn: Warn) -> Iterator[tuple[str, Split]]:
+        raise UserError("a probe is generated and not read from files; leave out --from")
