@@ -42,7 +42,7 @@ class Levels:
 def levels_of(table: Table) -> Levels | None:
     """The table by difficulty; None if its task does not tell any."""
     difficulty = table.rows[0].task.difficulty
-    return difficulty and Levels(table, difficulty, tuple(by_seed(row) for row in table.rows))
+    return Levels(table, difficulty, tuple(map(by_seed, table.rows))) if difficulty else None
 
 
 def by_seed(row: Row) -> tuple[ByLevel, ...]:

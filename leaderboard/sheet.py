@@ -182,8 +182,8 @@ def levels_sheet(levels: Levels, mixed: bool) -> Sheet:
     guess = [Cell("(a guess)"), Cell(), Cell(), Cell(), *(Cell(f"{100 * x:.1f}", 100 * x) for x in told.floor)]
     entries.append(Entry(tuple(guess)))
     sentences = [
-        f"Accuracy in per cent by {told.name}, of the seed that reaches farthest. A seed reaches a level if it is nearer "
-        "to 100 than to a guess on this one and all before; in brackets how many seeds are, if not all or none.",
+        f"Accuracy in per cent by {told.name}, of the seed that reaches farthest. A seed reaches a level if it is "
+        "nearer to 100 than to a guess on this one and all before; in brackets how many seeds are, if not all or none.",
         "" if all(told.trained) else f"The training examples have {', '.join(map(str, trained))} only.",
     ]
     return tidy(

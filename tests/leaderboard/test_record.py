@@ -147,7 +147,7 @@ def test_other_schema(tmp_path, schema):
     refused(put(tmp_path, changed(RAW, "schema", schema)), f"schema version {schema!r}")
 
 
-@pytest.mark.parametrize("schema", [7, 10**9])
+@pytest.mark.parametrize("schema", [8, 10**9])
 def test_newer_schema(tmp_path, schema):
     with pytest.raises(UserError, match=f"schema version {schema}.* take a newer lra"):
         read(put(tmp_path, changed(RAW, "schema", schema)))

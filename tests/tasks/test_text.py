@@ -85,7 +85,8 @@ def test_a_zero_byte_in_a_review_is_a_token(folder):
 def test_without_validation_all_stay_in_train(folder):
     splits, _ = read(dataclasses.replace(SOURCE, train=12, validation=0), folder)
     assert list(splits) == ["train", "test"]
-    rows = Counter((bytes(row[:n]), label) for row, n, label in zip(*dataclasses.astuple(splits["train"])))
+    train = splits["train"]
+    rows = Counter((bytes(row[:n]), label) for row, n, label in zip(train.inputs, train.lengths, train.labels))
     assert rows == Counter((text[:48], label) for text, label in law(0)["train"])
 
 
