@@ -199,9 +199,9 @@ def test_a_command_shows_all_that_may_be_set_of_a_variant():
     shown = {row["name"]: row for row in json.loads(done.stdout)["parameters"]}
     assert shown.keys() == {"features", "redraw_every", "epsilon"}
     assert shown["features"]["default"] == VARIANTS["performer"].options().features == 256
-    assert shown["features"]["protocols"] == {"demo": 32}
+    assert shown["features"]["protocols"] == {"demo": 32, "probe": 32}
     assert "random features" in shown["features"]["meaning"]
-    assert set_by_protocols("performer") == {"features": {"demo": 32}}
+    assert set_by_protocols("performer") == {"features": {"demo": 32, "probe": 32}}
 
 
 def test_gins_global_state_is_used_by_nothing(tmp_path, home):

@@ -211,7 +211,7 @@ def test_a_resolved_spec_resolves_to_the_same_plan():
 @pytest.mark.parametrize("protocol", protocols())
 @pytest.mark.parametrize("variant", ["lru", "transformer", "performer"])
 def test_the_configuration_has_every_value_sorted(protocol, variant):
-    plan = resolved("pathfinder", variant, protocol)
+    plan = resolved("hops" if protocol == "probe" else "pathfinder", variant, protocol)
     lines = plan.config.splitlines()
     assert lines == sorted(lines)
     names = [line.split(" = ")[0] for line in lines if not line.startswith("environment.")]

@@ -144,7 +144,7 @@ def test_every_part_of_an_outcome_counts(record):
     assert "at step 1" in compare_with(record, step).reasons[0]
     assert compare_with(record, step).outcome == "within noise"
     diverged = changed(record, "seeds.0", {"seed": 0, "status": "diverged", "step": 3, "validation": None, "test": None,
-                                           "predictions": None})  # fmt: skip
+                                           "predictions": None, "by_level": None})  # fmt: skip
     assert compare_with(record, diverged).outcome == "not"
     assert compare_with(diverged, record).outcome == "not"
     config = changed(changed(loss, "config", record.config + "encoder.new = 1\n"), "config_sha256", "0" * 64)
