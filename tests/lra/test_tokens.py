@@ -9,15 +9,21 @@ from conftest import bindings
 from lra.cli import main
 from lra.errors import UsageError
 from lra.evaluation import Evaluator
+from lra.leaderboard.board import make_board
 from lra.leaderboard.integrity import contradiction
+from lra.leaderboard.levels import reach
 from lra.leaderboard.predictions import accuracy_by_level, by_example, pack, unpack
 from lra.leaderboard.reading import read
 from lra.leaderboard.row import paired, right_answers, row_of
+from lra.leaderboard.sheet import sheets
+from lra.leaderboard.site.index_page import index_page
+from lra.leaderboard.view import View
 from lra.placement import SEED, placement_of
 from lra.plan import resolve
 from lra.recipe import merged
 from lra.spec import RunSpec
 from lra.tasks import Split
+from lra.tracks import tracks
 from lra.train import scored, step_functions
 
 SIZES = [
@@ -185,3 +191,32 @@ def test_answers_of_tokens_are_packed_and_unpacked():
     with pytest.raises(ValueError, match="whole number"):
         pack(np.array([[-2, 0]]))
     assert accuracy_by_level(np.array([1, 1, 0]), np.array([1, 0, -1]), np.array([0, 0, 1]), 3) == (0.5, None, None)
+
+
+def test_the_table_by_difficulty_has_the_seed_that_reaches_farthest_and_a_guess(record):
+    import msgspec
+
+    board = make_board([record], tracks())
+    table, by_level = sheets(board)
+    assert table.title.startswith("hops 1.0.0, protocol probe")
+    names = [column.name for column in by_level.columns]
+    assert names[-4:] == ["0", "1", "2", "3"]
+    row, guess = by_level.entries
+    floor = record.task.difficulty.floor
+    farthest = max((seed.by_level for seed in record.seeds), key=lambda own: (reach(own, floor), sum(own)))
+    assert [cell.value for cell in row.cells[-4:]] == [100 * share for share in farthest]
+    assert [cell.text for cell in guess.cells[-4:]] == ["100.0", "50.0", "50.0", "50.0"]
+    assert "The training examples have 0, 1 only." in by_level.caption
+    page = index_page(View(board, tuple(sheets(board)), (), (), (record,), ()))
+    assert "Accuracy by hops, of the seed that reaches farthest" in page
+    # a record of before has no such table
+    task = msgspec.structs.replace(record.task, difficulty=None)
+    seeds = tuple(msgspec.structs.replace(seed, by_level=None) for seed in record.seeds)
+    assert len(sheets(make_board([msgspec.structs.replace(record, task=task, seeds=seeds)], tracks()))) == 1
+
+
+def test_a_level_counts_only_after_all_easier_ones():
+    floor = (1.0, 0.25, 0.25)
+    assert reach((0.9, 0.63, 0.62), floor) == 2  # the first is mastered by everyone
+    assert reach((1.0, 0.62, 1.0), floor) == 1
+    assert reach((1.0, None, 1.0), floor) == 1
