@@ -60,7 +60,7 @@ def test_a_mixer_whose_heads_divide_the_width_is_honest():
 AT_LENGTH = ("lengths", "bfloat16", "padding content", "padding amount", "causality", "reach", "order", "gradients")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_variant_has_no_finding_at_length(name):
     target = HONEST[name]

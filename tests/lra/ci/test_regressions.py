@@ -97,6 +97,7 @@ def test_one_layer_less(planted):
     assert quantities["operations: cpu"].outcome == quantities["memory: cpu"].outcome == "better"
 
 
+@pytest.mark.release
 def test_a_step_is_timed_in_a_process_of_its_own():
     with contextlib.closing(speed.in_fresh_processes(["gated_leaking"], SMALL, (), [PLANTED])) as processes:
         (sample,) = itertools.islice(processes, 1)
