@@ -86,6 +86,8 @@ def contradictions(record: Record) -> Iterator[str]:
         if not len(difficulty.trained) == len(difficulty.floor) == levels or not 0 < levels < NONE:
             yield "task.difficulty has not one value a level"
             return
+        if any(not 0 <= floor <= 1 for floor in difficulty.floor):
+            yield "a floor of task.difficulty is not a share"
         if bins.shape != labels.shape or not 0 <= bins.min() <= bins.max() < levels:
             yield "task.difficulty.test_bins are not those of the labels"
             return

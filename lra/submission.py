@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -262,8 +263,12 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
         yield "it has as many parameters as the record says, but with other names, shapes or types"
     if tuple(sorted(protocol.overrides)) != protocol.overrides:
         yield "protocol.overrides are not sorted"
+    said, told = plan.source.difficulty, task.difficulty
+    has = told and (told.name, told.levels, told.trained, told.floor)
     if task.parameters != fields_of(plan.source):
         yield f"task.parameters are not those that protocol {protocol.name} has for {task.name}"
+    elif has != (said and dataclasses.astuple(said)):
+        yield f"task.difficulty is not that of {task.name}"
     elif task.data_sha256 not in (known := known_data(plan, published)):
         named = f"only {', '.join(digest[:12] for digest in sorted(known))}" if known else "none"
         yield (

@@ -6,8 +6,8 @@ Nothing is padded: a token 0 is a token.
 
     seqio.get_mixture_or_task("lra_listops").get_dataset({"inputs": 2000, "targets": 1}, "train")
 
-A task of pairs has `inputs1` and `inputs2` in place of `inputs`. The examples are those of the
-task's default parameters; `register` makes a Task of others:
+A task of pairs has `inputs1` and `inputs2` in place of `inputs`, and one with a label for each token has as many
+`targets` as `inputs`. The examples are those of the task's default parameters; `register` makes a Task of others:
 
     small = dataclasses.replace(LISTOPS, name="listops_small", source=functools.partial(ListOps, max_length=600))
     register(small)  # lra_listops_small
@@ -27,13 +27,15 @@ from lra.tasks.task import SPLITS
 
 
 class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """The examples of a task without padding: token ids [length] and `targets`, the label [1]."""
+    """The examples of a task without padding: token ids [length], and `targets`: the label [1], or those of the tokens
+    [length] with -1 where there is none.
+    """
 
     task: Task
 
     def _info(self) -> tfds.core.DatasetInfo:
         tokens = {name: tfds.features.Tensor(shape=(None,), dtype=np.int32) for name in names_of(self.task)}
-        label = tfds.features.Tensor(shape=(1,), dtype=np.int32)
+        label = tfds.features.Tensor(shape=(None if self.task.per_token else 1,), dtype=np.int32)
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.task.summary,
@@ -54,7 +56,8 @@ class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         for row in range(len(split)):
             documents = zip(split.inputs[row].reshape(-1, length), split.lengths[row].reshape(-1))
             tokens = {name: ids[:count].astype(np.int32) for name, (ids, count) in zip(names, documents)}
-            yield row, {**tokens, "targets": split.labels[row : row + 1]}
+            count = split.lengths[row] if self.task.per_token else 1
+            yield row, {**tokens, "targets": split.labels[row].reshape(-1)[:count]}
 
 
 def names_of(task: Task) -> list[str]:

@@ -1,5 +1,7 @@
 """Tasks with a label for each token: what is learnt and scored, and what a record keeps of it."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,9 @@ from lra.placement import SEED, placement_of
 from lra.plan import resolve
 from lra.recipe import merged
 from lra.spec import RunSpec
+from lra.submission import faults
 from lra.tasks import Split
+from lra.tasks.task import fields_of
 from lra.tracks import tracks
 from lra.train import scored, step_functions
 
@@ -171,6 +175,7 @@ def test_a_seed_that_contradicts_its_predictions_is_found_out(record, change, sa
     ("change", "says"),
     [
         (lambda old: {"levels": old.levels[:3]}, "not one value a level"),
+        (lambda old: {"floor": (1.0, 1e300, 0.5, 0.5)}, "not a share"),
         (lambda old: {"test_bins": pack(np.full((15, 8), 4))}, "not those of the labels"),
         (lambda old: {"test_bins": pack(np.zeros((15, 7), int))}, "not those of the labels"),
         (lambda old: {"test_bins": pack(np.zeros((15, 8), int))}, "not those of the data"),
@@ -182,6 +187,18 @@ def test_a_difficulty_that_is_not_that_of_the_data_is_found_out(record, change, 
     difficulty = msgspec.structs.replace(record.task.difficulty, **change(record.task.difficulty))
     task = msgspec.structs.replace(record.task, difficulty=difficulty)
     assert says in contradiction(msgspec.structs.replace(record, task=task))
+
+
+def test_a_record_with_an_easier_floor_may_not_enter(record):
+    import msgspec
+
+    source = resolve(RunSpec("hops", "linear", "probe")).source
+    levels = dataclasses.asdict(source.difficulty)
+    for easier, found in (({}, False), ({"floor": (1.0, *[0.1] * 7)}, True)):
+        difficulty = msgspec.structs.replace(record.task.difficulty, **levels | easier)
+        task = msgspec.structs.replace(record.task, parameters=fields_of(source), difficulty=difficulty)
+        reasons = " ".join(faults(msgspec.structs.replace(record, task=task), {}, {}))
+        assert ("task.difficulty is not that of hops" in reasons) == found
 
 
 def test_answers_of_tokens_are_packed_and_unpacked():

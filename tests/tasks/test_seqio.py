@@ -15,6 +15,7 @@ tfds = pytest.importorskip("tensorflow_datasets")
 SMALL = {
     "listops": dict(min_length=3, max_length=30, train=40, validation=10, test=20),
     "synthetic_retrieval": dict(train=6, validation=3, test=2),
+    "hops": dict(cells=8, chains=2, trained=1, train=6, validation=3, test=2),
 }
 
 
@@ -36,21 +37,25 @@ def registered(name, label, **parameters):
 
 
 @pytest.mark.parametrize(
-    ("name", "features"), [("listops", ["inputs"]), ("synthetic_retrieval", ["inputs1", "inputs2"])]
+    ("name", "features"),
+    [("listops", ["inputs"]), ("synthetic_retrieval", ["inputs1", "inputs2"]), ("hops", ["inputs"])],
 )
 def test_seqio_task_equals_prepared_task(name, features, small):
     own = registered(name, f"{name}_small", **SMALL[name])
     seqio.set_tfds_data_dir_override(str(small / "tfds"))
     task = seqio.get_mixture_or_task(f"lra_{own.name}")
     source = own.source()
-    lengths = dict.fromkeys(features, source.max_length) | {"targets": 1}
+    lengths = dict.fromkeys(features, source.max_length) | {"targets": source.max_length if own.per_token else 1}
     for split in ("train", "validation", "test"):
         rows = task.get_dataset(lengths, split, shuffle=False).as_numpy_iterator()
         from_seqio = sorted([*(row[feature].tolist() for feature in features), row["targets"].tolist()] for row in rows)
         data = prepared.load(own, source).splits[split]
         examples = zip(np.asarray(data.inputs), data.lengths, data.labels.tolist())
         expected = sorted(
-            [*(ids[:count].tolist() for ids, count in zip(np.atleast_2d(x), np.atleast_1d(n))), [y]]
+            [
+                *(ids[:count].tolist() for ids, count in zip(np.atleast_2d(x), np.atleast_1d(n))),
+                np.atleast_1d(y).tolist(),
+            ]
             for x, n, y in examples
         )
         assert from_seqio == expected
