@@ -49,12 +49,14 @@ class Cost(NamedTuple):
       steps_per_second: the mean of `steps_per_second` over the runs.
       memory: the most bytes that a train step of all seeds took.
       hardware, since: the sweep.
+      others: the largest share of the cores that other programs took while a run was timed; 0 where that is not known.
     """
 
     hardware: str
     steps_per_second: float | None
     memory: int | None
     since: str
+    others: float = 0.0
 
     @property
     def sweep(self) -> Sweep:
@@ -180,7 +182,8 @@ def costs_of(records: Sequence[Record], sweeps: Sequence[Sweep]) -> tuple[Cost, 
     for sweep, own in sorted(made.items()):
         rates = [rate for rate in map(steps_per_second, own) if rate]
         most = max((size for record in own for size in record.measured.memory_bytes.values()), default=0)
-        costs.append(Cost(sweep.hardware, float(np.mean(rates)) if rates else None, most or None, sweep.since))
+        others = max(taken_by_others(record) for record in own)
+        costs.append(Cost(sweep.hardware, float(np.mean(rates)) if rates else None, most or None, sweep.since, others))
     return tuple(costs)
 
 
@@ -188,6 +191,12 @@ def steps_per_second(record: Record) -> float | None:
     """The train steps of one seed a second, summed over the seeds of a run, which train together."""
     rate = record.measured.steps_per_second
     return rate * len(record.seeds) if rate else None
+
+
+def taken_by_others(record: Record) -> float:
+    """The share of the cores that other programs took while a run was timed; 0 where that is not known."""
+    share = record.measured.hardware.get("others")
+    return float(share) if isinstance(share, int | float) else 0.0
 
 
 def right_answers(row: Row) -> RightAnswers:

@@ -14,13 +14,15 @@ from lra.leaderboard.sweeps import minute
 from lra.leaderboard.tracks import FIVE, SIX
 
 EACH = "; "  # separates the values of a cell, one for each sweep; names of hardware may have commas
-FLOOR, FEW, DIFFERENT, APART = "†", "‡", "*", "§"
+FLOOR, FEW, DIFFERENT, APART, BUSY = "†", "‡", "*", "§", "¶"
+MUCH = 0.1  # the share of the cores from which other programs make a speed doubtful
 OWN, PROJECT = "own", "project"  # where a row is from
 MARKS = {
     FLOOR: "not distinguishable from the floor (binomial test, p > 0.001)",
     FEW: "fewer than three seeds",
     DIFFERENT: "differs from the reference on the same test examples (p < 0.05, corrected for the number of rows)",
     APART: "in brackets: measured on another machine or at another time than the other steps/s; no comparison",
+    BUSY: f"measured while other programs took {100 * MUCH:.0f} % of the cores or more",
 }
 NO_TRACK = "Settings of its own: in no ranking."
 
@@ -249,7 +251,9 @@ def speed_cell(table: Table, row: Row) -> Cell:
     texts = ["-" if cost.steps_per_second is None else f"{cost.steps_per_second:.3g}" for cost in row.costs]
     apart = [cost.steps_per_second is not None and cost.sweep != table.sweep for cost in row.costs]
     text = EACH.join(f"({text})" if other else text for text, other in zip(texts, apart))
-    return Cell(text, beside[0] if beside else None, (APART,) if any(apart) else ())
+    busy = any(cost.steps_per_second is not None and cost.others >= MUCH for cost in row.costs)
+    marks = ((APART,) if any(apart) else ()) + ((BUSY,) if busy else ())
+    return Cell(text, beside[0] if beside else None, marks)
 
 
 def number(value: float | None, form: str) -> Cell:

@@ -44,6 +44,7 @@ class Outcome:
       kernels: the implementation of each call of an op in the train step.
       mesh: the number of devices along each axis of the mesh; empty if the run failed before there was one.
       earlier: hardware and versions of other machines that trained the first steps, each with `until_step`.
+      others: the share of the cores that other programs took while the steps were timed; None if it is not known.
     """
 
     status: Status
@@ -59,6 +60,7 @@ class Outcome:
     kernels: tuple[KernelUse, ...] = ()
     mesh: dict[str, int] = dataclasses.field(default_factory=dict)
     earlier: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    others: float | None = None
 
 
 class PeakMemory:
@@ -95,7 +97,8 @@ def measured(plan: Plan, outcome: Outcome) -> Measurements:
         kernels=outcome.kernels,
         hardware=environment.hardware(outcome.mesh)
         | {"compute_type": plan.train.compute_type}
-        | ({"earlier": outcome.earlier} if outcome.earlier else {}),
+        | ({"earlier": outcome.earlier} if outcome.earlier else {})
+        | ({} if outcome.others is None else {"others": outcome.others}),
         versions=environment.versions(source.packages if source else ()),
         git=environment.git(),
         finished_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -14,6 +14,7 @@ import numpy as np
 
 from lra import compilation, convolution, environment, feed, forecast, memory, settings
 from lra.checkpoint import Checkpoints
+from lra.contention import Contention
 from lra.errors import UserError
 from lra.evaluation import DISPATCH_SECONDS, Evaluator, Scored
 from lra.interrupt import Interrupted
@@ -101,6 +102,7 @@ class Trainer:
             best = Best(params, buffers, jnp.full(count, -1.0), jnp.zeros(count, jnp.int32))
             self.best = self.placement.put(best, SEED)
         self.step, self.seconds, self.timed_steps, kept = 0, 0.0, 0, 0
+        self.contention = Contention()
         self.validated = 0  # the step of the last validation
         self.machine = {
             "hardware": environment.hardware(self.placement.sizes),
@@ -114,6 +116,7 @@ class Trainer:
             self.validated = notes.get("validated", self.step)  # earlier versions saved it after the validation
             if notes["machine"] == self.machine:
                 self.seconds, self.timed_steps = notes["seconds"], notes["timed_steps"]
+                self.contention = Contention(**notes.get("contention", {}))
             else:  # the speed is that of the machine that ends the run
                 self.earlier.append(notes["machine"] | {"until_step": self.step})
         self.saved = self.step  # the step of the last checkpoint
@@ -142,6 +145,7 @@ class Trainer:
             return Outcome(
                 status, self.tree(), None, seeds, self.log.lines(), self.timed_steps, self.seconds, compile_seconds,
                 step_bytes, kernels=tuple(self.choice.uses.values()), mesh=self.placement.sizes, earlier=self.earlier,
+                others=self.contention.share,
             )  # fmt: skip
 
     def tree(self) -> ModelTree:
@@ -215,6 +219,7 @@ class Trainer:
             boundary = min(config.steps, (self.step // config.log_every + 1) * config.log_every)
             boundary = min(boundary, (self.step // config.eval_every + 1) * config.eval_every)
             began = time.monotonic()
+            self.contention.begin()
             piece = self.feed.piece(self.step)
             count = min(boundary - self.step, piece.steps, max(1, int(DISPATCH_SECONDS * steps_per_second)))
             self.dispatch(compiled, piece, count)
@@ -224,6 +229,7 @@ class Trainer:
             if not self.trace.is_recording:
                 self.timed_steps += count
                 self.seconds += elapsed
+                self.contention.end()
             if self.step % config.log_every == 0 or self.step == config.steps:
                 self.log_training()
             self.bar.advance(count)
@@ -347,6 +353,7 @@ class Trainer:
         notes = {
             "step": self.step, "validated": self.validated, "timed_steps": self.timed_steps, "seconds": self.seconds,
             "metrics_bytes": self.log.size(), "machine": self.machine, "earlier": self.earlier,
+            "contention": {"total": self.contention.total, "others": self.contention.others},
         }  # fmt: skip
         self.checkpoints.save(self.step, (self.state, self.best), notes, first=self.log.sync)
         self.saved = self.step
