@@ -20,6 +20,7 @@ from lra.leaderboard.record import Measurements, Record
 from lra.leaderboard.row import Row, compared, row_of, score
 from lra.leaderboard.sweeps import Sweep, hardware_of, sweeps_of
 from lra.leaderboard.tracks import FIVE, SIX, Changes, Track, breaches, changes
+from lra.leaderboard.tuning import rates_of
 
 REFERENCE = "transformer"
 
@@ -31,6 +32,7 @@ class Held(NamedTuple):
       breaches: the rules of its protocol's track that it breaks.
       sweep: the sweep in which its speed was measured.
       came: whether it came with the project.
+      rate: its learning rate in words if it was chosen; else empty.
     """
 
     record: Record
@@ -38,6 +40,7 @@ class Held(NamedTuple):
     breaches: tuple[str, ...]
     sweep: Sweep
     came: bool
+    rate: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +137,7 @@ def make_board(
     Options of a variant, or settings from outside, that are not the protocol's make a separate row. All other values
     that are not the protocol's make a separate table. If records of one run have different answers, each machine has a
     row of its own, and so have the project's records; if they are of one machine, neither counts. Of several sources of
-    one variant the newest is ranked.
+    one variant the newest is ranked. Of several learning rates that the protocol allows, the chosen one has the row.
 
     Args:
       tracks: the track of each protocol, by name. Tables have this order; those of other protocols come last.
@@ -147,12 +150,19 @@ def make_board(
     for record in shipped:
         of_project[record.run].append(record.measured)
     groups: dict[tuple[str, ...], dict[tuple[str, ...], list[Held]]] = defaultdict(lambda: defaultdict(list))
-    for record, name, sweep in zip(records, names, sweeps):
+    passed: dict[str, tuple[str, ...]] = {}
+    for record, name, sweep, rates in zip(records, names, sweeps, rates_of(records, tracks)):
+        if rates and rates.own != rates.chosen:
+            passed[name] = (f"learning rate {rates.own:g} is not the chosen one, {rates.chosen:g}",)
+            continue
         variant, task, track = record.variant, record.task, tracks.get(record.protocol.name)
         changed = changes(record, track)
         group = (task.name, task.version, ", ".join([record.protocol.name, *changed.others]), task.data_sha256)
         key = (label(record, changed), str(variant.version), variant.source_sha256 or "", identity_sha256(record))
-        held = Held(record, name, breaches(record, track), sweep, record.measured in of_project[record.run])
+        held = Held(
+            record, name, breaches(record, track), sweep, record.measured in of_project[record.run],
+            rates.words if rates else "",
+        )  # fmt: skip
         groups[group][key].append(held)
     rules = {name: track.rules for name, track in tracks.items()}
     tables = [table_of(group, rows, rules, reference) for group, rows in sorted(groups.items())]
@@ -161,7 +171,7 @@ def make_board(
     protocols = sorted({table.protocol for table in tables}, key=lambda protocol: (number(protocol), protocol))
     tables.sort(key=lambda table: (protocols.index(table.protocol), place(table), table.version, table.data))
     overviews = [overview_of(name, [table for table in tables if table.protocol == name]) for name in protocols]
-    reasons = {held.name: held.breaches for rows in groups.values() for same in rows.values() for held in same}
+    reasons = passed | {held.name: held.breaches for rows in groups.values() for same in rows.values() for held in same}
     for row in (row for table in tables for row in table.rows if row.superseded):
         reasons |= {name: (*reasons[name], row.superseded) for name in row.runs}
     return Board(tuple(tables), tuple(overview for overview in overviews if len(overview.tables) > 1), reasons)
@@ -236,7 +246,9 @@ def rows_of(key: tuple[str, ...], held: Sequence[Held]) -> list[Row]:
         row = row_of((*key, where) if where else key, records, reasons, left_out, sweeps)
         label = f"{row.label} on {where}" if where else row.label
         came = all(one.came for one in part)
-        rows.append(dataclasses.replace(row, label=label, runs=tuple(one.name for one in part), came=came))
+        rows.append(
+            dataclasses.replace(row, label=label, runs=tuple(one.name for one in part), came=came, rate=part[0].rate)
+        )
     return rows
 
 

@@ -83,6 +83,7 @@ class Row:
       note: the failures among its runs, in words.
       versus: the difference from the reference row; None for the reference itself, or without common predictions.
       came: whether all its records came with the project.
+      rate: its learning rate in words if it was chosen among several; else empty.
       superseded: why a later source or version of the variant takes the row's place; empty if none does.
     """
 
@@ -101,6 +102,7 @@ class Row:
     runs: tuple[str, ...]
     versus: VersusReference | None = None
     came: bool = False
+    rate: str = ""
     superseded: str = ""
 
     @property

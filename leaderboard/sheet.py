@@ -137,8 +137,9 @@ def table_sheet(table: Table, mixed: bool) -> Sheet:
     columns = [
         Column("variant", number=False), Column("from", number=False), Column("accuracy %"), Column("95 % interval"),
         Column("above floor", extra=True), Column(versus), Column("p"), Column("seeds"),
-        Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"), Column("steps/s"),
-        Column("MB"), Column("measured since", number=False, extra=True),
+        Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"),
+        Column("learning rate", number=False), Column("steps/s"), Column("MB"),
+        Column("measured since", number=False, extra=True),
         Column("hardware", number=False, extra=len({row.hardware for row in table.rows}) == 1),
         Column("note", number=False),
     ]  # fmt: skip
@@ -222,6 +223,7 @@ def row_cells(table: Table, row: Row, name: str, mixed: bool) -> tuple[Cell, ...
         Cell(str(row.diverged), row.diverged),
         Cell(str(unlearnt), unlearnt),
         number(row.parameters, ","),
+        Cell(row.rate, row.rate),
         speed_cell(table, row),
         numbers([cost.memory and cost.memory / 1e6 for cost in row.costs], ",.0f"),
         words_cell(minute(cost.since) for cost in row.costs),

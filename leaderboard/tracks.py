@@ -11,6 +11,7 @@ from lra.leaderboard.record import ENVIRONMENT, SELECTIONS, Record, VariantInfo
 
 FIVE = ("listops", "text", "retrieval", "image", "pathfinder")  # the tasks of the literature's older average
 SIX = (*FIVE, "pathx")
+LEARNING_RATE = "cosine.base"  # the parameter that `Track.learning_rates` are values of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Track:
         UserError if the protocol does not have the task. It is called only if there is a budget.
       values: gives what the protocol's files set for a task and a variant, and what the record's file with the
         variant's own sizes may set, by the name of the parameter. It is empty if the protocol does not have the task.
+      learning_rates: the learning rates from which a variant may have the one that is best on validation; empty where
+        all have the same.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Track:
     budget: float | None
     parameters_of_reference: Callable[[str], int]
     values: Callable[[str, VariantInfo], Mapping[str, str]]
+    learning_rates: tuple[float, ...] = ()
 
 
 class Changes(NamedTuple):
@@ -56,7 +60,8 @@ class Changes(NamedTuple):
 
 
 def changes(record: Record, track: Track | None) -> Changes:
-    """The parameters of a run that are not its protocol's. Neither their notation nor who set them matters.
+    """The parameters of a run that are not its protocol's. Neither their notation nor who set them matters. A learning
+    rate that the protocol lets a variant choose is the protocol's.
 
     A parameter that no file of the protocol sets counts if it was given by hand.
     """
@@ -69,6 +74,8 @@ def changes(record: Record, track: Track | None) -> Changes:
             key for key in of_protocol.keys() & config.keys() if comparable(config[key]) != comparable(of_protocol[key])
         ]
         changed += [key for key in config if is_outside(key)]
+        rates = {comparable(repr(rate)) for rate in track.learning_rates} if track else set()
+        changed = [key for key in changed if key != LEARNING_RATE or comparable(config.get(key)) not in rates]
         lines = tuple(sorted(f"{key} = {config.get(key, by_hand.get(key))}" for key in changed))
     except UserError:
         pass  # a configuration that cannot be read; the run is not ranked

@@ -16,6 +16,7 @@ from lra.leaderboard.statistics import ALPHA, Interval
 from lra.leaderboard.store import shortened
 from lra.leaderboard.sweeps import sweeps_of
 from lra.leaderboard.tracks import Changes, changes
+from lra.leaderboard.tuning import rates_of
 from lra.progress import counted
 from lra.tracks import tracks
 
@@ -138,10 +139,11 @@ def pairs(of_a: Iterable[Record], of_b: Iterable[Record]) -> dict[Key, Compariso
 
 
 def rows(records: Iterable[Record], side: str) -> dict[Key, Row]:
-    """The row of each key. Records of failed runs are left out."""
+    """The row of each key. Records of failed runs, and of learning rates that were not chosen, are left out."""
     grouped: dict[Key, list[Record]] = {}
-    for record in records:
-        if not record.seeds:
+    records = [*records]
+    for record, rates in zip(records, rates_of(records, tracks())):
+        if not record.seeds or (rates and rates.own != rates.chosen):
             continue
         protocol = ", ".join([record.protocol.name, *changes_of(record).others])
         same = grouped.setdefault((record.task.name, protocol, named(record)), [])

@@ -23,6 +23,8 @@ class Protocol:
         variant's own section. What only saves memory is among them.
       may_narrow: the parameters that a variant from outside may make smaller than the protocol does, in a file of its
         own, so that it keeps within the parameter budget.
+      learning_rates: values of `cosine.base`, of which each variant has the one that is best on validation. `lra
+        sweep` trains them all, and a row is of the chosen one. Empty where all variants have the same.
       stand_ins: whether it runs on a task's synthetic stand-in where there is one.
     """
 
@@ -31,6 +33,7 @@ class Protocol:
     parameter_budget: float | None = None
     may_override: tuple[str, ...] = ("variant", "train.microbatch", "encoder.remat")
     may_narrow: tuple[str, ...] = ()
+    learning_rates: tuple[float, ...] = ()
     stand_ins: bool = False
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ def tracks() -> dict[str, Track]:
             sections=sections,
             select=rules[name].select,
             may_override=rules[name].may_override,
+            learning_rates=rules[name].learning_rates,
             budget=rules[name].parameter_budget,
             parameters_of_reference=functools.partial(parameters_of_transformer, name),
             values=functools.partial(values_of_protocol, name),

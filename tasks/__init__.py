@@ -1,5 +1,6 @@
 """The tasks. Each has a file, or a folder for a family, with its generator or loader and its metadata."""
 
+from lra.tasks.flipflop import FLIPFLOP
 from lra.tasks.hops import HOPS
 from lra.tasks.image import IMAGE
 from lra.tasks.intersect import INTERSECT
@@ -15,7 +16,7 @@ TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         LISTOPS, TEXT, RETRIEVAL, IMAGE, *PATHFINDERS,
-        INTERSECT, HOPS, RANGE, SYNTHETIC_TEXT, SYNTHETIC_RETRIEVAL, SYNTHETIC_IMAGE,
+        INTERSECT, HOPS, FLIPFLOP, RANGE, SYNTHETIC_TEXT, SYNTHETIC_RETRIEVAL, SYNTHETIC_IMAGE,
     )
 }  # fmt: skip
 

@@ -10,8 +10,9 @@ from lra import extension
 from lra.configuration import Malformed, statements
 from lra.errors import UsageError, UserError, unknown
 from lra.files import visible
+from lra.leaderboard.tracks import LEARNING_RATE
 from lra.protocol import GIN
-from lra.recipe import merged, source_of, task_named
+from lra.recipe import merged, protocol_named, source_of, task_named
 from lra.spec import RunSpec
 from lra.tasks import TASKS
 from lra.typed import typed
@@ -47,10 +48,19 @@ class Grid:
         extension.load_all(map(Path, imports))
         variants = sorted(VARIANTS) if self.variants == ("all",) else self.variants
         return [
-            RunSpec(task, variant, protocol, seeds, self.overrides, tuple(imports))
+            RunSpec(task, variant, protocol, seeds, overrides, tuple(imports))
             for protocol in self.protocols
-            for task, variant, seeds in itertools.product(self.tasks_of(protocol), variants, self.seeds)
+            for task, variant, seeds, overrides in itertools.product(
+                self.tasks_of(protocol), variants, self.seeds, self.overrides_of(protocol)
+            )
         ]
+
+    def overrides_of(self, protocol: str) -> list[tuple[str, ...]]:
+        """The overrides, with each of the learning rates that the protocol lets a variant choose, if none is given."""
+        rates = protocol_named(protocol).learning_rates
+        if not rates or any(line.replace(" ", "").startswith(f"{LEARNING_RATE}=") for line in self.overrides):
+            return [self.overrides]
+        return [merged(self.overrides, (f"{LEARNING_RATE} = {rate!r}",)) for rate in rates]
 
     def tasks_of(self, protocol: str) -> tuple[str, ...]:
         if self.tasks != ("all",):
