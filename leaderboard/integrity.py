@@ -11,13 +11,14 @@ from lra.errors import UserError
 from lra.files import sha256_text, sha256_texts
 from lra.leaderboard.predictions import (
     NONE,
+    Packed,
     accuracy_by_level,
     by_example,
     file_sha256,
     labels_file_sha256,
     unpack,
 )
-from lra.leaderboard.record import BINS, LABELS, Record, run_of
+from lra.leaderboard.record import BINS, LABELS, Record, TaskInfo, run_of
 
 SEEDS = 1000  # the most seeds of a record
 FILES = 1000  # the most files of a variant
@@ -70,47 +71,76 @@ def contradictions(record: Record) -> Iterator[str]:
             yield f"seed {seed.seed} is {seed.status!r}, its test score says otherwise"
     if task.files is None or task.test_labels is None:
         return  # a record of schema 1
+    found = [*contradictions_of_task(task)]
+    yield from found
+    for seed in seeds:
+        if (seed.by_level is None) != (task.difficulty is None or seed.test is None):
+            yield f"seed {seed.seed} has by_level, or not, where its task says otherwise"
+        if (seed.predictions is None) != (seed.test is None):
+            yield f"seed {seed.seed} has a test score or predictions, not both"
+        if seed.predictions is None or seed.test is None or found:
+            continue
+        yield from contradictions_of_answers(task, seed.seed, seed.test.accuracy, seed.by_level, seed.predictions)
+
+
+def contradictions_of_task(task: TaskInfo) -> Iterator[str]:
+    """What is wrong with the test labels of a task and their difficulty, in words.
+
+    Raises:
+      UserError: they cannot be unpacked.
+    """
+    assert task.files is not None and task.test_labels is not None
     if sha256_text("".join(f"{name} {digest}\n" for name, digest in task.files.items())) != task.data_sha256:
         yield "data_sha256 is not the hash of the task's files"
     labels = by_example(unpack(task.test_labels, "task.test_labels"), task.examples.test)
     if labels_file_sha256(labels) != task.files.get(LABELS):
         yield f"task.test_labels are not those of the data ({LABELS} has another hash)"
-    there = labels >= 0
-    if not there.any():
+    if not (labels >= 0).any():
         yield "no test example has a label"
         return
-    bins = None
-    if (difficulty := task.difficulty) is not None:
-        bins = by_example(unpack(difficulty.test_bins, "task.difficulty.test_bins"), task.examples.test)
-        levels = len(difficulty.levels)
-        if not len(difficulty.trained) == len(difficulty.floor) == levels or not 0 < levels < NONE:
-            yield "task.difficulty has not one value a level"
-            return
-        if any(not 0 <= floor <= 1 for floor in difficulty.floor):
-            yield "a floor of task.difficulty is not a share"
-        if bins.shape != labels.shape or not 0 <= bins.min() <= bins.max() < levels:
-            yield "task.difficulty.test_bins are not those of the labels"
-            return
-        if file_sha256(bins.astype(np.uint8)) != task.files.get(BINS):
-            yield f"task.difficulty.test_bins are not those of the data ({BINS} has another hash)"
-    for seed in seeds:
-        if (seed.by_level is None) != (difficulty is None or seed.test is None):
-            yield f"seed {seed.seed} has by_level, or not, where its task says otherwise"
-        if (seed.predictions is None) != (seed.test is None):
-            yield f"seed {seed.seed} has a test score or predictions, not both"
-        if seed.predictions is None or seed.test is None:
-            continue
-        predictions = unpack(seed.predictions, f"the predictions of seed {seed.seed}")
-        if predictions.size != labels.size:
-            yield f"seed {seed.seed} has {predictions.size:,} predictions for {labels.size:,} labels"
-            continue
-        predictions = predictions.reshape(labels.shape)
-        right = predictions[there] == labels[there]
-        if (share := int(right.sum()) / right.size) != seed.test.accuracy:
-            claimed = seed.test.accuracy
-            yield f"the test accuracy of seed {seed.seed} is {claimed}, its predictions have {share}"
-        if bins is not None and seed.by_level != accuracy_by_level(predictions, labels, bins, levels):
-            yield f"by_level of seed {seed.seed} is not what its predictions have"
+    if (difficulty := task.difficulty) is None:
+        return
+    bins = by_example(unpack(difficulty.test_bins, "task.difficulty.test_bins"), task.examples.test)
+    levels = len(difficulty.levels)
+    if not len(difficulty.trained) == len(difficulty.floor) == levels or not 0 < levels < NONE:
+        yield "task.difficulty has not one value a level"
+        return
+    if any(not 0 <= floor <= 1 for floor in difficulty.floor):
+        yield "a floor of task.difficulty is not a share"
+    if bins.shape != labels.shape or not 0 <= bins.min() <= bins.max() < levels:
+        yield "task.difficulty.test_bins are not those of the labels"
+        return
+    if file_sha256(bins.astype(np.uint8)) != task.files.get(BINS):
+        yield f"task.difficulty.test_bins are not those of the data ({BINS} has another hash)"
+
+
+def contradictions_of_answers(
+    task: TaskInfo, seed: int, accuracy: float, by_level: tuple[float | None, ...] | None, answers: Packed
+) -> Iterator[str]:
+    """What is wrong with the scores of a seed, which are computed again from its predictions, in words.
+
+    Args:
+      task: one of which `contradictions_of_task` finds nothing.
+
+    Raises:
+      UserError: the predictions cannot be unpacked.
+    """
+    assert task.test_labels is not None
+    labels = by_example(unpack(task.test_labels, "task.test_labels"), task.examples.test)
+    predictions = unpack(answers, f"the predictions of seed {seed}")
+    if predictions.size != labels.size:
+        yield f"seed {seed} has {predictions.size:,} predictions for {labels.size:,} labels"
+        return
+    predictions = predictions.reshape(labels.shape)
+    there = labels >= 0
+    right = predictions[there] == labels[there]
+    if (share := int(right.sum()) / right.size) != accuracy:
+        yield f"the test accuracy of seed {seed} is {accuracy}, its predictions have {share}"
+    if task.difficulty is None:
+        return
+    bins = by_example(unpack(task.difficulty.test_bins, "task.difficulty.test_bins"), task.examples.test)
+    if by_level != accuracy_by_level(predictions, labels, bins, len(task.difficulty.levels)):
+        yield f"by_level of seed {seed} is not what its predictions have"
 
 
 def contradictions_of_sources(sources: Mapping[str, str], sha256: str | None) -> Iterator[str]:

@@ -1,12 +1,13 @@
 """Flipflop: which capital letter was the last before a token? Does a model keep the newest and forget the rest?
 
-A sequence is of capitals, each of which is followed by a run of lower-case letters that mean nothing. The label of a
-lower-case letter is the last capital before it, and its difficulty the distance from there, in powers of two. Each
-sequence has a run for each level, which is long enough for this level, in a random order; what is left of the length is
-lower-case letters before the first capital, without labels. Whoever does not see the last capital guesses: 1 of 8.
+A sequence is of different capitals, each of which is followed by a run of lower-case letters that mean nothing. The
+label of a lower-case letter is the last capital before it, and its difficulty the distance from there, in powers of
+two. Each sequence has a run for each level, just long enough for it, in a random order; what is left of the length is
+lower-case letters before the first capital, without labels. Whoever knows the capitals but not their order guesses: 1
+of as many as there are levels.
 
 It is the flip-flop language of Liu et al. 2023 ("Exposing Attention Glitches with Flip-Flop Language Modeling",
-https://arxiv.org/abs/2306.00946), with one token for an instruction and its value, and labels between the reads. A
+https://arxiv.org/abs/2306.00946), with one token for an instruction and its value, and a read at each token. A
 state that a token can overwrite solves it at any distance. Attention has to weigh order against distance. Fixed filters
 add what was written before.
 """
@@ -22,6 +23,7 @@ from lra.tasks.task import Difficulty, Split, Task
 from lra.tasks.words import Words
 
 LETTERS = 8
+LONGEST = 4 << LETTERS - 1  # tokens; a longer sequence would have more levels than there are capitals
 VOCABULARY = "abcdefghABCDEFGH"
 
 
@@ -37,8 +39,8 @@ class Flipflop(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_length < 8 or self.max_length & (self.max_length - 1) or self.max_length > 1 << 16:
-            raise UsageError(f"flipflop.max_length = {self.max_length} is not a power of two from 8 to 65,536")
+        if not 8 <= self.max_length <= LONGEST or self.max_length & (self.max_length - 1):
+            raise UsageError(f"flipflop.max_length = {self.max_length} is not a power of two from 8 to {LONGEST}")
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -48,7 +50,7 @@ class Flipflop(Probe):
     @property
     def difficulty(self) -> Difficulty:
         count = len(self.levels)
-        return Difficulty("tokens ago", self.levels, (True,) * count, (1 / LETTERS,) * count)
+        return Difficulty("tokens ago", self.levels, (True,) * count, (1 / count,) * count)
 
     def draw(self, words: Words, count: int, trained: bool) -> Split:
         levels = np.asarray(self.levels)
@@ -57,7 +59,7 @@ class Flipflop(Probe):
         heads = self.max_length - np.cumsum(sizes[:, ::-1], 1)[:, ::-1]  # the places of the capitals
         rows = np.arange(count)[:, None]
         inputs = words.below(LETTERS, (count, self.max_length))
-        inputs[rows, heads] += LETTERS
+        inputs[rows, heads] = LETTERS + words.permutations(count, LETTERS)[:, : len(levels)]
         # of each token the place of the last capital, -1 before the first one
         place = np.full((count, self.max_length), -1)
         place[rows, heads] = heads

@@ -8,12 +8,14 @@ from examples import collect
 
 from lra.errors import UsageError
 from lra.tasks import TASKS
+from lra.tasks.flipflop import LETTERS as CAPITALS
+from lra.tasks.flipflop import Flipflop
 from lra.tasks.hops import MOST_CELLS, Hops
 from lra.tasks.intersect import SYMBOLS, Intersect
 from lra.tasks.range import LETTERS, Range
 
 SIZES = {"train": 4_000, "validation": 50, "test": 1_000}
-SOURCES = [Hops(**SIZES), Intersect(**SIZES), Range(**SIZES)]
+SOURCES = [Flipflop(**SIZES), Hops(**SIZES), Intersect(**SIZES), Range(**SIZES)]
 NAMES = [type(source).__name__.lower() for source in SOURCES]
 
 
@@ -45,12 +47,23 @@ def intersection_of(tokens):
     return [(int((token - 1) % SYMBOLS + 1 in shared) if token else -1, level) for token in tokens.tolist()]
 
 
+def flipflop_of(tokens):
+    """From left to right, with the last capital and its place in mind."""
+    found, last, since = [], -1, 0
+    for place, token in enumerate(tokens.tolist()):
+        if token >= CAPITALS:
+            last, since = token - CAPITALS, place
+        asked = last >= 0 and token < CAPITALS
+        found.append((last, (place - since).bit_length() - 1) if asked else (-1, 0))
+    return found
+
+
 def range_of(tokens):
     ((place,),) = np.nonzero(tokens > LETTERS)
     return int(tokens[place]) - 1 - LETTERS, int(place).bit_length() - 3
 
 
-SOLVERS = {"hops": hops_of, "intersect": intersection_of, "range": range_of}
+SOLVERS = {"flipflop": flipflop_of, "hops": hops_of, "intersect": intersection_of, "range": range_of}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,8 +87,13 @@ def test_levels_and_labels_are_balanced_and_nothing_of_test_is_in_train(splits, 
     split = splits[name]["test"]
     of_labels = np.bincount(split.labels[split.labels >= 0])
     assert of_labels.min() > 0.75 * of_labels.max()
-    of_levels = np.bincount(split.bins if split.bins.ndim == 1 else split.bins[:, 0])
-    assert len(of_levels) == len(SOURCES[NAMES.index(name)].difficulty.levels)
+    levels = len(SOURCES[NAMES.index(name)].difficulty.levels)
+    if split.bins.ndim == 1:
+        of_levels = np.bincount(split.bins)
+    else:  # in how many sequences a level is asked for
+        asked = np.where(split.labels < 0, levels, split.bins)
+        of_levels = np.array([(asked == level).any(1).sum() for level in range(levels)])
+    assert len(of_levels) == levels
     assert of_levels.min() > 0.6 * of_levels.max()
     train = {row.tobytes() for row in splits[name]["train"].inputs}
     assert not train & {row.tobytes() for row in split.inputs}
@@ -109,6 +127,28 @@ def test_hops_cannot_be_guessed_from_what_the_sequence_holds(splits, level):
     assert 0.2 < share < 0.30
 
 
+@pytest.mark.parametrize("level", [0, 4])
+def test_flipflop_cannot_be_guessed_from_what_the_sequence_holds(splits, level):
+    """Given a histogram of the sequence, and the token's place: one of the five capitals is right."""
+    train, test = splits["flipflop"]["train"], splits["flipflop"]["test"]
+
+    def seen(split):
+        rows, places = np.nonzero((split.bins == level) & (split.labels >= 0))
+        rows, places = rows[::4], places[::4]
+        counts = np.stack([(split.inputs == token).sum(1) for token in range(16)], 1)[rows]
+        return np.concatenate([counts / 8, np.eye(64)[places]], 1), split.labels[rows, places]
+
+    (x, y), (unseen, wanted) = seen(train), seen(test)
+    assert abs((regression((x, unseen), y, 100) == wanted).mean() - 0.2) < 0.05
+
+
+def test_each_sequence_of_flipflop_has_one_run_for_each_level(splits):
+    inputs = splits["flipflop"]["test"].inputs
+    heads = [np.flatnonzero(row >= CAPITALS).tolist() for row in inputs]
+    runs = [np.diff([*places, 64]) - 1 for places in heads]
+    assert all(sorted(int(run).bit_length() - 1 for run in own) == [0, 1, 2, 3, 4] for own in runs)
+
+
 def test_a_token_of_intersect_says_nothing_by_itself(splits):
     train, test = splits["intersect"]["train"], splits["intersect"]["test"]
 
@@ -136,6 +176,7 @@ def test_one_token_changes_the_labels_that_depend_on_it_and_no_others(splits):
         (Hops, {"cells": 30}, "chains of one length"),
         (Hops, {"cells": 256, "chains": 8}, "at most 128 cells"),
         (Hops, {"trained": 8}, "not a number of hops, 0 to 7"),
+        (Flipflop, {"max_length": 48}, "power of two from 8"),
         (Intersect, {"items": (8, 4)}, "ascending"),
         (Intersect, {"items": (3,)}, "even numbers"),
         (Intersect, {"items": ()}, "even numbers"),
@@ -159,4 +200,5 @@ def test_more_training_examples_leave_the_others_unchanged(source):
 def test_what_a_person_sees():
     assert TASKS["range"].show(np.array([0, 1, 2, 9])) == "?abA"
     assert TASKS["hops"].show(np.array([1, MOST_CELLS])) == "0:1 1:A"
+    assert TASKS["flipflop"].show(np.array([0, 15])) == "aH"
     assert TASKS["intersect"].show(np.array([5, 0, 125, 0])) == "4 | 4"
