@@ -89,7 +89,8 @@ def contradictions_of_task(task: TaskInfo) -> Iterator[str]:
     Raises:
       UserError: they cannot be unpacked.
     """
-    assert task.files is not None and task.test_labels is not None
+    assert task.files is not None
+    assert task.test_labels is not None
     if sha256_text("".join(f"{name} {digest}\n" for name, digest in task.files.items())) != task.data_sha256:
         yield "data_sha256 is not the hash of the task's files"
     labels = by_example(unpack(task.test_labels, "task.test_labels"), task.examples.test)

@@ -8,10 +8,11 @@ from pathlib import Path
 from lra.errors import UsageError, UserError
 from lra.files import visible, writing
 from lra.leaderboard.duplicates import without_repeats
+from lra.leaderboard.external import PREFIX as EXTERNAL
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
 
-BENCHMARK = "bench-"  # files of `lra bench` may lie among the records
+OTHERS = ("bench-", EXTERNAL)  # files of `lra bench` and of results from elsewhere may lie among the records
 MOST_LISTED = 8  # runs in an error
 MOST_NEAR = 3  # of which a wrong name may have been meant
 
@@ -130,7 +131,7 @@ def files_in(folder: Path) -> list[Path]:
     """
     try:
         files = (path for path in folder.iterdir() if path.suffix == ".json")
-        return visible(path for path in files if not path.name.startswith(BENCHMARK))
+        return visible(path for path in files if not path.name.startswith(OTHERS))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

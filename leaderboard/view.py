@@ -37,6 +37,7 @@ class View:
       published: the tables of the literature, which are not ranked with the records.
       records: the records behind `board`, sorted by run.
       left_out: a line for each file that is not a valid record, with the reason.
+      elsewhere: the tables of results of other programs, which are not ranked with the records either.
       benchmarks: what `lra bench variants` has measured.
     """
 
@@ -47,3 +48,4 @@ class View:
     records: tuple[Record, ...]
     left_out: tuple[str, ...]
     benchmarks: tuple[Benchmark, ...] = ()
+    elsewhere: tuple[Sheet, ...] = ()

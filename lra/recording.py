@@ -27,7 +27,7 @@ from lra.leaderboard.record import (
 )
 from lra.model_tree import ModelTree
 from lra.plan import Plan
-from lra.tasks import Split
+from lra.tasks import Source, Split, Task
 from lra.tasks.prepared import Prepared
 
 
@@ -105,18 +105,36 @@ def measured(plan: Plan, outcome: Outcome) -> Measurements:
     )
 
 
-def difficulty_of(plan: Plan, data: Prepared) -> Difficulty | None:
+def task_info(task: Task, source: Source, data: Prepared) -> TaskInfo:
+    """What a record says of a prepared task."""
+    manifest = data.manifest
+    return TaskInfo(
+        name=task.name,
+        version=task.version,
+        parameters=manifest["parameters"],
+        data_sha256=data.data_sha256,
+        files=manifest["sha256"],
+        test_labels=pack(np.asarray(data.splits["test"].labels)),
+        examples=Sizes(**manifest["examples"]),
+        floor=Floors(**manifest["floor"]),
+        unlearnt=task.unlearnt,
+        stands_in_for=task.stands_in_for,
+        difficulty=difficulty_of(source, data),
+    )
+
+
+def difficulty_of(source: Source, data: Prepared) -> Difficulty | None:
     """What a record says of a task's difficulty."""
-    if not (said := plan.source.difficulty):
+    if not (said := source.difficulty):
         return None
     return Difficulty(**dataclasses.asdict(said), test_bins=pack(np.asarray(data.splits["test"].bins)))
 
 
 def by_level(
-    plan: Plan, test: Split, predictions: Int[np.ndarray, "examples *tokens"]
+    source: Source, test: Split, predictions: Int[np.ndarray, "examples *tokens"]
 ) -> tuple[float | None, ...] | None:
     """The accuracy of some predictions on each level of the task's difficulty; None for a task that does not tell."""
-    if not (difficulty := plan.source.difficulty):
+    if not (difficulty := source.difficulty):
         return None
     assert test.bins is not None, "the task has a difficulty"
     return accuracy_by_level(predictions, np.asarray(test.labels), np.asarray(test.bins), len(difficulty.levels))
@@ -124,25 +142,12 @@ def by_level(
 
 def make_record(plan: Plan, data: Prepared, outcome: Outcome) -> Record:
     """The record of a run."""
-    manifest = data.manifest
     return Record(
         schema=SCHEMA,
         run=plan.run_id(data.data_sha256),
         status=outcome.status,
         error=outcome.error,
-        task=TaskInfo(
-            name=plan.task.name,
-            version=plan.task.version,
-            parameters=manifest["parameters"],
-            data_sha256=data.data_sha256,
-            files=manifest["sha256"],
-            test_labels=pack(np.asarray(data.splits["test"].labels)),
-            examples=Sizes(**manifest["examples"]),
-            floor=Floors(**manifest["floor"]),
-            unlearnt=plan.task.unlearnt,
-            stands_in_for=plan.task.stands_in_for,
-            difficulty=difficulty_of(plan, data),
-        ),
+        task=task_info(plan.task, plan.source, data),
         variant=VariantInfo(
             name=plan.variant.name,
             version=plan.variant.version,

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from lra.errors import UserError
+from lra.leaderboard import external
 from lra.leaderboard.config import (
     bindings_of,
     comparable,
@@ -18,17 +21,19 @@ from lra.leaderboard.config import (
     plain,
     values,
 )
+from lra.leaderboard.external import External
 from lra.leaderboard.integrity import contradictions
-from lra.leaderboard.predictions import by_example, unpack
+from lra.leaderboard.predictions import NONE, by_example, unpack
 from lra.leaderboard.reading import parse, read
-from lra.leaderboard.record import Checks, Record
+from lra.leaderboard.record import Checks, Record, TaskInfo
 from lra.leaderboard.statistics import above_floor
 from lra.leaderboard.store import files_in, records_folder, shortened
 from lra.leaderboard.tracks import broken
 from lra.models.attention import VARIANTS
-from lra.plan import Plan, resolve
+from lra.plan import prepare_command, resolve
+from lra.recipe import task_and_source
 from lra.spec import RunSpec
-from lra.tasks import TASKS
+from lra.tasks import TASKS, Source, Task
 from lra.tasks.prepared import folder_of, read_manifest, with_files
 from lra.tasks.task import fields_of, is_default
 from lra.tracks import tracks, values_of_protocol
@@ -65,11 +70,49 @@ def reviews(files: Sequence[Path], published: Path) -> list[Review]:
     entering: dict[Path, Record] = {}
     made = []
     for file in files:
+        if file.name.startswith(external.PREFIX):
+            made.append(review_result(file, published))
+            continue
         others = {path: record for path, record in there.items() if path != file.resolve()}
         made.append(review(file, others, others | entering))
         if made[-1].record and not made[-1].reasons:
             entering[file.resolve()] = made[-1].record
     return made
+
+
+def review_result(file: Path, published: Path) -> Review:
+    """The review of a result from elsewhere. Its scores are computed again; what it declares is not checked.
+
+    Args:
+      published: the folder of the published records, among which results may lie.
+    """
+    try:
+        result = external.read(file)
+    except UserError as error:
+        return Review(file, None, (str(error),), ())
+    there, _ = external.find([records_folder(published)])
+    doubled = [f"the same result is there already: {one.about.name}" for one in there if one.result == result.result]
+    reasons = [*doubled, *gathered(faults_of_result(result, records_in(published)))]
+    note = "its parameters, selection and training are as declared; it is shown in a table of its own and not ranked"
+    return Review(file, None, tuple(reasons), () if reasons else (note,))
+
+
+def faults_of_result(result: External, published: Records) -> Iterator[str]:
+    """The reasons why a result from elsewhere without contradictions may not enter."""
+    unknown = [*faults_of_task(result.task)]
+    yield from unknown
+    yield from faults_of_floor(result.task)
+    if unknown:
+        return
+    task, source = task_and_source(result.task.name, result.protocol, ())
+    yield from faults_of_data(result.task, task, source, result.protocol, published)
+    labels = unpack(result.task.test_labels, "task.test_labels") if result.task.test_labels else np.zeros(0)
+    for seed in result.seeds:
+        answers = unpack(seed.predictions, f"the predictions of seed {seed.seed}")
+        if (answers[labels != NONE] >= task.num_classes).any():
+            yield f"seed {seed.seed} has a prediction that is no class, 0 to {task.num_classes - 1}"
+        if not 0 <= seed.seed < 1 << 32:
+            yield f"seed {seed.seed} is not from 0 to 2^32 - 1"
 
 
 def records_in(folder: Path) -> dict[Path, Record]:
@@ -171,10 +214,7 @@ def faults(record: Record, published: Records, others: Records) -> Iterator[str]
     if task.files is None or task.test_labels is None:
         yield "it has no predictions and labels, as records of schema 1; run it again with this lra"
     else:
-        answers = by_example(unpack(task.test_labels, "task.test_labels"), task.examples.test)
-        labels = Counter(answers[answers >= 0].tolist())
-        if all(share != task.floor.test for share in (n / labels.total() for n in labels.values())):
-            yield f"the floor {task.floor.test} is not the share of a label among the test examples"
+        yield from faults_of_floor(task)
     if out_of_range := [seed.seed for seed in record.seeds if not 0 <= seed.seed < 1 << 32]:
         yield f"seed {out_of_range[0]} is not from 0 to 2^32 - 1"
     yield from doubles(record, others)
@@ -185,16 +225,50 @@ def faults(record: Record, published: Records, others: Records) -> Iterator[str]
         yield from faults_of_plan(record, published)
 
 
-def faults_of_names(record: Record) -> Iterator[str]:
-    """The reasons that lie in the names, versions and sources of task and variant."""
-    task, variant = record.task, record.variant
-    name, version = variant.name, variant.version
+def faults_of_task(task: TaskInfo) -> Iterator[str]:
+    """The reasons that lie in the name, the version and the floor of a task."""
     if task.name not in TASKS:
         yield f"there is no task '{task.name}'"
     elif task.version != (here := TASKS[task.name].version):
         yield f"it ran on {task.name} {task.version}, whose version is {here} now"
     elif (task.unlearnt, task.stands_in_for) != (TASKS[task.name].unlearnt, TASKS[task.name].stands_in_for):
         yield f"task.unlearnt and task.stands_in_for are not those of {task.name}"
+
+
+def faults_of_floor(task: TaskInfo) -> Iterator[str]:
+    """The reason that the floor of a task is none of its test labels."""
+    assert task.test_labels is not None
+    answers = by_example(unpack(task.test_labels, "task.test_labels"), task.examples.test)
+    labels = Counter(answers[answers >= 0].tolist())
+    if all(share != task.floor.test for share in (n / labels.total() for n in labels.values())):
+        yield f"the floor {task.floor.test} is not the share of a label among the test examples"
+
+
+def faults_of_data(
+    info: TaskInfo, task: Task, source: Source, protocol: str | None, published: Records
+) -> Iterator[str]:
+    """The reasons that lie in the data of a task, compared with those that the arena has for it."""
+    said, told = source.difficulty, info.difficulty
+    has = told and (told.name, told.levels, told.trained, told.floor)
+    if info.parameters != fields_of(source):
+        whose = f"protocol {protocol} has for {task.name}" if protocol else f"{task.name} has by default"
+        yield f"task.parameters are not those that {whose}"
+    elif has != (said and dataclasses.astuple(said)):
+        yield f"task.difficulty is not that of {task.name}"
+    elif info.data_sha256 not in (known := known_data(task, source, published)):
+        named = f"only {', '.join(digest[:12] for digest in sorted(known))}" if known else "none"
+        yield (
+            f"data {info.data_sha256[:12]} is not known here, {named} with these parameters is; "
+            "if it is another origin's, prepare it here and validate again; "
+            + with_files(task, prepare_command(task, protocol, ()))
+        )
+
+
+def faults_of_names(record: Record) -> Iterator[str]:
+    """The reasons that lie in the names, versions and sources of task and variant."""
+    variant = record.variant
+    name, version = variant.name, variant.version
+    yield from faults_of_task(record.task)
     if is_own(name):
         if variant.source_sha256 or variant.sources is not None:
             yield f"its variant comes from outside, but '{name}' is the name of one of the project's own"
@@ -263,34 +337,22 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
         yield "it has as many parameters as the record says, but with other names, shapes or types"
     if tuple(sorted(protocol.overrides)) != protocol.overrides:
         yield "protocol.overrides are not sorted"
-    said, told = plan.source.difficulty, task.difficulty
-    has = told and (told.name, told.levels, told.trained, told.floor)
-    if task.parameters != fields_of(plan.source):
-        yield f"task.parameters are not those that protocol {protocol.name} has for {task.name}"
-    elif has != (said and dataclasses.astuple(said)):
-        yield f"task.difficulty is not that of {task.name}"
-    elif task.data_sha256 not in (known := known_data(plan, published)):
-        named = f"only {', '.join(digest[:12] for digest in sorted(known))}" if known else "none"
-        yield (
-            f"data {task.data_sha256[:12]} is not known here, {named} with these parameters is; "
-            "if it is another origin's, prepare it here and validate again; "
-            + with_files(plan.task, plan.prepare_command)
-        )
+    yield from faults_of_data(task, plan.task, plan.source, protocol.name, published)
 
 
-def known_data(plan: Plan, published: Records) -> set[str]:
-    """The known hashes of a plan's data: default data, published records, and the task as prepared here."""
+def known_data(task: Task, source: Source, published: Records) -> set[str]:
+    """The known hashes of a task's data: default data, published records, and the task as prepared here."""
     known = {
         record.task.data_sha256
         for record in published.values()
-        if (record.task.name, record.task.version) == (plan.task.name, plan.task.version)
-        and record.task.parameters == fields_of(plan.source)
+        if (record.task.name, record.task.version) == (task.name, task.version)
+        and record.task.parameters == fields_of(source)
     }
-    if is_default(plan.source) and plan.task.data_sha256:
-        known.add(plan.task.data_sha256)
+    if is_default(source) and task.data_sha256:
+        known.add(task.data_sha256)
     with contextlib.suppress(UserError):  # nothing is prepared here, or nothing that can be read
-        manifest = read_manifest(folder_of(plan.task, plan.source))
-        if manifest["parameters"] == fields_of(plan.source):
+        manifest = read_manifest(folder_of(task, source))
+        if manifest["parameters"] == fields_of(source):
             known.add(manifest["data_sha256"])
     return known
 

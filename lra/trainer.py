@@ -339,7 +339,7 @@ class Trainer:
                 predicted, test = answers["test"].prediction[index], self.evaluator.splits["test"]
                 result = SeedResult(
                     seed=seed, status="ok", step=step, validation=scores.get("validation"), test=scores["test"],
-                    predictions=pack(predicted), by_level=by_level(self.plan, test, predicted),
+                    predictions=pack(predicted), by_level=by_level(self.plan.source, test, predicted),
                 )  # fmt: skip
             seeds.append(result)
         return seeds

@@ -34,6 +34,7 @@ def index_page(view: View) -> str:
     for sheet, protocol, label in zip(results, distinct(protocols, LONGEST), short(results)):
         groups.setdefault(f"Protocol {protocol}", []).append((sheet.name, label))
     groups |= {"Time and memory": [(sheet.name, sheet.title) for sheet, _ in benchmarks]}
+    groups |= {"From elsewhere": [(sheet.name, sheet.title) for sheet in view.elsewhere]}
     groups |= {"From the literature": [(sheet.name, sheet.title) for sheet in view.published]}
     groups |= {"Not shown": [("left_out", count(len(view.left_out), "file") + " left out")] if view.left_out else []}
     links = [
@@ -45,7 +46,8 @@ def index_page(view: View) -> str:
     ]  # fmt: skip
     ours = [section(sheet, pictures(sheet, scalings), "Measured with lra") for sheet in results]
     ours += [section(sheet, drawn, "Measured with lra") for sheet, drawn in benchmarks]
-    theirs = [section(sheet, pictures(sheet, scalings), "From the literature") for sheet in view.published]
+    theirs = [section(sheet, None, "Trained elsewhere, scored here") for sheet in view.elsewhere]
+    theirs += [section(sheet, pictures(sheet, scalings), "From the literature") for sheet in view.published]
     variants = len({record.variant.name for record in view.records})
     tasks = len({record.task.name for record in view.records})
     counts = f"{count(len(view.records), 'run')} of {count(variants, 'variant')} on {count(tasks, 'task')}."

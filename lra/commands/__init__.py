@@ -20,6 +20,7 @@ ORDER = (  # the order in the help and in docs/commands.md
     "runs",
     "leaderboard build",
     "leaderboard submit",
+    "leaderboard enter",
     "leaderboard validate",
     "compare",
     "reproduce",

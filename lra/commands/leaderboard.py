@@ -52,7 +52,7 @@ def leaderboard_build(options: Namespace) -> int:
                 f"{folder} is no folder; name one with records, or none for --results and the project's own"
             )
     view = view_of(folders, options.reference)
-    if not view.records:
+    if not view.records and not view.elsewhere:
         named = ", ".join(map(str, folders))
         raise UserError(f"there are no records in {named}; 'lra run' makes them" + reasons(view.left_out))
     out = options.out or options.results / "leaderboard"
@@ -76,18 +76,19 @@ def leaderboard_build(options: Namespace) -> int:
 
 def view_of(folders: list[Path], reference: str) -> "View":
     """All that the outputs show of the records in some folders."""
-    from lra.leaderboard import benchmark, literature, store
+    from lra.leaderboard import benchmark, external, external_sheet, literature, store
     from lra.leaderboard.board import make_board
     from lra.leaderboard.sheet import sheets
     from lra.leaderboard.view import View
     from lra.tracks import tracks
 
     records, left_out = store.load(folders)
+    results, wrong = external.find(map(store.records_folder, folders))
     came, _ = store.load([shipped()])
     board = make_board(records, tracks(), reference, came)
     return View(
-        board, tuple(sheets(board)), literature.sheets(), literature.scalings(), tuple(records), tuple(left_out),
-        tuple(benchmark.find(folders)),
+        board, tuple(sheets(board)), literature.sheets(), literature.scalings(), tuple(records),
+        (*left_out, *wrong), tuple(benchmark.find(folders)), tuple(external_sheet.sheets(results)),
     )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def outputs(view: "View") -> dict[str, str]:
     from lra.leaderboard import benchmark_sheet, site, text
     from lra.leaderboard.latex import latex
 
-    ours = [*view.sheets, *(sheet for own in view.benchmarks for sheet in benchmark_sheet.sheets(own))]
+    ours = [*view.sheets, *view.elsewhere, *(sheet for own in view.benchmarks for sheet in benchmark_sheet.sheets(own))]
     return {
         "leaderboard.md": text.markdown(ours, view.published),
         "leaderboard.csv": text.as_csv(view.board),
@@ -145,7 +146,7 @@ def show(options: Namespace, view: "View") -> None:
     if options.json:
         print_json(flat(view.board))
         return
-    for sheet in view.sheets:
+    for sheet in (*view.sheets, *view.elsewhere):
         print_sheet(sheet)
 
 

@@ -1,10 +1,10 @@
-"""The commands on single records: `submit`, `validate`, `compare`, `reproduce`."""
+"""The commands on single records: `submit`, `enter`, `validate`, `compare`, `reproduce`."""
 
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra.commands.command import Parser, add_results, command
+from lra.commands.command import Parser, add_bindings, add_results, command
 from lra.commands.leaderboard import shipped
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError, printable
@@ -61,6 +61,54 @@ def leaderboard_submit(options: Namespace) -> int:
     print(f"written to {path}: the whole run, with its predictions; nothing else has to go with it")
     print("to hand it in, add it to leaderboard/results in a pull request; there it is checked again by")
     print(f"\n    lra leaderboard validate {path}")
+    return 0
+
+
+def add_entry(parser: Parser) -> None:
+    parser.add_argument("--task", required=True, metavar="NAME", help="the task whose test split was answered")
+    parser.add_argument(
+        "--protocol", metavar="NAME", help="the protocol whose data it is (default: the task's own sizes)"
+    )
+    parser.add_argument(
+        "--predictions", required=True, type=Path, metavar="FILE.npz",
+        help="arrays seeds [seeds], predictions [seeds, examples], labels [examples], and index [examples] if the rows "
+        "have another order than the split",
+    )  # fmt: skip
+    parser.add_argument(
+        "--about", required=True, type=Path, metavar="FILE.toml",
+        help="name, parameters, paper, source, selection, framework and perhaps note, as declared",
+    )  # fmt: skip
+
+
+@command(
+    "leaderboard enter",
+    "Make a result from the answers of a model that another program trained; it has a table of its own.",
+    add_results,
+    add_bindings,
+    add_entry,
+    examples=("--task listops --protocol paper --predictions answers.npz --about my_mixer.toml",),
+)
+def leaderboard_enter(options: Namespace) -> int:
+    """Scores predictions of a whole test split, and writes them with what their authors declare."""
+    import msgspec
+
+    from lra.entering import enter
+    from lra.files import create
+    from lra.leaderboard.external import file_name, mean
+    from lra.leaderboard.store import folder_of
+    from lra.plan import prepare_command
+    from lra.recipe import task_and_source
+    from lra.tasks import prepared
+
+    task, source = task_and_source(options.task, options.protocol, options.gin)
+    data = prepared.load(task, source, prepare_command(task, options.protocol, options.gin))
+    result = enter(task, source, options.protocol, data, options.predictions, options.about)
+    path = folder_of(options.results) / file_name(result)
+    new = create(path, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    if options.json:
+        return print_json({"file": str(path.resolve()), "result": result.result, "accuracy": mean(result)})
+    print(f"{result.about.name} on {task.name}: {100 * mean(result):.2f} %, mean of {len(result.seeds)} seeds")
+    print(f"{'written to' if new else 'there already:'} {path}; 'lra leaderboard build' shows it in a table of its own")
     return 0
 
 
