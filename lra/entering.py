@@ -59,7 +59,7 @@ def arrays_of(path: Path) -> dict[str, Integer[np.ndarray, "..."]]:
             for name in names:
                 found[name] = file[name]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-        raise UserError(f"{path} cannot be read as a .npz file ({str(error):.200})") from error
+        raise UserError(f"{path} cannot be read as a .npz file ({error!s:.200})") from error
     for name, array in found.items():
         if not np.issubdtype(array.dtype, np.integer):
             hint = "; give classes, as logits.argmax(-1)" if name == "predictions" else ""

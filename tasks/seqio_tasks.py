@@ -6,6 +6,7 @@ Nothing is padded: a token 0 is a token.
 
     seqio.get_mixture_or_task("lra_listops").get_dataset({"inputs": 2000, "targets": 1}, "train")
 
+Each example has its `index`: its place in the split of `lra.load_task`, since TFDS has an order of its own.
 A task of pairs has `inputs1` and `inputs2` in place of `inputs`, and one with a label for each token has as many
 `targets` as `inputs`. The examples are those of the task's default parameters; `register` makes a Task of others:
 
@@ -27,8 +28,8 @@ from lra.tasks.task import SPLITS
 
 
 class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """The examples of a task without padding: token ids [length], and `targets`: the label [1], or those of the tokens
-    [length] with -1 where there is none.
+    """The examples of a task without padding: token ids [length]; `targets`: the label [1], or those of the tokens
+    [length] with -1 where there is none; `index` []: the place in the split.
     """
 
     task: Task
@@ -39,7 +40,7 @@ class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.task.summary,
-            features=tfds.features.FeaturesDict({**tokens, "targets": label}),
+            features=tfds.features.FeaturesDict({**tokens, "targets": label, "index": np.int32}),
             citation=self.task.citation,
             license=self.task.licence,
         )
@@ -57,7 +58,7 @@ class TaskBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # t
             documents = zip(split.inputs[row].reshape(-1, length), split.lengths[row].reshape(-1))
             tokens = {name: ids[:count].astype(np.int32) for name, (ids, count) in zip(names, documents)}
             count = split.lengths[row] if self.task.per_token else 1
-            yield row, {**tokens, "targets": split.labels[row].reshape(-1)[:count]}
+            yield row, {**tokens, "targets": split.labels[row].reshape(-1)[:count], "index": np.asarray(row, np.int32)}
 
 
 def names_of(task: Task) -> list[str]:

@@ -237,12 +237,12 @@ def test_data_is_known_by_a_published_record_by_what_is_prepared_or_by_the_task_
     from lra.tasks import TASKS
 
     paper = resolved("listops", "local", "paper")
-    assert known_data(paper, {}) == {TASKS["listops"].data_sha256}
+    assert known_data(paper.task, paper.source, {}) == {TASKS["listops"].data_sha256}
     from conftest import SMALL_DATA
 
     small = resolved("listops", "local", "demo", overrides=SMALL_DATA)
     (manifest,) = (home / "tasks").glob("*/manifest.json")
-    assert known_data(small, {}) == {json.loads(manifest.read_text())["data_sha256"]}
+    assert known_data(small.task, small.source, {}) == {json.loads(manifest.read_text())["data_sha256"]}
 
 
 def test_what_is_wrong_with_the_home_of_the_reviewer_is_no_reason_against_a_record(published, tmp_path, monkeypatch):

@@ -47,7 +47,7 @@ def test_seqio_task_equals_prepared_task(name, features, small):
     source = own.source()
     lengths = dict.fromkeys(features, source.max_length) | {"targets": source.max_length if own.per_token else 1}
     for split in ("train", "validation", "test"):
-        rows = task.get_dataset(lengths, split, shuffle=False).as_numpy_iterator()
+        rows = [*task.get_dataset(lengths, split, shuffle=False).as_numpy_iterator()]
         from_seqio = sorted([*(row[feature].tolist() for feature in features), row["targets"].tolist()] for row in rows)
         data = prepared.load(own, source).splits[split]
         examples = zip(np.asarray(data.inputs), data.lengths, data.labels.tolist())
@@ -59,6 +59,11 @@ def test_seqio_task_equals_prepared_task(name, features, small):
             for x, n, y in examples
         )
         assert from_seqio == expected
+        for row in rows:  # the index says which example it is
+            tokens = np.atleast_2d(data.inputs[row["index"]])[0, : len(row[features[0]])]
+            assert row[features[0]].tolist() == tokens.tolist()
+            assert row["targets"].tolist() == np.atleast_1d(data.labels[row["index"]])[: len(row["targets"])].tolist()
+        assert sorted(row["index"] for row in rows) == [*range(len(data))]
         assert len(from_seqio) == source.sizes[split]
 
 
