@@ -21,6 +21,7 @@ from lra.leaderboard.row import Row, compared, row_of, score
 from lra.leaderboard.sweeps import Sweep, hardware_of, sweeps_of
 from lra.leaderboard.tracks import FIVE, SIX, Changes, Track, breaches, changes
 from lra.leaderboard.tuning import rates_of
+from lra.tasks import ARENA
 
 REFERENCE = "transformer"
 
@@ -69,8 +70,14 @@ class Table:
     sweep: Sweep | None
 
     @property
+    def is_arenas(self) -> bool:
+        """Whether the task is one of the arena's, and not one from outside."""
+        return self.task in ARENA
+
+    @property
     def title(self) -> str:
-        return f"{self.task} {self.version}, protocol {self.protocol}"
+        foreign = "" if self.is_arenas else ", not a task of the arena"
+        return f"{self.task} {self.version}, protocol {self.protocol}{foreign}"
 
 
 class Line(NamedTuple):
@@ -109,7 +116,7 @@ class Overview:
 
 @dataclasses.dataclass(frozen=True)
 class Board:
-    """All tables and overviews.
+    """All tables and overviews. Tables of tasks from outside come last, and are in no overview.
 
     Attributes:
       breaches: why a record is not ranked, by the record's name: the rules of its track that it breaks, or the source
@@ -169,8 +176,10 @@ def make_board(
     order = [*tracks]
     number = lambda protocol: order.index(protocol) if protocol in order else len(order)
     protocols = sorted({table.protocol for table in tables}, key=lambda protocol: (number(protocol), protocol))
-    tables.sort(key=lambda table: (protocols.index(table.protocol), place(table), table.version, table.data))
-    overviews = [overview_of(name, [table for table in tables if table.protocol == name]) for name in protocols]
+    rank = lambda table: (not table.is_arenas, protocols.index(table.protocol), place(table), table.version, table.data)
+    tables.sort(key=rank)
+    of_protocols = [[table for table in tables if table.protocol == name and table.is_arenas] for name in protocols]
+    overviews = [overview_of(name, own) for name, own in zip(protocols, of_protocols) if own]
     reasons = passed | {held.name: held.breaches for rows in groups.values() for same in rows.values() for held in same}
     for row in (row for table in tables for row in table.rows if row.superseded):
         reasons |= {name: (*reasons[name], row.superseded) for name in row.runs}

@@ -1,4 +1,4 @@
-"""Loads variants from outside the project: from a file (`--import my_attention.py`) or an entry point of a package."""
+"""Loads variants and tasks from outside the project: a file (`--import my_attention.py`) or an entry point."""
 
 import functools
 import importlib.metadata
@@ -11,9 +11,11 @@ from lra.errors import UsageError, UserError
 from lra.models.attention import VARIANTS, Variant
 from lra.models.source import Texts, load_text
 from lra.recipe import variant_named
+from lra.tasks import TASKS
 
 GROUP = "lra.attention"  # the group of the entry points; each names a module that registers variants
-_loaded: dict[Path, tuple[Texts, list[str]]] = {}  # by file: the texts that ran, and the names of its variants
+# by file: the texts that ran, and the names of its variants and of its tasks
+_loaded: dict[Path, tuple[Texts, list[str], list[str]]] = {}
 
 
 def load_all(paths: Iterable[Path]) -> None:
@@ -46,7 +48,7 @@ def load_installed() -> None:
 
 
 def load(path: Path) -> list[str]:
-    """Runs a file and returns the names of the variants that it registers.
+    """Runs a file that registers variants or tasks, and returns the names of the variants.
 
     It may import what lies beside it. As long as none of these files and of its variants' sizes changes, it is run only
     once.
@@ -69,27 +71,32 @@ def load(path: Path) -> list[str]:
     if path.suffix == ".ipynb":
         raise UserError(f"--import {path} is a notebook; put the variant into a Python file, or call lra.run in it")
     if path in _loaded:
-        texts, names = _loaded[path]
-        if not texts.changed() and all(name in VARIANTS and is_current(VARIANTS[name]) for name in names):
+        texts, names, tasks = _loaded[path]
+        there = all(name in VARIANTS and is_current(VARIANTS[name]) for name in names) and TASKS.keys() >= {*tasks}
+        if there and not texts.changed():
             return names
         for name in names:
             VARIANTS.pop(name, None)
-    before = dict(VARIANTS)
-    texts = run(path)
-    new = registered_since(before)
+        for name in tasks:
+            TASKS.pop(name, None)
+    before, tasks_before = dict(VARIANTS), dict(TASKS)
     try:
+        texts = run(path)
+        new, tasks = registered_since(before), [name for name in TASKS if TASKS[name] is not tasks_before.get(name)]
         refuse_taken(new)
-    except UsageError:
-        for name in new:
-            VARIANTS.pop(name, None)
+        if not new and not tasks:
+            raise UserError(
+                f"--import {path} registers no variant and no task; decorate a variant with "
+                '@register_attention("name"), or call register_task'
+            )
+        if (file := texts.changed()) is not None:
+            raise UserError(f"--import {path}: {file} was changed while it was loaded; run the same command again")
+    except BaseException:
+        for registered, there in ((VARIANTS, before), (TASKS, tasks_before)):
+            for name in registered.keys() - there.keys():
+                del registered[name]
         raise
-    if not new:
-        raise UserError(f'--import {path} registers no variant; decorate one with @register_attention("name")')
-    if (file := texts.changed()) is not None:
-        for name in new:
-            del VARIANTS[name]
-        raise UserError(f"--import {path}: {file} was changed while it was loaded; run the same command again")
-    _loaded[path] = texts, new
+    _loaded[path] = texts, new, tasks
     return new
 
 
@@ -100,7 +107,7 @@ def is_current(variant: Variant) -> bool:
 
 def loaded_from(name: str) -> Path | None:
     """The file from which a variant was loaded; None for the project's own and those of installed packages."""
-    return next((path for path, (_, names) in _loaded.items() if name in names), None)
+    return next((path for path, (_, names, _) in _loaded.items() if name in names), None)
 
 
 def registered_since(before: Mapping[str, Variant]) -> list[str]:

@@ -153,9 +153,17 @@ class Plan:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         variant = provided(state["variant"], state.pop("source_sha256"), state["spec"].imports)
-        values = {"task": TASKS[state["task"]], "variant": variant, "options": variant.options(**state["options"])}
+        task = task_of_name(state["task"], state["spec"].imports)
+        values = {"task": task, "variant": variant, "options": variant.options(**state["options"])}
         for name, value in (state | values).items():
             object.__setattr__(self, name, value)
+
+
+def task_of_name(name: str, imports: Sequence[str]) -> Task:
+    """The task of a plan that is unpickled. Its file is loaded if it is not registered."""
+    if name not in TASKS:
+        extension.load_all(map(Path, imports))
+    return task_named(name, None)
 
 
 def provided(name: str, source_sha256: str | None, imports: Sequence[str]) -> Variant:

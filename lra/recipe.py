@@ -3,7 +3,7 @@
 If several of these set a parameter, the last one counts:
 
     gin/protocols/PROTOCOL.gin
-    gin/protocols/PROTOCOL/TASK.gin
+    gin/protocols/PROTOCOL/TASK.gin; for a task from outside its recipe for the protocol
     gin/protocols/PROTOCOL/TASK/VARIANT.gin, if there is one; for a variant from outside, protocols/PROTOCOL/TASK/
       VARIANT.gin beside the file that registers it
     the overrides of a run spec, `--gin`
@@ -13,7 +13,7 @@ A parameter that none of them sets has the default of its dataclass, or of the v
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lra.configuration import Binding, Bindings, build, layered, once, parse, parse_override
 from lra.errors import UsageError, UserError, unknown
@@ -22,11 +22,19 @@ from lra.names import is_name
 from lra.protocol import GIN, Protocol
 from lra.sections import SECTIONS, section_named
 from lra.spec import texts
-from lra.tasks import TASKS, Source, Task
+from lra.tasks import TASKS, Source, Task, outside
 
 if TYPE_CHECKING:
     from lra.models.attention import Variant
     from lra.models.source import Sizes
+
+
+class Recipe(NamedTuple):
+    """A text with gin bindings of a protocol, and where it is."""
+
+    where: str
+    text: str
+
 
 Values = Mapping[tuple[str, str], Any]  # by section and parameter
 
@@ -42,7 +50,7 @@ def protocol_named(name: str) -> Protocol:
     Raises:
       UsageError: there is no such protocol.
     """
-    return build("protocol", layered(read(file_of(name), "protocol", section="protocol")))
+    return build("protocol", layered(read(recipe_in(file_of(name)), "protocol", section="protocol")))
 
 
 def file_of(protocol: str) -> Path:
@@ -58,8 +66,9 @@ def task_named(name: str, protocol: str | None) -> Task:
     Raises:
       UsageError: there is no such task or protocol.
     """
+    outside.load_installed()
     if name not in TASKS:
-        raise unknown("task", name, TASKS)
+        raise UsageError(f"{unknown('task', name, TASKS)} (--import FILE loads one of your own)")
     if protocol and protocol_named(protocol).stand_ins:
         return next((task for task in TASKS.values() if task.stands_in_for == name), TASKS[name])
     return TASKS[name]
@@ -95,22 +104,39 @@ def bindings_of(task: Task, variant: str | None, protocol: str | None, overrides
     """
     if protocol is None:
         return layered(overrides)
-    first, *recipes = files_of(task.name, variant, protocol)
+    first, *recipes = recipes_of(task.name, variant, protocol)
     files = layered(read(first, "protocol"), *map(read, recipes))
     return layered(files.values(), own_sizes(variant, task.name, protocol, files) if variant else (), overrides)
 
 
-def files_of(task: str, variant: str | None, protocol: str) -> list[Path]:
-    """The files of a protocol that count for a task and a variant. If several set a parameter, the last one counts.
+def recipes_of(task: str, variant: str | None, protocol: str) -> list[Recipe]:
+    """The texts of a protocol that count for a task and a variant. If several set a parameter, the last one counts.
 
     Raises:
-      UsageError: there is no such protocol, or it has no file for the task.
+      UsageError: there is no such protocol, or it has no recipe for the task.
+      UserError: a file cannot be read.
     """
-    folder = GIN / "protocols" / protocol
-    files = [file_of(protocol), folder / f"{task}.gin", folder / task / f"{variant}.gin"]
-    if not files[1].is_file():
-        raise UsageError(f"protocol '{protocol}' has no recipe for {task} ({files[1]} is not there)")
-    return files if variant and files[2].is_file() else files[:2]
+    first, folder = file_of(protocol), GIN / "protocols" / protocol
+    own = TASKS[task].recipes if task in TASKS else {}
+    if protocol in own:
+        return [recipe_in(first), Recipe(f"the recipe of {task} for {protocol}", own[protocol])]
+    second, third = folder / f"{task}.gin", folder / task / f"{variant}.gin"
+    if not second.is_file():
+        where = f"it has recipes for {', '.join(own)}" if own else f"{second} is not there"
+        raise UsageError(f"protocol '{protocol}' has no recipe for {task} ({where})")
+    return [recipe_in(path) for path in (first, second, *([third] if variant and third.is_file() else []))]
+
+
+def recipe_in(path: Path) -> Recipe:
+    """The text of a file.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    try:
+        return Recipe(str(path), path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path} ({error})") from error
 
 
 def own_sizes(variant: str, task: str, protocol: str, below: Bindings) -> list[Binding]:
@@ -129,7 +155,7 @@ def own_sizes(variant: str, task: str, protocol: str, below: Bindings) -> list[B
             reason = "it cannot be read" if sizes.text is None else "its place is protocols/PROTOCOL/TASK/"
             raise UsageError(f"{sizes.file}: these sizes of variant '{variant}' count for nothing; {reason}")
         try:
-            files_of(sizes.folders[1], None, sizes.folders[0])
+            recipes_of(sizes.folders[1], None, sizes.folders[0])
         except UsageError as error:
             raise UsageError(f"{sizes.file}: {error}") from error
         if sizes.folders == (protocol, task):
@@ -166,18 +192,14 @@ def sizes_of(variant: str) -> "tuple[Sizes, ...]":
     return source.sizes if source else ()
 
 
-def read(path: Path, who: str = "recipe", section: str | None = None) -> list[Binding]:
-    """The bindings of one of the project's gin files.
+def read(recipe: Recipe, who: str = "recipe", section: str | None = None) -> list[Binding]:
+    """The bindings of a recipe.
 
     Args:
       who: whose rights the file has: "protocol" or "recipe".
       section: the section whose bindings are returned; None for all.
     """
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path} ({error})") from error
-    bindings = parse(text, str(path), section)
+    bindings = parse(recipe.text, recipe.where, section)
     admit(bindings, who)
     return bindings
 
@@ -217,7 +239,8 @@ def set_by_protocols(section: str) -> dict[str, dict[str, Any]]:
     For a variant from outside these are the values of its own files.
     """
     top = GIN / "protocols"
-    files = {str(path.relative_to(top).with_suffix("")): read(path, "protocol") for path in visible(top.rglob("*.gin"))}
+    paths = visible(top.rglob("*.gin"))
+    files = {str(path.relative_to(top).with_suffix("")): read(recipe_in(path), "protocol") for path in paths}
     files |= {"/".join([*one.folders, section]): parse(one.text or "", one.file) for one in sizes_of(section)}
     values: dict[str, dict[str, Any]] = {}
     for name, bindings in files.items():
@@ -233,10 +256,10 @@ def source_of(task: Task, protocol: str) -> Source | None:
     This does not import JAX, since it reads no other section.
     """
     try:
-        files = files_of(task.name, None, protocol)
+        recipes = recipes_of(task.name, None, protocol)
     except UsageError:
         return None
-    return build(task.name, layered(*(read(path, "protocol", section=task.name) for path in files)))
+    return build(task.name, layered(*(read(recipe, "protocol", section=task.name) for recipe in recipes)))
 
 
 def protocols_of(task: Task) -> dict[str, Source]:

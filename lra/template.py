@@ -1,4 +1,4 @@
-"""The file that `lra new` writes: a variant that runs. Comments mark the places to change."""
+"""The files that `lra new` and `lra new-task` write: a variant and a task that run. Comments mark what to change."""
 
 import keyword
 
@@ -28,3 +28,76 @@ def {name}(q, k, v, mask, temperature: float = 1.0):
 def variant(name: str) -> str:
     """The text of the file for a variant of that name."""
     return TEXT.format(name=name)
+
+
+TASK = '''\
+# CHANGE marks what to make your own; then: lra prepare --import {name}.py {name} --protocol demo
+import dataclasses
+
+import numpy as np
+
+from lra.tasks import Split, Task
+from lra.tasks.outside import register_task
+from lra.tasks.probe import Probe
+from lra.tasks.words import Words
+
+LETTERS = "abcdefgh"
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters(Probe):
+    """CHANGE: all that decides the examples; --gin '{name}.max_length = 64' sets it. Probe has sizes and seed.
+
+    Attributes:
+      max_length: tokens of a sequence.
+    """
+
+    max_length: int = 32
+    train: int = 20_000
+
+    def draw(self, words: Words, count: int, trained: bool) -> Split:
+        """CHANGE: so many examples. All that is random comes from `words`, so that they are the same everywhere."""
+        inputs = words.below(len(LETTERS), (count, self.max_length))
+        labels = words.below(2, count)
+        inputs[:, -1] = np.where(labels, inputs[:, 0], (inputs[:, 0] + 1 + words.below(7, count)) % 8)
+        lengths = np.full(count, self.max_length, np.int32)
+        return Split(inputs.astype(np.uint8), lengths, labels.astype(np.int32))
+
+
+# CHANGE: what a training takes, over what the protocol sets for all tasks; `lra run --protocol demo` follows it.
+DEMO = """
+encoder.layers = 2
+encoder.dim = 64
+encoder.heads = 4
+encoder.qkv_dim = 64
+encoder.mlp_dim = 128
+encoder.pool = 'first'
+cosine.warmup = 40
+cosine.cycle = 360
+train.steps = 400
+train.batch_size = 64
+train.log_every = 50
+train.eval_every = 100
+train.eval_batch_size = 250
+"""
+
+register_task(
+    Task(
+        name="{name}",
+        version="1.0.0",  # CHANGE: whenever the same parameters give other examples
+        summary="Are the first and the last letter the same?",
+        source=Parameters,
+        classes=("different", "same"),
+        vocab_size=len(LETTERS),
+        citation="",
+        licence="",
+        show=lambda ids: "".join(LETTERS[token] for token in ids.tolist()),
+        recipes={{"demo": DEMO}},
+    )
+)
+'''
+
+
+def task(name: str) -> str:
+    """The text of the file for a task of that name."""
+    return TASK.format(name=name)

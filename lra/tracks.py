@@ -9,7 +9,7 @@ from lra.errors import UsageError
 from lra.leaderboard.record import VariantInfo
 from lra.leaderboard.tracks import Track
 from lra.models.source.sizes import path_of_sizes
-from lra.recipe import Values, files_of, may_set, protocol_named, protocols
+from lra.recipe import Values, may_set, protocol_named, protocols, recipes_of
 from lra.sections import SECTIONS
 
 
@@ -65,7 +65,7 @@ def values_of_protocol(protocol: str, task: str, variant: VariantInfo) -> Mappin
 def values_of_files(protocol: str, task: str, variant: str) -> dict[tuple[str, str], Any]:
     """What a protocol's files set for a task and a variant; empty if the protocol does not have the task."""
     try:
-        texts = [path.read_text("utf-8") for path in files_of(task, variant, protocol)]
+        texts = [recipe.text for recipe in recipes_of(task, variant, protocol)]
     except UsageError:
         return {}
     bound = [statement for text in texts for statement in statements(text)]

@@ -19,5 +19,6 @@ TASKS: dict[str, Task] = {
         INTERSECT, HOPS, FLIPFLOP, RANGE, SYNTHETIC_TEXT, SYNTHETIC_RETRIEVAL, SYNTHETIC_IMAGE,
     )
 }  # fmt: skip
+ARENA = frozenset(TASKS)  # `lra.tasks.outside` adds others to TASKS
 
-__all__ = ["TASKS", "Source", "Split", "Task"]
+__all__ = ["ARENA", "TASKS", "Source", "Split", "Task"]

@@ -22,7 +22,8 @@ import lra
 from lra.errors import UsageError, UserError
 from lra.files import folder_atomically, locked, sha256, sha256_text, write_atomically, writing
 from lra.storage import is_remote, path_of
-from lra.tasks import shared
+from lra.tasks import ARENA, shared
+from lra.tasks.checks import check_again, check_block
 from lra.tasks.publisher import opened
 from lra.tasks.task import SPLITS, Blocks, Source, Split, Task, fields_of, folder_name, is_default
 
@@ -124,12 +125,14 @@ def prepare(
             if read_from:
                 with opened(read_from, source.files, draft / "unpacked") as files:
                     blocks = source.read(files, workers, warnings.append)
-                    tally = write_arrays(draft, task.num_classes, columns, blocks, advance)
+                    tally = write_arrays(draft, task, source, columns, blocks, advance)
                 warnings = [text.replace(str(files), str(read_from)) for text in warnings]
             else:
-                tally = write_arrays(draft, task.num_classes, columns, source.generate(workers), advance)
+                tally = write_arrays(draft, task, source, columns, source.generate(workers), advance)
             manifest = describe(task, source, draft, origin, tally, warnings)
             check_examples(task, source, manifest)
+            if task.name not in ARENA and not read_from:
+                check_again(task, source.generate(workers), manifest, columns)
             manifest["manifest_sha256"] = manifest_sha256(manifest)
             write_atomically(draft / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     shared.upload(folder, replace=force)
@@ -171,15 +174,15 @@ class Tally:
 
 
 def write_arrays(
-    draft: Path, num_classes: int, columns: Sequence[str], blocks: Blocks, advance: Callable[[int], None]
+    draft: Path, task: Task, source: Source, columns: Sequence[str], blocks: Blocks, advance: Callable[[int], None]
 ) -> dict[str, Tally]:
-    """Streams columns of the blocks into .npy files and counts what is in them.
+    """Streams columns of the blocks into .npy files, checks them, and counts what is in them.
 
     The writes are plain ones, not to a memory map: so a full disk is an error and not a bus fault.
     """
     files: dict[tuple[str, str], BinaryIO] = {}
     shapes: dict[tuple[str, str], tuple[tuple[int, ...], np.dtype]] = {}
-    tally = {split: Tally(np.zeros(num_classes, np.int64)) for split in SPLITS}
+    tally = {split: Tally(np.zeros(task.num_classes, np.int64)) for split in SPLITS}
     trained: set[bytes] = set()
     others: dict[str, list[bytes]] = {split: [] for split in SPLITS[1:]}
     for split in SPLITS:
@@ -189,17 +192,20 @@ def write_arrays(
                 files[split, column].write(bytes(HEADER))
     try:
         for split, block in blocks:
+            check_block(task, source, split, block, tally[split].examples if split in tally else 0)
             for column in columns:
                 array = np.ascontiguousarray(getattr(block, column))
                 rows = shapes[split, column][0][0] if (split, column) in shapes else 0
                 shapes[split, column] = ((rows + len(array), *array.shape[1:]), array.dtype)
                 with writing(draft / f"{split}.{column}.npy"):
                     files[split, column].write(array.data)
-            tally[split].labels += np.bincount(block.labels[block.labels >= 0], minlength=num_classes)
+            tally[split].labels += np.bincount(block.labels[block.labels >= 0], minlength=task.num_classes)
             tally[split].examples += len(block)
             digests = (digest(row, lengths) for row, lengths in zip(block.inputs, block.lengths))
             trained.update(digests) if split == "train" else others[split].extend(digests)
             advance(len(block))
+        if (counts := {split: own.examples for split, own in tally.items()}) != source.sizes:
+            raise UserError(f"{task.name} says that it has {source.sizes} examples and yields {counts}")
         for (split, column), file in files.items():
             shape, dtype = shapes["train", column]  # a split without examples has the columns of the others
             shape, dtype = shapes.get((split, column), ((0, *shape[1:]), dtype))

@@ -5,7 +5,7 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -156,6 +156,8 @@ class Task:
       per_token: whether each token may have a label of its own.
       unlearnt: the accuracy that a seed which learnt nothing counts in averages and ranks; None: what it scored.
       stands_in_for: the task in whose place a synthetic one is run; None for a task of its own.
+      recipes: gin bindings by the name of a protocol, over those of the protocol's own file. Only a task from outside
+        has them; the arena's have files.
     """
 
     name: str
@@ -175,6 +177,7 @@ class Task:
     per_token: bool = False
     unlearnt: float | None = None
     stands_in_for: str | None = None
+    recipes: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Raises ValueError if the name is none."""

@@ -16,7 +16,7 @@ import jax
 from lra.bench.report import Report
 from lra.errors import UsageError
 from lra.plan import Plan, resolve
-from lra.recipe import files_of
+from lra.recipe import recipes_of
 from lra.spec import RunSpec
 from lra.tasks import TASKS, prepared
 from lra.trainer import Trainer
@@ -65,7 +65,7 @@ def with_demo() -> Iterator[str]:
     """The tasks that have a demo of their own."""
     for name in TASKS:
         try:
-            files_of(name, None, "demo")
+            recipes_of(name, None, "demo")
         except UsageError:
             continue
         yield name

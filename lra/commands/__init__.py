@@ -12,6 +12,7 @@ ORDER = (  # the order in the help and in docs/commands.md
     "variants",
     "check",
     "new",
+    "new-task",
     "prepare",
     "show",
     "export",

@@ -219,27 +219,42 @@ def add_name(parser: Parser) -> None:
     parser.add_argument("name", metavar="NAME", help="the name of the variant; its file is NAME.py")
 
 
-@command("new", "Write a file with an attention variant to begin with.", add_name, examples=("my_attention",))
-def new(options: Namespace) -> int:
-    from lra import extension, template
-    from lra.models.attention import VARIANTS
-    from lra.sections import SECTIONS
-    from lra.tasks import TASKS
+def free_file(name: str, what: str) -> Path:
+    """The path of a new file for a variant or a task of that name.
 
-    extension.load_installed()
-    name, path = options.name, Path(f"{options.name}.py")
+    Raises:
+      UsageError, UserError: it is no name for one, or the file is there.
+    """
+    from lra import template
+    from lra.sections import SECTIONS
+
+    path = Path(f"{name}.py")
     if not is_name(name):
-        raise UsageError(f"'{name:.100}' is no name for a variant; {RULE}")
-    if name in template.RESERVED or name in SECTIONS or name in TASKS:
-        raise UsageError(f"'{name}' is no name for a variant, since it means something else; choose another")
-    if name in VARIANTS:
-        raise UsageError(f"an attention variant called '{name}' is there already ({VARIANTS[name].where})")
+        raise UsageError(f"'{name:.100}' is no name for a {what}; {RULE}")
+    if name in template.RESERVED or name in SECTIONS:
+        raise UsageError(f"'{name}' is no name for a {what}, since it means something else; choose another")
     if path.exists():
         raise UserError(f"{path} is there already; choose another name, or move it away")
     if (spec := importlib.util.find_spec(name)) and spec.origin:
         raise UsageError(
             f"'{name}' is a module of Python or of an installed package, which {path} would hide; choose another"
         )
+    return path
+
+
+@command("new", "Write a file with an attention variant to begin with.", add_name, examples=("my_attention",))
+def new(options: Namespace) -> int:
+    from lra import extension, template
+    from lra.models.attention import VARIANTS
+    from lra.tasks import TASKS
+
+    extension.load_installed()
+    name = options.name
+    if name in TASKS:
+        raise UsageError(f"'{name}' is no name for a variant, since it means something else; choose another")
+    if name in VARIANTS:
+        raise UsageError(f"an attention variant called '{name}' is there already ({VARIANTS[name].where})")
+    path = free_file(name, "variant")
     write_atomically(path, template.variant(name))
     if options.json:
         return print_json({"variant": name, "file": str(path.resolve())})

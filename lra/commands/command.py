@@ -95,7 +95,7 @@ def add_imports(parser: Parser) -> None:
         metavar="FILE",
         type=Path,
         dest="imports",
-        help="load a Python file that registers variants; repeatable",
+        help="load a Python file that registers variants or tasks; repeatable",
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra.commands.command import Parser, add_bindings, add_workers, command
+from lra.commands.command import Parser, add_bindings, add_imports, add_workers, command
 from lra.commands.output import print_json, print_table, warn
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
@@ -39,6 +39,7 @@ def add_one_task(parser: Parser) -> None:
 @command(
     "tasks",
     "List the tasks and what of them is prepared, or show the parameters of one.",
+    add_imports,
     add_one_task,
     examples=("", "listops"),
 )
@@ -48,6 +49,7 @@ def tasks(options: Namespace) -> int:
     from lra.tasks.prepared import home, prepared_folders, read_manifest
     from lra.tasks.task import fields_of
 
+    load_tasks(options)
     if options.name is not None:
         from lra.commands.parameters import show_parameters
         from lra.recipe import task_named
@@ -103,6 +105,33 @@ def tasks(options: Namespace) -> int:
     return 0
 
 
+def add_task_name(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the name of the task; its file is NAME.py")
+
+
+@command("new-task", "Write a file with a task to begin with.", add_task_name, examples=("my_task",))
+def new_task(options: Namespace) -> int:
+    from lra import template
+    from lra.commands.attention import free_file
+    from lra.models.attention import VARIANTS
+    from lra.tasks import TASKS, outside
+
+    outside.load_installed()
+    if options.name in TASKS:
+        raise UsageError(f"a task called '{options.name}' is there already; choose another name")
+    if options.name in VARIANTS:
+        raise UsageError(f"'{options.name}' is an attention variant; choose another name for a task")
+    path = free_file(options.name, "task")
+    write_atomically(path, template.task(options.name))
+    if options.json:
+        return print_json({"task": options.name, "file": str(path.resolve())})
+    print(f"written to {path}; next:\n\n    lra prepare --import {path} {options.name} --protocol demo")
+    print(f"    lra show --import {path} {options.name} --protocol demo")
+    print(f"    lra run --import {path} --task {options.name} --variant transformer --protocol demo --seeds 0,1,2")
+    print("    lra leaderboard build")
+    return 0
+
+
 def add_preparation(parser: Parser) -> None:
     parser.add_argument(
         "--from",
@@ -119,6 +148,7 @@ def add_preparation(parser: Parser) -> None:
     "prepare",
     "Write a task's examples to disk, once, for training.",
     add_bindings,
+    add_imports,
     add_task,
     add_protocol,
     add_preparation,
@@ -170,11 +200,23 @@ def configured(options: Namespace) -> "tuple[Task, Source]":
     """The task that the options name, and the parameters of its data."""
     from lra.recipe import task_and_source
 
+    load_tasks(options)
     if getattr(options, "workers", 1) < 1:
         raise UsageError(f"--workers {options.workers} is not at least 1")
     task, source = task_and_source(options.task, options.protocol, options.gin)
     announce(options, task)
     return task, source
+
+
+def load_tasks(options: Namespace) -> None:
+    """Loads the tasks of packages and of `--import`. JAX is imported only if there is a file, which may need it."""
+    from lra.tasks import outside
+
+    outside.load_installed()
+    if getattr(options, "imports", []):
+        from lra import extension
+
+        extension.load_all(options.imports)
 
 
 def announce(options: Namespace, task: "Task") -> None:
@@ -201,6 +243,7 @@ def add_selection(parser: Parser) -> None:
     "show",
     "Print examples of a prepared task as a person reads them.",
     add_bindings,
+    add_imports,
     add_task,
     add_protocol,
     add_selection,

@@ -266,9 +266,9 @@ def test_what_an_unlearnt_seed_counts_is_a_matter_of_the_task_not_of_its_name():
 
 
 def test_stand_ins_stand_with_the_task_they_are_for():
-    names = {"text": None, "zoo": "listops", "another": None, "image": None}
+    names = {"text": None, "synthetic_image": "listops", "range": None, "image": None}
     records = [make(task__name=name, task__stands_in_for=task) for name, task in names.items()]
-    assert [table.task for table in tables(records)] == ["zoo", "text", "image", "another"]
+    assert [table.task for table in tables(records)] == ["synthetic_image", "text", "image", "range"]
 
 
 def test_no_average_where_a_task_is_missing():

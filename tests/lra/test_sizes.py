@@ -161,9 +161,9 @@ def test_the_projects_own_variants_keep_the_rule_too():
     narrowed = set()
     for path in sorted((GIN / "protocols" / "paper").glob("*/*.gin")):
         task, variant = path.parent.name, path.stem
-        files = [recipe.read(file, "protocol") for file in recipe.files_of(task, None, "paper")]
+        files = [recipe.read(one, "protocol") for one in recipe.recipes_of(task, None, "paper")]
         below = {binding.key: binding.value for bindings in files for binding in bindings}
-        for binding in recipe.read(path):
+        for binding in recipe.read(recipe.recipe_in(path)):
             assert recipe.may_set(binding.key, binding.value, variant, rules, below), binding.where
             narrowed |= {f"{binding.section}.{binding.parameter}"} - {f"{variant}.{binding.parameter}"}
     assert narrowed == {*rules.may_narrow}

@@ -90,7 +90,7 @@ def test_floor_is_of_the_majority_in_train():
                     Split(np.ones((len(labels), 5), np.uint8), np.ones(len(labels), np.int32), np.int32(labels)),
                 )
 
-    source = Skewed(seed=1)
+    source = Skewed(train=3, validation=4, test=2, seed=1)
     prepare(TOY, source)
     assert load(TOY, source).manifest["floor"] == {"validation": 0.25, "test": 0.0}
 
@@ -120,7 +120,8 @@ def test_data_hash_depends_on_every_file(tmp_path, monkeypatch):
                 rows = super().rows()
                 split, column = self.change
                 if split:
-                    getattr(rows[split], column)[-1] += 1
+                    array = getattr(rows[split], column)
+                    array[-1] = np.where(array[-1] > 0, array[-1] - 1, 1)
                 return rows
 
         prepare(TOY, Changed(seed=1), force=True)
@@ -273,9 +274,10 @@ def test_examples_that_are_also_in_train_are_counted():
             for split, lengths in {"train": [3, 4, 2], "validation": [3, 3, 1], "test": [4, 4, 2]}.items():
                 yield split, Split(np.array(rows, np.uint8), np.array(lengths, np.int32), np.zeros(3, np.int32))
 
-    prepare(TOY, Repeating(seed=1))
+    source = Repeating(train=3, validation=3, test=3, seed=1)
+    prepare(TOY, source)
     # [1, 2, 3] is in train; so would be [1, 2, 3, 4] cut to 3 tokens if the padding were not told from a token
-    assert load(TOY, Repeating(seed=1)).manifest["also_in_train"] == {"validation": 1, "test": 2}
+    assert load(TOY, source).manifest["also_in_train"] == {"validation": 1, "test": 2}
 
 
 def test_a_split_without_examples_has_the_columns_of_the_others():
