@@ -12,8 +12,17 @@ first = $(firstword $(shell for p in $(1); do $$p -c 'import sys; print(sys.exec
 PYTHON ?= $(call first,python3.11 python3)
 PYTHON_NEW ?= $(call first,python3.12 python3.13 $(HOME)/.pyenv/versions/3.12*/bin/python)
 TASK ?= listops
+ifneq ($(filter $(TASK),flipflop hops intersect range),)
+# A probe takes longer for each variant, so that a demo of it has one seed and one of the two learning rates.
+PROTOCOL := probe
+SEEDS ?= 0
+VARIANTS ?= transformer,local,linear,retention,lru
+ONE_RATE := --gin 'cosine.base = 3e-3'
+else
+PROTOCOL := demo
 SEEDS ?= 0,1,2
 VARIANTS ?= transformer,local,dilated,linformer,luna,linear,performer,s5
+endif
 VENV := .venv
 NEW := .venv-new
 COMPILERS := .compilers
@@ -53,8 +62,8 @@ $(COMPILERS)/done: $(VENV)/dev
 	@touch $@
 
 demo: $(VENV)/lra
-	@$(VENV)/bin/lra prepare $(TASK) --protocol demo
-	@$(VENV)/bin/lra sweep --tasks $(TASK) --variants $(VARIANTS) --protocols demo --seeds $(SEEDS)
+	@$(VENV)/bin/lra prepare $(TASK) --protocol $(PROTOCOL)
+	@$(VENV)/bin/lra sweep --tasks $(TASK) --variants $(VARIANTS) --protocols $(PROTOCOL) --seeds $(SEEDS) $(ONE_RATE)
 	@$(VENV)/bin/lra leaderboard build
 
 LATER := slow or more or interpreter or compilers

@@ -7,7 +7,7 @@ from lra.leaderboard.sheet import Cell, Sheet
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "^": r"\textasciicircum{}",
     "_": r"\_", "~": r"\textasciitilde{}", "%": r"\%", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': "''", "†": r"\dag{}", "‡": r"\ddag{}", "±": r"$\pm$", "`": r"\textasciigrave{}", "'": "'",
+    '"': "''", "†": r"\dag{}", "‡": r"\ddag{}", "±": r"$\pm$", "¶": r"\P{}", "`": r"\textasciigrave{}", "'": "'",
     "[": "{[}", "]": "{]}",
 }  # fmt: skip
 HEAD = r"""\documentclass[10pt]{article}

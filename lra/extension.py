@@ -92,9 +92,10 @@ def load(path: Path) -> list[str]:
         if (file := texts.changed()) is not None:
             raise UserError(f"--import {path}: {file} was changed while it was loaded; run the same command again")
     except BaseException:
-        for registered, there in ((VARIANTS, before), (TASKS, tasks_before)):
-            for name in registered.keys() - there.keys():
-                del registered[name]
+        for name in VARIANTS.keys() - before.keys():
+            del VARIANTS[name]
+        for name in TASKS.keys() - tasks_before.keys():
+            del TASKS[name]
         raise
     _loaded[path] = texts, new, tasks
     return new

@@ -20,6 +20,7 @@ ORDER = (  # the order in the help and in docs/commands.md
     "sweep",
     "runs",
     "leaderboard build",
+    "leaderboard table",
     "leaderboard submit",
     "leaderboard enter",
     "leaderboard validate",

@@ -74,6 +74,48 @@ def leaderboard_build(options: Namespace) -> int:
     return 0
 
 
+def add_paper(parser: Parser) -> None:
+    parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", help="as for 'lra leaderboard build'")
+    parser.add_argument("--protocol", required=True, metavar="NAME", help="the protocol of the records")
+    parser.add_argument("--tasks", metavar="NAME[,NAME...]", help="the tasks, in their order (default: all)")
+    parser.add_argument("--rows", metavar="NAME[,NAME...]", help="the rows, as the tables name them (default: all)")
+    parser.add_argument(
+        "--columns",
+        default="accuracy",
+        metavar="NAME[,NAME...]",
+        help="what each task has: accuracy, interval, difference, p, seeds, reaches, parameters, rate, speed, memory "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="FILE.tex", help="the file to write; FILE.csv has each seed"
+    )
+
+
+@command(
+    "leaderboard table",
+    "Write a table for a paper, a LaTeX fragment with the best in bold, and the accuracies by seed as CSV.",
+    add_results,
+    add_paper,
+    examples=("--protocol demo --tasks listops,synthetic_text --rows transformer,local --out table.tex",),
+)
+def leaderboard_table(options: Namespace) -> int:
+    """Writes some rows, tasks and columns of the tables."""
+    from lra.leaderboard.paper import by_seed, paper, split_names
+
+    tasks, rows = (split_names(text) if text else [] for text in (options.tasks, options.rows))
+    board = view_of(options.folders or [options.results, shipped()], "transformer").board
+    text = paper(board, options.protocol, tasks, rows, split_names(options.columns))
+    data = options.out.with_suffix(".csv")
+    if data == options.out:
+        raise UserError(f"--out {options.out}: that is the name of the table by seed; take one that ends in .tex")
+    write_atomically(options.out, text)
+    write_atomically(data, by_seed(board, options.protocol, tasks, rows))
+    if options.json:
+        return print_json({"latex": str(options.out.resolve()), "csv": str(data.resolve())})
+    print(f"written to {options.out}, for \\input with the package booktabs, and {data}")
+    return 0
+
+
 def view_of(folders: list[Path], reference: str) -> "View":
     """All that the outputs show of the records in some folders."""
     from lra.leaderboard import benchmark, external, external_sheet, literature, store

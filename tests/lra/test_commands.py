@@ -55,12 +55,12 @@ def test_the_examples_in_the_help_of_a_command_are_calls_of_it(name):
         for part in ("task", "variant", "name"):
             known = {"task": TASKS, "name": {*TASKS, *VARIANTS}, "variant": VARIANTS}[part]
             if value := getattr(options, part, None):
-                assert {*value.split(",")} <= {*known, "all", "my_attention"}
+                assert {*value.split(",")} <= {*known, "all", "my_attention", "my_task"}
         assert parsed([line for line in getattr(options, "gin", ()) if not line.startswith("my_attention")]) is not None
 
 
 def test_help_lists_the_commands_in_their_order(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    shown = re.findall(r"^    ([a-z]+)(?:  |$)", capsys.readouterr().out, re.M)
+    shown = re.findall(r"^    ([a-z-]+)(?:  |$)", capsys.readouterr().out, re.M)
     assert shown == list(dict.fromkeys(name.split()[0] for name in ORDER))
