@@ -23,7 +23,7 @@ from lra.leaderboard.benchmark_sheet import whole
 from lra.leaderboard.record import SELECTIONS
 from lra.models.attention import VARIANTS, Shape, register_attention
 from lra.plan import untraced
-from lra.recipe import files_of, protocol_named, protocols
+from lra.recipe import protocol_named, protocols, recipes_of
 from lra.sections import SECTIONS, meanings
 from lra.spec import RunSpec
 from lra.tasks import TASKS
@@ -86,7 +86,7 @@ def sizes() -> Rows:
     yield "task", "layers", "dim", "qkv_dim", "heads", "mlp_dim", "pool", "tokens", "batch", "steps"
     for task in TASKS:
         try:
-            files_of(task, None, "paper")
+            recipes_of(task, None, "paper")
         except UsageError:
             continue
         plan = untraced(RunSpec(task, "transformer", "paper"))

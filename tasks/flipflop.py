@@ -36,6 +36,7 @@ class Flipflop(Probe):
     """
 
     max_length: int = 64
+    test: int = 500
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -36,6 +36,7 @@ class Hops(Probe):
     cells: int = 32
     chains: int = 4
     trained: int = 3
+    test: int = 500
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,6 +31,7 @@ class Intersect(Probe):
     """
 
     items: tuple[int, ...] = (4, 8, 16, 32)
+    test: int = 500
 
     def __post_init__(self) -> None:
         low, most = 2, SYMBOLS * 2 // 3

@@ -18,7 +18,7 @@ class Probe(Sized):
     Attributes:
       train: examples of the training split.
       validation: examples of the validation split.
-      test: examples of the test split.
+      test: examples of the test split; with a label for each token fewer are enough, and records stay small.
       seed: the seed of all examples.
     """
 
