@@ -13,6 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from flax import nnx
+from picture import PROBES, own_board, probes
+
 from lra.bench import prediction
 from lra.checks import CHECKS
 from lra.commands import COMMANDS
@@ -20,9 +24,10 @@ from lra.commands.parameters import parameters
 from lra.errors import UsageError
 from lra.leaderboard.benchmark import DIRECTIONS, read
 from lra.leaderboard.benchmark_sheet import whole
-from lra.leaderboard.record import SELECTIONS
+from lra.leaderboard.record import SELECTIONS, Record
+from lra.leaderboard.sheet import levels_sheet
 from lra.models.attention import VARIANTS, Shape, register_attention
-from lra.plan import untraced
+from lra.plan import resolve, untraced
 from lra.recipe import protocol_named, protocols, recipes_of
 from lra.sections import SECTIONS, meanings
 from lra.spec import RunSpec
@@ -169,6 +174,39 @@ def cost() -> Rows:
         yield f"`{name}`" if name else "all", *(f"{x / 1e15:,.0f}" for x in work), f"{cpu:,.0f}", f"{hopper:,.1f}"
 
 
+def declared_reach(record: Record) -> int | None:
+    """How many tokens away the first token can see in the model of a record of `range`; None if it can see all.
+
+    The layers are composed: what reaches a token that reaches the first one.
+    """
+    task, variant, protocol = record.task.name, record.variant.name, record.protocol
+    plan = resolve(RunSpec(task, variant, protocol.name, overrides=protocol.overrides))
+    length, seen = plan.source.max_length, np.arange(plan.source.max_length) == 0
+    layers = [module for _, module in nnx.iter_modules(plan.fresh_model(0)) if hasattr(module, "reach")]
+    for layer in layers:
+        seen = seen @ np.asarray(layer.reach(length), int) > 0
+    return None if not layers or seen.all() else int(np.flatnonzero(seen)[-1])
+
+
+def probe_results() -> Rows:
+    """How far the best seed of each variant reaches in each probe, and how many seeds reach as far, from the records."""
+    by_task = probes(own_board())
+    yield "variant", *(f"{PROBES[task]}: {levels.difficulty.name}" for task, levels in by_task.items()), "can see"
+    found: dict[str, dict[str, str]] = {}
+    sees: dict[str, str] = {}
+    for task, levels in by_task.items():
+        sheet = levels_sheet(levels, False)
+        places = {column.name: place for place, column in enumerate(sheet.columns)}
+        for row, entry in zip(levels.table.rows, sheet.entries):
+            name, reaches, seeds = (entry.cells[places[key]].text for key in ("variant", "reaches", "seeds"))
+            found.setdefault(name, {})[task] = f"{reaches} ({seeds})" if seeds else reaches
+            if task == "range":
+                tokens = declared_reach(row.records[0])
+                sees[name] = "all" if tokens is None else f"{tokens}"
+    for name, own in sorted(found.items()):
+        yield f"`{name}`", *(own.get(task, "") for task in by_task), sees.get(name, "")
+
+
 def measured_on() -> Rows:
     names = ("device", "cpu", "cores", "python", "jax", "jaxlib", "flax")
     yield "command", *names
@@ -180,7 +218,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "commands": commands, "variants": variants, "checks": checks, "tasks": tasks, "protocols": protocol_rules,
     "sizes": sizes, "sections": parameters_of_sections, "shape": shape,
     "registration": registration, "wide": wide, "measured_on": measured_on, "predictions": predicted,
-    "cost": cost,
+    "cost": cost, "probe_results": probe_results,
 }  # fmt: skip
 TABLES |= {name: functools.partial(rows_of_benchmark, name) for name in BENCHMARKS}
 TABLES |= {f"by_length_{direction}": functools.partial(by_length, direction) for direction in DIRECTIONS}

@@ -62,6 +62,8 @@ def minute(time: str) -> str:
 def hardware_of(record: Record) -> str:
     """The name of a record's device, and how many there were; for a CPU followed by its number of cores."""
     facts = record.measured.hardware
-    name = f"{facts.get('cpu')}, {facts.get('cores')} cores" if facts.get("platform") == "cpu" else facts.get("device")
+    cores = facts.get("cores")
+    cpu = f"{facts.get('cpu')}, {cores} core{'' if cores == 1 else 's'}"
+    name = cpu if facts.get("platform") == "cpu" else facts.get("device")
     count = facts.get("devices", 1)
     return f"{count} x {name}"[:80] if isinstance(count, int) and count > 1 else str(name)[:80]

@@ -237,20 +237,10 @@ RESULTS = Path(__file__).resolve().parents[2] / "leaderboard" / "results"
 def test_the_projects_own_records_are_read_as_they_are_on_the_disk():
     """Every field of the files is in what is read, with the same value."""
     paths = sorted(RESULTS.glob("*.*.*.*.json"))
-    assert len(paths) == 24
+    assert len(paths) > 24
     for path in paths:
         content, again = json.loads(path.read_bytes()), raw(read(path))
-        assert content["schema"] == 2
-        assert content["variant"].pop("source") is None  # sources since schema 4
-        assert again["variant"].pop("sources") is None
-        assert again["variant"].pop("checks") is None  # since schema 5
-        assert again["measured"].pop("kernels") is None  # since schema 6
-        assert again["task"].pop("difficulty") is None  # since schema 7
-        assert {seed.pop("by_level") for seed in again["seeds"]} == {None}
-        assert {key: again[key] for key in content if key not in ("schema", "task")} == {
-            key: content[key] for key in content if key not in ("schema", "task")
-        }
-        assert content["task"].items() <= again["task"].items()
+        assert content == again
         assert path.name.endswith(f".{again['run']}.json")
 
 

@@ -19,6 +19,7 @@ from lra.claims import Said
 from lra.cli import main
 from lra.errors import UsageError
 from lra.leaderboard.store import load
+from lra.plan import resolve
 from lra.spec import RunSpec
 from lra.sweeps.cell import cells_of, check_models
 from lra.sweeps.executor import Ended, Lost, Running
@@ -197,6 +198,14 @@ def test_all_mistakes_are_named_before_anything_runs():
 
 def test_a_cell_that_is_listed_twice_is_one_cell():
     assert len(cells_of([RunSpec("listops", "local", "demo", (1, 0), tuple(SMALL))] * 2)) == 1
+
+
+def test_a_protocol_that_lets_a_variant_choose_has_a_cell_for_each_learning_rate():
+    grid = Grid(tasks=("hops",), variants=("local",), protocols=("probe",))
+    assert {resolve(spec).train.optimizer.learning_rate.base for spec in grid.specs()} == {1e-3, 3e-3}
+    one = dataclasses.replace(grid, overrides=("cosine.base = 2e-3",))
+    assert [spec.overrides for spec in one.specs()] == [("cosine.base = 2e-3",)]
+    assert len(dataclasses.replace(grid, protocols=("demo",), tasks=("listops",)).specs()) == 1
 
 
 def test_a_grid_has_every_combination_and_its_file_says_the_same(tmp_path):
