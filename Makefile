@@ -119,6 +119,7 @@ accelerator:
 leaderboard: $(VENV)/lra
 	@$(VENV)/bin/lra leaderboard build leaderboard/results --out docs/leaderboard
 	@$(VENV)/bin/python -c 'from lra.leaderboard.record import json_schema; print(json_schema(), end="")' > docs/record.schema.json
+	@$(VENV)/bin/python docs/picture.py
 	@$(VENV)/bin/python docs/make.py
 
 compilers: $(COMPILERS)/done

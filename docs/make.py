@@ -27,7 +27,7 @@ from lra.leaderboard.benchmark_sheet import whole
 from lra.leaderboard.record import SELECTIONS, Record
 from lra.leaderboard.sheet import levels_sheet
 from lra.models.attention import VARIANTS, Shape, register_attention
-from lra.plan import resolve, untraced
+from lra.plan import untraced
 from lra.recipe import protocol_named, protocols, recipes_of
 from lra.sections import SECTIONS, meanings
 from lra.spec import RunSpec
@@ -180,16 +180,17 @@ def declared_reach(record: Record) -> int | None:
     The layers are composed: what reaches a token that reaches the first one.
     """
     task, variant, protocol = record.task.name, record.variant.name, record.protocol
-    plan = resolve(RunSpec(task, variant, protocol.name, overrides=protocol.overrides))
+    plan = untraced(RunSpec(task, variant, protocol.name, overrides=protocol.overrides))
     length, seen = plan.source.max_length, np.arange(plan.source.max_length) == 0
-    layers = [module for _, module in nnx.iter_modules(plan.fresh_model(0)) if hasattr(module, "reach")]
+    model = nnx.eval_shape(lambda: plan.model(nnx.Rngs(params=0, dropout=0)))
+    layers = [module for _, module in nnx.iter_modules(model) if hasattr(module, "reach")]
     for layer in layers:
         seen = seen @ np.asarray(layer.reach(length), int) > 0
     return None if not layers or seen.all() else int(np.flatnonzero(seen)[-1])
 
 
 def probe_results() -> Rows:
-    """How far the best seed of each variant reaches in each probe, and how many seeds reach as far, from the records."""
+    """How far the best seed of each variant reaches in each probe, and how many seeds reach as far."""
     by_task = probes(own_board())
     yield "variant", *(f"{PROBES[task]}: {levels.difficulty.name}" for task, levels in by_task.items()), "can see"
     found: dict[str, dict[str, str]] = {}

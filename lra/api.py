@@ -68,11 +68,12 @@ def prepare(
 def load_task(task: str, protocol: str | None = None, overrides: Sequence[str] = ()) -> dict[str, Split]:
     """The arrays of a prepared task by split: "train", "validation", "test".
 
-    A split has three memory-mapped arrays:
+    A split has these memory-mapped arrays, which `torch.from_numpy` takes too:
 
     * `inputs`: uint8[examples, max_length], or [examples, 2, max_length] for pairs, right-padded with zeros;
     * `lengths`: int32[examples], or [examples, 2] for pairs; only the lengths say what is padding;
-    * `labels`: int32[examples].
+    * `labels`: int32[examples], or [examples, max_length] with -1 for none where each token has a label;
+    * `bins`: uint8 of the shape of `labels`, the level of difficulty of each label; None for a task that tells none.
 
     >>> lra.load_task("listops", "demo")["train"].inputs.shape  # doctest: +SKIP
     (20000, 48)

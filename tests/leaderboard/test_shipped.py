@@ -15,7 +15,7 @@ RANGE = [row.records[0] for row in picture.probes(picture.own_board())["range"].
 DEVIATIONS = 5.0  # standard deviations of a share; there are some hundred shares
 
 
-@pytest.mark.parametrize("record", RANGE, ids=lambda record: " ".join([record.variant.name, *record.protocol.overrides]))
+@pytest.mark.parametrize("record", RANGE, ids=lambda one: " ".join([one.variant.name, *one.protocol.overrides]))
 def test_nothing_is_known_of_what_lies_beyond_the_declared_reach(record):
     """In `range` a guess is right 1 time in 8, on each level that begins beyond what the first token can see."""
     if (reach := make.declared_reach(record)) is None:
@@ -37,4 +37,5 @@ def test_some_rows_cannot_see_all_tokens_and_some_can():
 
 
 def test_the_picture_is_that_of_the_records():
-    assert picture.FILE.read_text("utf-8") == picture.picture(picture.own_board()), "run `.venv/bin/python docs/picture.py`"
+    drawn = picture.picture(picture.own_board())
+    assert picture.FILE.read_text("utf-8") == drawn, "run `.venv/bin/python docs/picture.py`"
