@@ -197,9 +197,9 @@ def probe_results() -> Rows:
     sees: dict[str, str] = {}
     for task, levels in by_task.items():
         sheet = levels_sheet(levels, False)
-        places = {column.name: place for place, column in enumerate(sheet.columns)}
         for row, entry in zip(levels.table.rows, sheet.entries):
-            name, reaches, seeds = (entry.cells[places[key]].text for key in ("variant", "reaches", "seeds"))
+            cells = {column.name: cell.text for column, cell in zip(sheet.columns, entry.cells)}
+            name, reaches, seeds = (cells.get(key, "") for key in ("variant", "reaches", "seeds"))
             found.setdefault(name, {})[task] = f"{reaches} ({seeds})" if seeds else reaches
             if task == "range":
                 tokens = declared_reach(row.records[0])
