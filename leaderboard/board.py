@@ -6,7 +6,7 @@ They are a pure function of the records; neither the order nor the folder of a r
 import dataclasses
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -21,7 +21,6 @@ from lra.leaderboard.row import Row, compared, row_of, score
 from lra.leaderboard.sweeps import Sweep, hardware_of, sweeps_of
 from lra.leaderboard.tracks import FIVE, SIX, Changes, Track, breaches, changes
 from lra.leaderboard.tuning import rates_of
-from lra.tasks import ARENA
 
 REFERENCE = "transformer"
 
@@ -56,6 +55,7 @@ class Table:
       examples: the number of test examples.
       reference: the label of the row that the others are compared with; empty if there is none.
       sweep: the sweep whose speeds stand beside each other; None if no speed was measured.
+      is_arenas: whether the task is one of the arena's, and not one from outside.
     """
 
     task: str
@@ -68,11 +68,7 @@ class Table:
     rows: tuple[Row, ...]
     reference: str
     sweep: Sweep | None
-
-    @property
-    def is_arenas(self) -> bool:
-        """Whether the task is one of the arena's, and not one from outside."""
-        return self.task in ARENA
+    is_arenas: bool = True
 
     @property
     def title(self) -> str:
@@ -138,6 +134,7 @@ def make_board(
     tracks: Mapping[str, Track],
     reference: str = REFERENCE,
     shipped: Iterable[Record] = (),
+    arena: Collection[str] | None = None,
 ) -> Board:
     """The tables of some records, in a fixed order.
 
@@ -150,6 +147,7 @@ def make_board(
       tracks: the track of each protocol, by name. Tables have this order; those of other protocols come last.
       reference: the variant, or the label of the row, that all other rows are compared with.
       shipped: the records that came with the project, whether they are among the others or not.
+      arena: the names of the arena's tasks; None takes all tasks for the arena's.
     """
     records = without_repeats(records)
     names, sweeps = names_of(records), sweeps_of(records)
@@ -173,6 +171,8 @@ def make_board(
         groups[group][key].append(held)
     rules = {name: track.rules for name, track in tracks.items()}
     tables = [table_of(group, rows, rules, reference) for group, rows in sorted(groups.items())]
+    if arena is not None:
+        tables = [dataclasses.replace(table, is_arenas=table.task in arena) for table in tables]
     order = [*tracks]
     number = lambda protocol: order.index(protocol) if protocol in order else len(order)
     protocols = sorted({table.protocol for table in tables}, key=lambda protocol: (number(protocol), protocol))

@@ -20,7 +20,7 @@ from lra.proof.choice import AUTO
 from lra.recipe import task_and_source
 from lra.spec import RunSpec, seeds_of
 from lra.storage import path_of
-from lra.tasks import Split, prepared
+from lra.tasks import ARENA, Split, prepared
 from lra.tracks import tracks
 
 if TYPE_CHECKING:
@@ -202,4 +202,4 @@ def board(records: Iterable[Record], reference: str = REFERENCE) -> Board:
     Args:
       reference: the variant that each row is compared with.
     """
-    return boards.make_board(records, tracks(), reference)
+    return boards.make_board(records, tracks(), reference, arena=ARENA)

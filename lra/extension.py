@@ -10,7 +10,7 @@ from pathlib import Path
 from lra.errors import UsageError, UserError
 from lra.models.attention import VARIANTS, Variant
 from lra.models.source import Texts, load_text
-from lra.recipe import variant_named
+from lra.recipe import task_named, variant_named
 from lra.tasks import TASKS
 
 GROUP = "lra.attention"  # the group of the entry points; each names a module that registers variants
@@ -84,6 +84,8 @@ def load(path: Path) -> list[str]:
         texts = run(path)
         new, tasks = registered_since(before), [name for name in TASKS if TASKS[name] is not tasks_before.get(name)]
         refuse_taken(new)
+        for name in tasks:
+            task_named(name, None)  # which refuses a name that means something else
         if not new and not tasks:
             raise UserError(
                 f"--import {path} registers no variant and no task; decorate a variant with "

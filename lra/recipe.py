@@ -69,6 +69,8 @@ def task_named(name: str, protocol: str | None) -> Task:
     outside.load_installed()
     if name not in TASKS:
         raise UsageError(f"{unknown('task', name, TASKS)} (--import FILE loads one of your own)")
+    if name == "all" or name in SECTIONS:
+        raise UsageError(f"task '{name}': this name means something else; choose another")
     if protocol and protocol_named(protocol).stand_ins:
         return next((task for task in TASKS.values() if task.stands_in_for == name), TASKS[name])
     return TASKS[name]

@@ -22,14 +22,10 @@ def register_task(task: Task) -> Task:
     Raises:
       UsageError: the name is taken.
     """
-    from lra.sections import SECTIONS
-
     if task.name in ARENA:
         raise UsageError(f"task '{task.name}' is one of the arena's; choose another name")
     if task.name in TASKS:
         raise UsageError(f"a task called '{task.name}' is registered already")
-    if task.name == "all" or task.name in SECTIONS:
-        raise UsageError(f"task '{task.name}': this name means something else; choose another")
     TASKS[task.name] = task
     return task
 

@@ -132,7 +132,7 @@ def prepare(
             manifest = describe(task, source, draft, origin, tally, warnings)
             check_examples(task, source, manifest)
             if task.name not in ARENA and not read_from:
-                check_again(task, source.generate(workers), manifest, columns)
+                check_again(task, source.generate(workers), draft, columns)
             manifest["manifest_sha256"] = manifest_sha256(manifest)
             write_atomically(draft / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     shared.upload(folder, replace=force)
