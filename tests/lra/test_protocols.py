@@ -14,7 +14,7 @@ from lra.errors import UsageError
 from lra.models.attention import VARIANTS
 from lra.parameter_budget import excess, parameter_counts
 from lra.protocol import GIN
-from lra.recipe import read, task_named
+from lra.recipe import read, recipe_in, task_named
 from lra.sections import section_named
 from lra.tasks import TASKS
 
@@ -37,8 +37,10 @@ def test_a_value_is_written_once():
     files = sorted((GIN / "protocols").rglob("*.gin"))
     assert len(files) > 50
     for path in files:
-        below = {binding.key: binding.value for file in counting_less(path) for binding in read(file, "protocol")}
-        for binding in read(path, "protocol"):
+        below = {
+            binding.key: binding.value for file in counting_less(path) for binding in read(recipe_in(file), "protocol")
+        }
+        for binding in read(recipe_in(path), "protocol"):
             said = below.get(binding.key, default(binding) if binding.section in {*TASKS, *VARIANTS} else None)
             assert said is None or binding.value != said, f"{binding.where} repeats {binding}"
 
