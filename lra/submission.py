@@ -28,7 +28,8 @@ from lra.leaderboard.reading import parse, read
 from lra.leaderboard.record import Checks, Record, TaskInfo
 from lra.leaderboard.statistics import above_floor
 from lra.leaderboard.store import files_in, records_folder, shortened
-from lra.leaderboard.tracks import broken
+from lra.leaderboard.tracks import LEARNING_RATE, broken
+from lra.leaderboard.tuning import rate_of
 from lra.models.attention import VARIANTS
 from lra.plan import prepare_command, resolve
 from lra.recipe import task_and_source
@@ -306,6 +307,8 @@ def faults_of_plan(record: Record, published: Records) -> Iterator[str]:
     ours = is_own(name)
     own = [line for line in protocol.overrides if line.startswith(f"{name}.")] if ours else []
     safe = [f"{key} = {value}" for key, value in plain(own).items()]  # only plain values are parsed
+    if (rate := rate_of(record, tracks().get(protocol.name))) is not None:  # one of those that the protocol allows
+        safe.append(f"{LEARNING_RATE} = {rate!r}")
     plan = resolve(RunSpec(task.name, name if ours else "transformer", protocol.name, overrides=tuple(safe)))
     claimed, text = values(record), "".join(line for line in plan.config.splitlines(True) if not is_outside(line))
     for key, value in plain(protocol.overrides).items():
