@@ -41,7 +41,7 @@ def test_some_rows_cannot_see_all_tokens_and_some_can():
 
 def test_a_record_of_either_learning_rate_may_enter():
     """They are what the row's rate was chosen from."""
-    of_one = [path for path in shipped().glob("range.probe.transformer.*.json")]
+    of_one = [*shipped().glob("range.probe.transformer.*.json")]
     assert {read(path).protocol.overrides for path in of_one} == {(), ("cosine.base = 0.001",)}
     assert [review.reasons for review in reviews(of_one, shipped())] == [(), ()]
 
