@@ -83,7 +83,7 @@ def picture(board: Board) -> str:
         parts += head(starts[task], task, levels)
     for task in numbers:
         texts = (
-            (16, f"{task}", 12, "#111111", "bold"),
+            (16, task, 12, "#111111", "bold"),
             (31, "demo", 11, "#555555"),
             (TOP - 6, "accuracy, %", 9, "#555555"),
         )

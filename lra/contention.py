@@ -25,7 +25,7 @@ def clock() -> Clock | None:
         return None
     own = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     ticks = os.sysconf("SC_CLK_TCK")
-    rows = [[int(x) / ticks for x in line.split()[1 : COUNTED + 1]] for line in lines if line.split()[0] in own]
+    rows = [[int(x) / ticks for x in line.split()[1 : COUNTED + 1]] for line in lines if line.partition(" ")[0] in own]
     if len(rows) < len(own):
         return None
     total = sum(map(sum, rows))

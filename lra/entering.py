@@ -11,6 +11,7 @@ from jaxtyping import Int, Integer
 
 from lra.errors import UserError
 from lra.leaderboard.external import SCHEMA, About, External, ExternalSeed, hash_of
+from lra.leaderboard.integrity import SEEDS
 from lra.leaderboard.predictions import pack
 from lra.leaderboard.strict import shaped
 from lra.recording import by_level, task_info
@@ -19,7 +20,6 @@ from lra.tasks.prepared import Prepared
 
 ARRAYS = ("seeds", "predictions", "labels")
 INDEX = "index"
-MOST_SEEDS = 1000
 
 
 def about_of(path: Path) -> About:
@@ -76,8 +76,8 @@ def answers_of(path: Path, test: Split, classes: int) -> dict[int, Int[np.ndarra
     arrays = arrays_of(path)
     labels = np.asarray(test.labels)
     seeds, predictions, told = (arrays[name] for name in ARRAYS)
-    if seeds.ndim != 1 or not 0 < len(seeds) <= MOST_SEEDS:
-        raise UserError(f"{path}: 'seeds' has shape {seeds.shape}, not [seeds], 1 to {MOST_SEEDS}")
+    if seeds.ndim != 1 or not 0 < len(seeds) <= SEEDS:
+        raise UserError(f"{path}: 'seeds' has shape {seeds.shape}, not [seeds], 1 to {SEEDS}")
     numbers = seeds.tolist()
     if twice := [seed for place, seed in enumerate(numbers) if seed in numbers[:place]]:
         raise UserError(f"{path}: seed {twice[0]} is in 'seeds' twice")
