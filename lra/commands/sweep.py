@@ -23,7 +23,7 @@ def add_cells(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--tasks", metavar="NAME[,NAME...]", help="the tasks, or 'all' of the protocol")
     parser.add_argument("--variants", metavar="NAME[,NAME...]", help="the variants, or 'all' (default: all)")
-    parser.add_argument("--protocols", metavar="NAME[,NAME...]", help="the protocols: demo, paper")
+    parser.add_argument("--protocols", metavar="NAME[,NAME...]", help="the protocols: demo, probe, paper")
     parser.add_argument(
         "--seeds", nargs="+", metavar="N[,N...]", help="groups of seeds; those of a group train together (default: 0)"
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def add_runs(parser: Parser) -> None:
     parser.add_argument("--task", required=True, metavar="NAME", help="the task; 'lra tasks' lists them")
     parser.add_argument("--variant", required=True, metavar="NAME[,NAME...]", help="the variants to train, or 'all'")
-    parser.add_argument("--protocol", required=True, metavar="NAME", help="the sizes and the recipe: demo or paper")
+    parser.add_argument("--protocol", required=True, metavar="NAME", help="sizes and recipe: demo, probe or paper")
     parser.add_argument(
         "--seeds", default="0", metavar="N[,N...]", help="the seeds, trained together (default: %(default)s)"
     )
