@@ -13,6 +13,8 @@ from lra.models.kernels.recurrence import bidirectional_state_space
 from lra.models.oracles.s5 import oracle
 from lra.models.precision import Linear
 
+ACTIVATIONS = ("half_glu1", "half_glu2")
+
 
 def hippo(size: int) -> tuple[Complex[np.ndarray, " half"], Complex[np.ndarray, "size half"]]:
     """Eigenvalues and eigenvectors of HiPPO-N, the normal part of HiPPO-LegS: one of each conjugate pair.
@@ -45,7 +47,7 @@ def complex_of(pair: nnx.Param) -> Complex[Array, "..."]:
     reads_positions=True,
 )
 class S5(nnx.Module):
-    """x_i = A x_{i-1} + B u_i, y_i = 2 Re(C x_i) + D u_i; then g * sigmoid(W g + w) with g = GELU(y).
+    """x_i = A x_{i-1} + B u_i, y_i = 2 Re(C x_i) + D u_i; then gated: g * sigmoid(W g + w) with g = GELU(y).
 
     A = exp(Lambda step), B = (A - 1) / Lambda B~, by zero-order hold. Lambda, B~ and C are complex, and each state has
     a step size. The backward direction runs the same A and B, and C has columns for the states of both directions:
@@ -62,6 +64,8 @@ class S5(nnx.Module):
       step_min, step_max: step sizes start between them, uniform in their logarithm. The defaults are the authors'.
       clip: keeps Re(Lambda), a free parameter, at most -10^-4. Where it is positive, the state grows without bounds.
         The default is to clip; the authors do so on Image only.
+      activation: what the gate multiplies, by the authors' names: g with "half_glu1", the default, and y itself with
+        "half_glu2", which the authors take on ListOps and Text.
 
     Padding leaves the states as they are. In the authors' code they run over the padding.
     """
@@ -75,6 +79,7 @@ class S5(nnx.Module):
         step_min: float = 1e-3,
         step_max: float = 1e-1,
         clip: bool = True,
+        activation: str = "half_glu1",
         rngs: nnx.Rngs,
     ):
         size = shape.qkv_dim if state is None else state
@@ -82,7 +87,9 @@ class S5(nnx.Module):
             raise UsageError(f"s5.state = {size} does not divide into s5.blocks = {blocks} of an even size")
         if not 0 < step_min <= step_max:
             raise UsageError(f"s5.step_min = {step_min} must be above 0 and at most s5.step_max = {step_max}")
-        self.clip = clip
+        if activation not in ACTIVATIONS:
+            raise UsageError(f"s5.activation = '{activation}' is none of {', '.join(ACTIVATIONS)}")
+        self.clip, self.gates_gelu = clip, activation == "half_glu1"
         eigenvalues, vectors = hippo(size // blocks)
         basis = np.kron(np.eye(blocks), vectors)  # [size, size / 2]
         normal = lambda *sizes: jax.random.normal(rngs.params(), sizes) * size**-0.5
@@ -103,5 +110,6 @@ class S5(nnx.Module):
         log_a = eigenvalues * step
         b = (jnp.expm1(log_a) / eigenvalues)[:, None] * complex_of(self.b)
         y = bidirectional_state_space(log_a, b, 2 * complex_of(self.c), x, mask)
-        g = nnx.gelu((y + self.d.get_value().astype(jnp.float32) * x).astype(x.dtype))
-        return (g * nnx.sigmoid(self.gate(g))).astype(x.dtype)
+        y = (y + self.d.get_value().astype(jnp.float32) * x).astype(x.dtype)
+        g = nnx.gelu(y)
+        return ((g if self.gates_gelu else y) * nnx.sigmoid(self.gate(g))).astype(x.dtype)

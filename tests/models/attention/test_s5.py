@@ -24,6 +24,7 @@ def test_is_what_it_says(check):
         ({"state": 8, "blocks": 2}, [1, 16, 19]),
         ({"state": 2, "blocks": 1, "clip": False, "step_min": 0.5, "step_max": 0.5}, [5]),
         ({"blocks": 3}, [7]),
+        ({"state": 4, "blocks": 1, "activation": "half_glu2"}, [9]),
     ],
     ids=str,
 )
@@ -76,6 +77,7 @@ def test_clip_keeps_the_state_from_growing():
         ({"blocks": 0}, r"s5\.blocks = 0"),
         ({"step_min": 0.0, "blocks": 3}, r"s5\.step_min = 0\.0"),
         ({"step_min": 0.2, "blocks": 3}, r"s5\.step_max = 0\.1"),
+        ({"blocks": 3, "activation": "gelu"}, r"s5\.activation = 'gelu' is none of half_glu1, half_glu2"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
