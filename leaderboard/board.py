@@ -23,6 +23,7 @@ from lra.leaderboard.tracks import FIVE, SIX, Changes, Track, breaches, changes
 from lra.leaderboard.tuning import rates_of
 
 REFERENCE = "transformer"
+OUTSIDE = "outside"  # the family of rows that are not of the project's variants
 
 
 class Held(NamedTuple):
@@ -95,6 +96,10 @@ class Line(NamedTuple):
     rank: int | None
 
     @property
+    def family(self) -> str:
+        return next(iter(self.cells.values())).family
+
+    @property
     def came(self) -> bool:
         """Whether all its records came with the project."""
         return all(row.came for row in self.cells.values())
@@ -135,6 +140,7 @@ def make_board(
     reference: str = REFERENCE,
     shipped: Iterable[Record] = (),
     arena: Collection[str] | None = None,
+    families: Mapping[str, str] | None = None,
 ) -> Board:
     """The tables of some records, in a fixed order.
 
@@ -148,6 +154,7 @@ def make_board(
       reference: the variant, or the label of the row, that all other rows are compared with.
       shipped: the records that came with the project, whether they are among the others or not.
       arena: the names of the arena's tasks; None takes all tasks for the arena's.
+      families: the family of each of the project's variants, by name; None tells no families.
     """
     records = without_repeats(records)
     names, sweeps = names_of(records), sweeps_of(records)
@@ -170,7 +177,7 @@ def make_board(
         )  # fmt: skip
         groups[group][key].append(held)
     rules = {name: track.rules for name, track in tracks.items()}
-    tables = [table_of(group, rows, rules, reference) for group, rows in sorted(groups.items())]
+    tables = [table_of(group, rows, rules, reference, families) for group, rows in sorted(groups.items())]
     if arena is not None:
         tables = [dataclasses.replace(table, is_arenas=table.task in arena) for table in tables]
     order = [*tracks]
@@ -210,9 +217,12 @@ def table_of(
     records: Mapping[tuple[str, ...], Sequence[Held]],
     rules: Mapping[str, str],
     reference: str,
+    families: Mapping[str, str] | None,
 ) -> Table:
     name, version, protocol, data = group
     rows = editions([row for key, same in sorted(records.items()) for row in rows_of(key[:3], same)])
+    if families is not None:
+        rows = [dataclasses.replace(row, family=family_of(row, families)) for row in rows]
     rows.sort(key=lambda row: (bool(row.breaches), row.mean is None, -(row.mean or 0), row.key, row.records[0].run))
     base = next((row for row in rows if reference in (row.label, row.key[0]) and not row.superseded), None)
     info = rows[0].task
@@ -220,6 +230,11 @@ def table_of(
         name, version, protocol, rules.get(protocol, ""), data, info.floor.test, info.examples.test,
         tuple(compared(rows, base)), base.label if base else "", sweep_of(records.values()),
     )  # fmt: skip
+
+
+def family_of(row: Row, families: Mapping[str, str]) -> str:
+    variant = row.records[0].variant
+    return OUTSIDE if variant.source_sha256 else families.get(variant.name, OUTSIDE)
 
 
 def sweep_of(rows: Iterable[Sequence[Held]]) -> Sweep | None:

@@ -38,7 +38,7 @@ def sheet(results: Sequence[External]) -> Sheet:
 
 def entry(result: External) -> Entry:
     task, about = result.task, result.about
-    interval = percent(statistics.interval([seed.accuracy for seed in result.seeds]))
+    interval = percent(statistics.accuracy_interval([seed.accuracy for seed in result.seeds]))
     low_high = interval is not None and interval.low is not None and interval.high is not None
     above = statistics.above_floor(mean(result), task.examples.test, task.floor.test)
     few = (FEW,) if len(result.seeds) < statistics.FEW else ()

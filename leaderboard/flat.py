@@ -8,10 +8,10 @@ from lra.leaderboard.row import Row
 from lra.leaderboard.sheet import EACH, OWN, PROJECT, labels
 
 COLUMNS = (
-    "task", "version", "protocol", "data_sha256", "variant", "variant_version", "source_sha256", "from", "ranked",
-    "accuracy_mean", "accuracy_low", "accuracy_high", "floor", "above_floor", "reference", "difference", "p", "seeds",
-    "diverged", "learnt", "parameters", "learning_rate", "hardware", "sweep", "steps_per_second", "memory_bytes",
-    "note", "runs",
+    "task", "version", "protocol", "data_sha256", "variant", "variant_version", "source_sha256", "family", "from",
+    "ranked", "accuracy_mean", "accuracy_low", "accuracy_high", "floor", "above_floor", "reference", "difference", "p",
+    "seeds", "diverged", "learnt", "parameters", "learning_rate", "hardware", "sweep", "steps_per_second",
+    "memory_bytes", "note", "runs",
 )  # fmt: skip
 
 
@@ -34,8 +34,8 @@ def values(table: Table, row: Row, name: str) -> Sequence[object]:
     note = "; ".join([*([row.note] if row.note else []), *row.breaches])
     return [
         table.task, table.version, table.protocol, table.data, name, int(row.key[1]), row.key[2] or None,
-        PROJECT if row.came else OWN, not row.breaches, row.mean, low, high, table.floor, row.above_floor,
-        table.reference or None, difference, p, row.seeds, row.diverged, row.learnt, row.parameters,
+        row.family or None, PROJECT if row.came else OWN, not row.breaches, row.mean, low, high, table.floor,
+        row.above_floor, table.reference or None, difference, p, row.seeds, row.diverged, row.learnt, row.parameters,
         row.rate or None, [cost.hardware for cost in row.costs], [cost.since for cost in row.costs],
         [cost.steps_per_second for cost in row.costs], [cost.memory for cost in row.costs], note, [*row.runs],
     ]  # fmt: skip

@@ -84,6 +84,7 @@ class Row:
       versus: the difference from the reference row; None for the reference itself, or without common predictions.
       came: whether all its records came with the project.
       rate: its learning rate in words if it was chosen among several; else empty.
+      family: the family of the variant; OUTSIDE for one from outside, empty if families are not told.
       superseded: why a later source or version of the variant takes the row's place; empty if none does.
     """
 
@@ -103,6 +104,7 @@ class Row:
     versus: VersusReference | None = None
     came: bool = False
     rate: str = ""
+    family: str = ""
     superseded: str = ""
 
     @property
@@ -115,7 +117,7 @@ class Row:
 
     @cached_property
     def interval(self) -> Interval | None:
-        return statistics.interval([*self.accuracy.values()]) if self.accuracy else None
+        return statistics.accuracy_interval([*self.accuracy.values()]) if self.accuracy else None
 
     @property
     def mean(self) -> float | None:

@@ -135,7 +135,8 @@ def table_sheet(table: Table, mixed: bool) -> Sheet:
     """
     versus = f"vs {table.reference}" if table.reference else "difference"
     columns = [
-        Column("variant", number=False), Column("from", number=False), Column("accuracy %"), Column("95 % interval"),
+        Column("variant", number=False), Column("family", number=False, extra=True),
+        Column("from", number=False), Column("accuracy %"), Column("95 % interval"),
         Column("above floor", extra=True), Column(versus), Column("p"), Column("seeds"),
         Column("diverged", extra=True), Column("learnt nothing", extra=True), Column("parameters"),
         Column("learning rate", number=False), Column("steps/s"), Column("MB"),
@@ -163,7 +164,8 @@ def levels_sheet(levels: Levels, mixed: bool) -> Sheet:
     """A table by difficulty: what the best seed of each row has on each level, and how many seeds master it."""
     table, told = levels.table, levels.difficulty
     trained = [level for level, there in zip(told.levels, told.trained) if there]
-    columns = [Column("variant", number=False), Column("from", number=False), Column("reaches"), Column("seeds")]
+    columns = [Column("variant", number=False), Column("family", number=False), Column("from", number=False)]
+    columns += [Column("reaches"), Column("seeds")]
     columns += [Column(f"{level}") for level in told.levels]
     entries = []
     for place, (row, name) in enumerate(zip(table.rows, labels(table.rows))):
@@ -172,6 +174,7 @@ def levels_sheet(levels: Levels, mixed: bool) -> Sheet:
         as_far = sum(reach(own, told.floor) >= count for own in seeds)
         cells = [
             Cell(name, name),
+            family_cell(row),
             origin_cell(row, mixed),
             Cell(f"{told.levels[count - 1]}", told.levels[count - 1]) if count else Cell("none", 0),
             Cell(f"{as_far} of {row.seeds}" if count else "", as_far),
@@ -182,7 +185,7 @@ def levels_sheet(levels: Levels, mixed: bool) -> Sheet:
             some = f" ({found} of {row.seeds})" if 0 < found < row.seeds and floor < 1 else ""
             cells.append(Cell() if share is None else Cell(f"{100 * share:.1f}{some}", 100 * share))
         entries.append(Entry(tuple(cells), row.runs, not row.breaches, row.came))
-    guess = [Cell("(a guess)"), Cell(), Cell(), Cell(), *(Cell(f"{100 * x:.1f}", 100 * x) for x in told.floor)]
+    guess = [Cell("(a guess)"), Cell(), Cell(), Cell(), Cell(), *(Cell(f"{100 * x:.1f}", 100 * x) for x in told.floor)]
     entries.append(Entry(tuple(guess)))
     sentences = [
         f"Accuracy in per cent by {told.name}, of the seed that reaches farthest. A seed reaches a level if it is "
@@ -193,6 +196,10 @@ def levels_sheet(levels: Levels, mixed: bool) -> Sheet:
         Sheet(slug(f"{table.protocol} {table.task} levels"), f"{levels.task}, protocol {table.protocol}",
               " ".join(filter(None, sentences)), tuple(columns), tuple(entries), source=levels)
     )  # fmt: skip
+
+
+def family_cell(row: Row | Line) -> Cell:
+    return Cell(row.family, row.family or None)
 
 
 def origin_cell(row: Row | Line, mixed: bool) -> Cell:
@@ -213,6 +220,7 @@ def row_cells(table: Table, row: Row, name: str, mixed: bool) -> tuple[Cell, ...
     limits = interval and interval.low is not None and interval.high is not None
     return (
         Cell(name, name),
+        family_cell(row),
         origin_cell(row, mixed),
         accuracy_cell(row),
         Cell(f"{interval.low:.2f} to {interval.high:.2f}", interval.low) if limits and interval else Cell(),
@@ -306,13 +314,13 @@ def facts(row: Row | Line) -> dict[str, str]:
 def overview_sheet(overview: Overview, mixed: bool) -> Sheet:
     """All tasks of a protocol, with both averages of the literature if the protocol has their tasks."""
     tasks = [table.task for table in overview.tables]
-    columns = [Column("variant", number=False), Column("from", number=False)]
+    columns = [Column("variant", number=False), Column("family", number=False), Column("from", number=False)]
     columns += [Column(f"{table.task} (floor {100 * table.floor:.1f})") for table in overview.tables]
     averages = {"average of five": "five", "average of six": "six"}
     columns += [Column(name) for name in averages] + [Column("Borda points"), Column("Borda rank")]
     entries = []
     for line, name in zip(overview.lines, labels(overview.lines)):
-        cells = [Cell(name, name), origin_cell(line, mixed)]
+        cells = [Cell(name, name), family_cell(line), origin_cell(line, mixed)]
         cells += [overview_cell(line.cells.get(task)) for task in tasks]
         for average in averages.values():
             value = getattr(line, average)
@@ -320,13 +328,17 @@ def overview_sheet(overview: Overview, mixed: bool) -> Sheet:
         cells += [number(line.points, "g"), number(line.rank, "d")]
         runs = tuple(run for row in line.cells.values() for run in row.runs)
         entries.append(Entry(tuple(cells), runs, came=line.came))
-    sentences = [
-        "Accuracy in per cent, mean over seeds.",
-        f"Average of five: {', '.join(FIVE)}.",
-        f"Average of six: with {SIX[-1]}, each seed of which that diverged or learnt nothing counts 50.",
-        "Borda: on each task a point for every row that is worse, half for an equal one; rows that have all tasks.",
-        overview.rules or NO_TRACK,
-    ]
+    lines = overview.lines
+    told = {
+        "Accuracy in per cent, mean over seeds.": True,
+        f"Average of five: {', '.join(FIVE)}.": any(line.five is not None for line in lines),
+        f"Average of six: with {SIX[-1]}, each seed of which that diverged or learnt nothing counts 50.":
+            any(line.six is not None for line in lines),
+        "Borda: on each task a point for every row that is worse, half for an equal one; rows that have all tasks.":
+            any(line.points is not None for line in lines),
+        overview.rules or NO_TRACK: True,
+    }
+    sentences = [sentence for sentence, holds in told.items() if holds]
     return tidy(
         Sheet(
             slug(f"{overview.protocol} overview"), f"All tasks, protocol {overview.protocol}", " ".join(sentences),

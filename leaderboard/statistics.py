@@ -37,6 +37,12 @@ def interval(values: Sequence[float]) -> Interval:
     return Interval(mean, float(mean - half), float(mean + half))
 
 
+def accuracy_interval(shares: Sequence[float]) -> Interval:
+    """`interval` of accuracies, cut at 0 and 1: Student's interval of seeds near 1 goes beyond."""
+    mean, low, high = interval(shares)
+    return Interval(mean, None if low is None else max(low, 0.0), None if high is None else min(high, 1.0))
+
+
 def above_floor(accuracy: float, examples: int, floor: float) -> bool:
     """Whether an accuracy is above the floor by more than luck.
 

@@ -14,7 +14,7 @@ from lra.leaderboard.site.lines import curves
 from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.names import cropped
 from lra.leaderboard.site.page import block, definitions, frame, page
-from lra.leaderboard.statistics import interval
+from lra.leaderboard.statistics import accuracy_interval
 from lra.leaderboard.sweeps import hardware_of
 
 ARXIV = re.compile(r"(\d{4}\.\d{4,5})(v\d+)?")
@@ -64,12 +64,12 @@ def sources(texts: Mapping[str, str]) -> list[Child]:
 
 def figures(record: Record) -> Markup:
     """The key figures."""
-    shares = [100 * seed.test.accuracy for seed in record.seeds if seed.test]
-    mean, low, high = interval(shares) if shares else (None, None, None)
+    shares = [seed.test.accuracy for seed in record.seeds if seed.test]
+    mean, low, high = accuracy_interval(shares) if shares else (None, None, None)
     rate, memory = steps_per_second(record), max(record.measured.memory_bytes.values(), default=0)
     facts = [
-        ("test accuracy", "none" if mean is None else f"{mean:.2f} %"),
-        ("95 % interval over seeds", "" if low is None else f"{low:.2f} to {high:.2f}"),
+        ("test accuracy", "none" if mean is None else f"{100 * mean:.2f} %"),
+        ("95 % interval over seeds", "" if low is None or high is None else f"{100 * low:.2f} to {100 * high:.2f}"),
         ("seeds", f"{len(shares)} of {len(record.seeds)} scored"),
         ("parameters", f"{record.parameters:,}"),
         ("steps/s", f"{rate:.3g}" if rate else ""),

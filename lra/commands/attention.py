@@ -24,6 +24,7 @@ def add_one_variant(parser: Parser) -> None:
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="show the options of this variant, with defaults and meaning"
     )
+    parser.add_argument("--family", metavar="NAME", help="list this family alone, e.g. 'state space'")
 
 
 @command(
@@ -31,13 +32,13 @@ def add_one_variant(parser: Parser) -> None:
     "List the attention variants, or show the options of one.",
     add_imports,
     add_one_variant,
-    examples=("", "local", "--import my_attention.py my_attention"),
+    examples=("", "local", "--family 'state space'", "--import my_attention.py my_attention"),
 )
 def variants(options: Namespace) -> int:
     from lra import extension
     from lra.checks import status
     from lra.commands.parameters import show_parameters
-    from lra.models.attention import VARIANTS
+    from lra.models.attention import FAMILIES, VARIANTS, by_family
     from lra.parameter_budget import REFERENCE, allowed_excess, excess, parameter_counts
     from lra.recipe import variant_named
 
@@ -45,15 +46,19 @@ def variants(options: Namespace) -> int:
     if options.name is not None:
         variant = variant_named(options.name)
         return show_parameters(variant.name, f"{variant.name}: {variant.paper} ({variant.where})", options.json)
+    if options.family not in (None, *FAMILIES):
+        raise UsageError(f"--family '{options.family}' is none of {', '.join(FAMILIES)}")
     transformer = parameter_counts(REFERENCE)
     described: list[dict[str, Any]] = []
-    for variant in sorted(VARIANTS.values(), key=lambda variant: variant.name):
+    for variant in by_family(VARIANTS.values()):
+        if options.family not in (None, variant.family):
+            continue
         counts = parameter_counts(variant.name)
         described.append(
-            {"name": variant.name, "paper": variant.paper, "cost": variant.cost, "memory": variant.memory,
-             "causal": variant.causal, "reads_positions": variant.reads_positions, "version": variant.version,
-             "parameters": counts, "excess": excess(counts, transformer), "check": status.summary(variant),
-             "file": variant.file, "line": variant.line}
+            {"name": variant.name, "family": variant.family, "paper": variant.paper, "cost": variant.cost,
+             "memory": variant.memory, "causal": variant.causal, "reads_positions": variant.reads_positions,
+             "version": variant.version, "parameters": counts, "excess": excess(counts, transformer),
+             "check": status.summary(variant), "file": variant.file, "line": variant.line}
         )  # fmt: skip
     if options.json:
         return print_json(described)
@@ -62,9 +67,17 @@ def variants(options: Namespace) -> int:
         task, share = max(entry["excess"].items(), key=lambda item: item[1])
         most = f"{share:+.1%} {task}" + (" !" if share > allowed_excess() else "")
         rows.append(
-            [entry["name"], entry["cost"], f"{entry['parameters']['listops']:,}", most, entry["check"], entry["paper"]]
+            [
+                entry["name"],
+                entry["family"],
+                entry["cost"],
+                f"{entry['parameters']['listops']:,}",
+                most,
+                entry["check"],
+                entry["paper"],
+            ]
         )
-    print_table(("variant", "time", "parameters", "most against transformer", "check", "paper"), rows)
+    print_table(("variant", "family", "time", "parameters", "most against transformer", "check", "paper"), rows)
     print(
         "parameters: of protocol paper on ListOps, and on the task on which they exceed the Transformer's the most; "
         f"! is more than LRA's rule allows, {allowed_excess():.0%}"

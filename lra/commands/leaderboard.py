@@ -122,13 +122,14 @@ def view_of(folders: list[Path], reference: str) -> "View":
     from lra.leaderboard.board import make_board
     from lra.leaderboard.sheet import sheets
     from lra.leaderboard.view import View
+    from lra.models.attention import families
     from lra.tasks import ARENA
     from lra.tracks import tracks
 
     records, left_out = store.load(folders)
     results, wrong = external.find(map(store.records_folder, folders))
     came, _ = store.load([shipped()])
-    board = make_board(records, tracks(), reference, came, ARENA)
+    board = make_board(records, tracks(), reference, came, ARENA, families())
     return View(
         board, tuple(sheets(board)), literature.sheets(), literature.scalings(), tuple(records),
         (*left_out, *wrong), tuple(benchmark.find(folders)), tuple(external_sheet.sheets(results)),

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -30,6 +30,8 @@ FORMS = {
     ("x", "mask"): "mixer",
 }
 
+FAMILIES = ("softmax pattern", "low rank", "linear attention", "state space", "convolution", "other")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Variant:
@@ -48,6 +50,7 @@ class Variant:
     make: Callable[..., Any]
     form: str
     options: type[Any]
+    family: str
     paper: str
     cost: str
     memory: str
@@ -154,6 +157,16 @@ class Variant:
 VARIANTS: dict[str, Variant] = {}
 
 
+def by_family(variants: Iterable[Variant]) -> list[Variant]:
+    """Variants in the order of FAMILIES, and by name in each."""
+    return sorted(variants, key=lambda variant: (FAMILIES.index(variant.family), variant.name))
+
+
+def families() -> dict[str, str]:
+    """The family of each of the project's own variants, by name."""
+    return {name: variant.family for name, variant in VARIANTS.items() if variant.is_own}
+
+
 def place_of(target: Callable[..., Any]) -> tuple[str, int]:
     """The file and line of a definition."""
     try:
@@ -174,6 +187,7 @@ def is_the_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -
 def register_attention(
     name: str,
     *,
+    family: str = "other",
     paper: str = "",
     cost: str = "",
     memory: str = "L",
@@ -212,6 +226,7 @@ def register_attention(
     a method `redraw(key, step)` is told when a training step begins, and may draw what it has at random anew.
 
     Args:
+      family: one of FAMILIES, by which tables group their rows.
       paper: where it is published, e.g. "Choromanski et al. 2021, 2009.14794".
       cost: time in the length L, e.g. "L log L"; a power is read from it: "L^2 d" is quadratic.
       memory: memory in the length, likewise.
@@ -227,14 +242,16 @@ def register_attention(
       exceptions: names of checks that need not hold, and why.
 
     Raises:
-      UsageError: the name is taken or cannot be one, a default cannot be recorded, the signature is none of
-        these, or `small` names an option that is not there.
+      UsageError: the name is taken or cannot be one, there is no such family, a default cannot be recorded, the
+        signature is none of these, or `small` names an option that is not there.
     """
 
     if callable(name):
         raise UsageError('the decorator takes a name: @register_attention("my_attention")')
     if not is_name(name):
         raise UsageError(f"{shown(name)} is no name for a variant; {RULE}")
+    if family not in FAMILIES:
+        raise UsageError(f"variant '{name}': its family {shown(family)} is none of {', '.join(FAMILIES)}")
     caller = sys._getframe(1)
     own = caller.f_globals.get("__name__", "").startswith(f"{__package__}.")
     source = None if own else source_of(caller, name)
@@ -263,8 +280,8 @@ def register_attention(
         layered = by_layer or form == "carrying mixer"
         file, line = place_of(target)
         VARIANTS[name] = Variant(
-            name, target, form, options, paper, cost, memory, causal, reads_positions, layered, version, small or {},
-            tuple(wide), oracle, exceptions or {}, file, line, own, source,
+            name, target, form, options, family, paper, cost, memory, causal, reads_positions, layered, version,
+            small or {}, tuple(wide), oracle, exceptions or {}, file, line, own, source,
         )  # fmt: skip
         return target
 

@@ -44,6 +44,15 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert 0.94 < np.mean([low < 0.4 < high for _, low, high in intervals]) < 0.96
 
 
+def test_interval_of_accuracies_is_cut():
+    """Of 0.99, 1 and 1 Student's limits are 0.9823 and 1.0110; of their complements -0.0110 and 0.0177."""
+    low, high = statistics.accuracy_interval([0.99, 1.0, 1.0])[1:]
+    assert (low, high) == (pytest.approx(0.98232, abs=1e-5), 1.0)
+    low, high = statistics.accuracy_interval([0.01, 0.0, 0.0])[1:]
+    assert (low, high) == (0.0, pytest.approx(0.01768, abs=1e-5))
+    assert statistics.accuracy_interval([0.5]) == (0.5, None, None)
+
+
 @given(st.integers(1, 3000), st.floats(0, 1), st.floats(0.01, 0.99))
 def test_floor_is_a_binomial_test(examples, accuracy, floor):
     right = round(accuracy * examples)

@@ -69,6 +69,12 @@ def shown(page: Any, table: str = TABLE) -> list[str]:
     return page.evaluate(SHOWN, table)
 
 
+def settled(page: Any) -> Any:
+    """The page, after it has seen the change of its address, of which a browser tells it later."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    return page
+
+
 def header(page: Any, name: str, table: str = TABLE) -> Any:
     return page.locator(f"{table} thead button").filter(has_text=name).first
 
@@ -166,7 +172,7 @@ def test_an_address_restores_the_view_and_back_goes_back(built, visit):
     assert page.is_visible("#demo-overview")
     assert not page.is_visible(TABLE)
     page.click("nav >> text=listops")
-    assert page.get_attribute("nav a[href='#demo-listops']", "aria-current") == "page"
+    assert settled(page).get_attribute("nav a[href='#demo-listops']", "aria-current") == "page"
     assert not page.is_visible("#demo-overview")
     header(page, "p").click()
     page.click(f"{TABLE} summary")
@@ -178,11 +184,11 @@ def test_an_address_restores_the_view_and_back_goes_back(built, visit):
     assert other.is_visible(f"{TABLE} thead >> text=diverged")
     page.go_back()
     page.go_back()
-    assert (sorts(page).count(None), shown(page)) == (len(sorts(page)), BEST_FIRST)
+    assert (sorts(settled(page)).count(None), shown(page)) == (len(sorts(page)), BEST_FIRST)
     page.go_back()
-    assert page.is_visible("#demo-overview")
+    assert settled(page).is_visible("#demo-overview")
     page.go_forward()
-    assert shown(page) == BEST_FIRST
+    assert shown(settled(page)) == BEST_FIRST
 
 
 @pytest.mark.parametrize(
