@@ -1,7 +1,8 @@
 """Draws `docs/board.svg`, what the probes found, from the project's own records: `.venv/bin/python docs/picture.py`.
 
-A row for each variant. A strip for each probe, with a square for each level of difficulty: white at a guess, dark where
-the best seed is always right. A number for each task of protocol `demo`: the mean accuracy. A test compares the file.
+A row for each variant, by family. A strip for each probe, with a square for each level of difficulty: white at a guess,
+dark where the best seed is always right. A number for each task of protocol `demo`: the mean accuracy. A test compares
+the file.
 """
 
 import functools
@@ -14,11 +15,12 @@ from lra.leaderboard import store
 from lra.leaderboard.board import Board, make_board
 from lra.leaderboard.levels import Levels, best, levels_of
 from lra.leaderboard.sheet import labels
+from lra.models.attention import FAMILIES, families
 from lra.tracks import tracks
 
 FILE = Path(__file__).resolve().parent / "board.svg"
 PROBES = {"intersect": "recall", "flipflop": "state", "hops": "composition", "range": "distance"}
-NAME, SIDE, GAP, TOP, LEFT, NARROWEST = 130, 20, 24, 62, 8, 140  # pixels
+NAME, SIDE, GAP, TOP, LEFT, NARROWEST, HEADING = 130, 20, 24, 62, 8, 140, 18  # pixels
 LOW, HIGH = (255, 255, 255), (22, 78, 140)
 FONT = "font-family='system-ui, sans-serif'"
 
@@ -26,7 +28,7 @@ FONT = "font-family='system-ui, sans-serif'"
 @functools.cache
 def own_board() -> Board:
     """The board of the records that come with the project."""
-    return make_board(store.load([shipped()])[0], tracks())
+    return make_board(store.load([shipped()])[0], tracks(), families=families())
 
 
 def probes(board: Board) -> dict[str, Levels]:
@@ -59,6 +61,14 @@ def accuracies(board: Board) -> dict[str, dict[str, float]]:
     }
 
 
+def by_family(board: Board) -> dict[str, list[str]]:
+    """The names of the rows of the pictured tables, by family in the order of FAMILIES."""
+    tables = [table for table in board.tables if table.protocol in ("probe", "demo")]
+    found = {name: row.family for table in tables for row, name in zip(table.rows, labels(table.rows))}
+    groups = {family: [name for name, own in found.items() if own == family] for family in FAMILIES}
+    return {family: names for family, names in groups.items() if names}
+
+
 def colour(share: float) -> str:
     return "#" + "".join(f"{round(low + share * (high - low)):02x}" for low, high in zip(LOW, HIGH))
 
@@ -67,9 +77,15 @@ def picture(board: Board) -> str:
     """The picture as SVG."""
     by_task = probes(board)
     drawn, numbers = {task: strips(levels) for task, levels in by_task.items()}, accuracies(board)
-    names = {name for own in (*drawn.values(), *numbers.values()) for name in own}
     total = lambda name: sum(sum(own[name]) / len(own[name]) for own in drawn.values() if own.get(name))
-    rows = sorted(names, key=lambda name: (-sum(name in own for own in drawn.values()), -total(name), name))
+    groups = {
+        family: sorted(rows, key=lambda name: (-sum(name in own for own in drawn.values()), -total(name), name))
+        for family, rows in by_family(board).items()
+    }
+    heights, y = {}, TOP
+    for rows in groups.values():
+        heights |= {name: y + HEADING + SIDE * place for place, name in enumerate(rows)}
+        y += HEADING + SIDE * len(rows)
     starts, x = {}, LEFT + NAME
     for task, levels in by_task.items():
         starts[task] = x
@@ -77,7 +93,7 @@ def picture(board: Board) -> str:
     for task in numbers:
         starts[f"{task}, demo"] = x
         x += SIDE * 3 + GAP
-    width, height = max(x, 400), TOP + SIDE * len(rows) + 34
+    width, height = max(x, 400), y + 34
     parts = [f"<rect width='{width}' height='{height}' fill='#ffffff'/>"]
     for task, levels in by_task.items():
         parts += head(starts[task], task, levels)
@@ -88,8 +104,9 @@ def picture(board: Board) -> str:
             (TOP - 6, "accuracy, %", 9, "#555555"),
         )
         parts += [text(starts[f"{task}, demo"], *one) for one in texts]
-    for place, name in enumerate(rows):
-        y = TOP + SIDE * place
+    for family, rows in groups.items():
+        parts.append(text(LEFT, heights[rows[0]] - 4, family, 10, "#555555", weight="bold"))
+    for name, y in heights.items():
         parts.append(text(LEFT, y + 14, name, 12))
         for task, means in numbers.items():
             if name in means:
