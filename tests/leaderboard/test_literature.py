@@ -38,7 +38,8 @@ def test_task_averages_of_lras_table():
 
 def test_six_tasks_count_a_failed_pathx_as_half():
     """S4's paper prints 53.66 for LRA's Transformer, 54.17 for BigBird (54.177, cut off) and 51.18 for Performer."""
-    averages = {system.name: literature.averages(system.accuracy)["six"] for _, system in SYSTEMS}
+    of_lra = ("lra-accuracy", "later-systems")  # those with all six tasks
+    averages = {system.name: literature.averages(system.accuracy)["six"] for name, system in SYSTEMS if name in of_lra}
     for name, printed in {
         "Transformer": 53.66,
         "BigBird": 54.17,
