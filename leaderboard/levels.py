@@ -28,7 +28,7 @@ class Levels:
 
     @property
     def task(self) -> str:
-        return f"{self.table.task} by {self.difficulty.name}"
+        return f"{self.table.task} by difficulty"
 
     @property
     def version(self) -> str:

@@ -1,9 +1,9 @@
 """A row of the leaderboard: a variant in one table, with accuracy, cost, and the difference from the reference row."""
 
 import dataclasses
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +21,15 @@ class RightAnswers(NamedTuple):
 
     Attributes:
       by_seed: how many labels of each test example were predicted; one at most, unless tokens have labels.
-      labels: how many labels the test split has.
+      labels: how many labels each test example has.
     """
 
     by_seed: dict[int, Int[np.ndarray, " examples"]]
-    labels: int
+    labels: Int[np.ndarray, " examples"]
+
+    @property
+    def total(self) -> int:
+        return int(self.labels.sum())
 
 
 class VersusReference(NamedTuple):
@@ -115,7 +119,7 @@ class Row:
     def hardware(self) -> tuple[str, ...]:
         return tuple(cost.hardware for cost in self.costs)
 
-    @cached_property
+    @functools.cached_property
     def interval(self) -> Interval | None:
         return statistics.accuracy_interval([*self.accuracy.values()]) if self.accuracy else None
 
@@ -158,7 +162,7 @@ def row_of(
                 accuracy.setdefault(seed.seed, seed.test.accuracy)
             else:
                 diverged.add(seed.seed)
-    above = lambda share: statistics.above_floor(share, task.examples.test, task.floor.test)
+    above = functools.partial(above_floor, task, accuracy, right_answers(counted))
     notes = [status for status in ("failed", "out of memory") if any(record.status == status for record in records)]
     return Row(
         key=key,
@@ -167,13 +171,23 @@ def row_of(
         counted=tuple(counted),
         accuracy=dict(sorted(accuracy.items())),
         diverged=len(diverged - accuracy.keys()),
-        learnt=sum(map(above, accuracy.values())),
-        above_floor=bool(accuracy) and above(float(np.mean([*accuracy.values()]))),
+        learnt=sum(above([seed]) for seed in accuracy),
+        above_floor=bool(accuracy) and above([*accuracy]),
         parameters=records[0].parameters,
         costs=costs_of(records, sweeps or [Sweep(hardware_of(record)) for record in records]),
         breaches=tuple(dict.fromkeys(breaches)),
         note="; ".join(notes),
         runs=tuple(record.run for record in records),
+    )
+
+
+def above_floor(task: TaskInfo, accuracy: Mapping[int, float], right: RightAnswers, seeds: Sequence[int]) -> bool:
+    """Whether the mean of some seeds is above the floor by more than luck."""
+    if right.total > len(right.labels) and right.by_seed.keys() >= {*seeds}:
+        means = np.mean([right.by_seed[seed] for seed in seeds], 0)
+        return statistics.above_floor_by_example(means, right.labels, task.floor.test)
+    return statistics.above_floor(
+        float(np.mean([accuracy[seed] for seed in seeds])), task.examples.test, task.floor.test
     )
 
 
@@ -203,15 +217,15 @@ def taken_by_others(record: Record) -> float:
     return float(share) if isinstance(share, int | float) else 0.0
 
 
-def right_answers(row: Row) -> RightAnswers:
+def right_answers(records: Iterable[Record]) -> RightAnswers:
     """What each seed answered right. Seeds without stored predictions are left out."""
-    right, count = {}, 0
-    for record in row.counted:
+    right, count = {}, np.zeros(0, int)
+    for record in records:
         if not record.task.test_labels:
             continue
         labels = by_example(unpack(record.task.test_labels, "labels"), record.task.examples.test)
         there = labels >= 0
-        count = int(there.sum())
+        count = there.reshape(len(labels), -1).sum(1)
         for seed in record.seeds:
             if seed.predictions and seed.seed not in right:
                 same = unpack(seed.predictions, "predictions").reshape(labels.shape) == labels
@@ -237,7 +251,7 @@ def paired(ours: RightAnswers, theirs: RightAnswers) -> Paired | None:
     if not both:
         return None
     a, b = (np.stack([right.by_seed[seed] for seed in both]) for right in (ours, theirs))
-    return Paired((a.sum(1) / ours.labels - b.sum(1) / theirs.labels).tolist(), statistics.paired(a, b))
+    return Paired((a.sum(1) / ours.total - b.sum(1) / theirs.total).tolist(), statistics.paired(a, b))
 
 
 def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
@@ -247,12 +261,12 @@ def compared(rows: Sequence[Row], base: Row | None) -> list[Row]:
     """
     if base is None:
         return [*rows]
-    theirs = right_answers(base)
+    theirs = right_answers(base.counted)
     differences: dict[int, VersusReference] = {}
     for number, row in enumerate(rows):
         if row is base or row.superseded:
             continue
-        if pair := paired(right_answers(row), theirs):
+        if pair := paired(right_answers(row.counted), theirs):
             differences[number] = VersusReference(float(np.mean(pair.by_seed)), pair.p, len(pair.by_seed))
     corrected = statistics.holm([difference.p for difference in differences.values()])
     for number, p in zip(differences, corrected):

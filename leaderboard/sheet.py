@@ -18,7 +18,7 @@ FLOOR, FEW, DIFFERENT, APART, BUSY = "†", "‡", "*", "§", "¶"
 MUCH = 0.1  # the share of the cores from which other programs make a speed doubtful
 OWN, PROJECT = "own", "project"  # where a row is from
 MARKS = {
-    FLOOR: "not distinguishable from the floor (binomial test, p > 0.001)",
+    FLOOR: "not distinguishable from the floor (p > 0.001)",
     FEW: "fewer than three seeds",
     DIFFERENT: "differs from the reference on the same test examples (p < 0.05, corrected for the number of rows)",
     APART: "in brackets: measured on another machine or at another time than the other steps/s; no comparison",

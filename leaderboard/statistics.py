@@ -54,6 +54,23 @@ def above_floor(accuracy: float, examples: int, floor: float) -> bool:
     return bool(special.bdtrc(right - 1, examples, max(floor, 1e-12)) < FLOOR_ALPHA)
 
 
+def above_floor_by_example(
+    right: Float[np.ndarray, " examples"], labels: Int[np.ndarray, " examples"], floor: float
+) -> bool:
+    """The same where the tokens of an example have labels, whose answers depend on each other.
+
+    The sum of right answers beyond the floor's is compared with its standard deviation if each example has a random
+    sign, as in `paired`. The test is normal, one-sided, with p < 0.001.
+
+    Args:
+      right: how many labels of each example are predicted, or the mean of that over seeds.
+      labels: how many labels each example has.
+    """
+    beyond = right - floor * labels
+    spread = np.sqrt(np.square(beyond).sum())
+    return bool(spread and special.ndtr(-beyond.sum() / spread) < FLOOR_ALPHA)
+
+
 def paired(ours: Int[np.ndarray, "seeds examples"], theirs: Int[np.ndarray, "seeds examples"]) -> float:
     """The exact two-sided p-value of the hypothesis that two models are exchangeable on the same examples.
 

@@ -112,7 +112,7 @@ def compare(a: Row, b: Row) -> Comparison:
             f"A and B ran on different data of {ours.name} ({ours.data_sha256[:12]} and "
             f"{theirs.data_sha256[:12]}); run one of them again on the other's"
         )
-    if pair := paired(right_answers(b), right_answers(a)):
+    if pair := paired(right_answers(b.counted), right_answers(a.counted)):
         seeds = counted(len(pair.by_seed), "seed")
         return Comparison(a, b, statistics.interval(pair.by_seed), pair.p, "paired", seeds)
     seeds = f"{counted(len(a.accuracy), 'seed')} of A, {len(b.accuracy)} of B"

@@ -68,6 +68,23 @@ def test_floor_of_lras_listops():
     assert learnt == ["Sinkhorn"]
 
 
+def test_floor_by_example_takes_no_tokens_for_examples():
+    """Examples whose 16 labels are all right or all wrong: in 2,000 draws at the floor 0.1 % seem to be above it."""
+    rng, labels = np.random.default_rng(0), np.full(500, 16)
+    draws = 16 * (rng.random((2000, 500)) < 0.5)
+    assert np.mean([statistics.above_floor_by_example(right, labels, 0.5) for right in draws]) < 0.004
+    one = 16 * (np.arange(500) < 300)  # 60 %: as 300 of 500 coins, 4.5 standard deviations
+    assert statistics.above_floor_by_example(one, labels, 0.5)
+    assert not statistics.above_floor_by_example(16 * (np.arange(500) < 280), labels, 0.5)  # 2.7
+
+
+def test_floor_by_example_sees_what_all_examples_share():
+    """9 of 16 labels in each example: independent tokens or not, luck does not do that 500 times."""
+    assert statistics.above_floor_by_example(np.full(500, 9), np.full(500, 16), 0.5)
+    assert not statistics.above_floor_by_example(np.full(500, 8), np.full(500, 16), 0.5)
+    assert not statistics.above_floor_by_example(np.full(500, 7), np.full(500, 16), 0.5)
+
+
 @settings(max_examples=60)
 @given(outcomes)
 def test_paired_counts_all_sign_changes(pair):

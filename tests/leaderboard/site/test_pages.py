@@ -316,7 +316,7 @@ def test_a_run_has_one_speed_on_its_page_and_in_the_table():
 
 def test_marks_do_not_run_together(pages):
     marks = pages["index.html"].split(">S4D-Lin<sup>")[1].split("</sup>")[0]
-    assert re.sub("<[^>]*>", "", marks) == "1,7,11"
+    assert re.sub("<[^>]*>", "", marks) == "1,10,12"
     assert "an older source" in older_source_page()
 
 
