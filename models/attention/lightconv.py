@@ -61,7 +61,9 @@ class LightConv(nnx.Module):
             weights = self.weights.get_value()
         taps = jax.nn.softmax(weights.astype(jnp.float32), -1).astype(x.dtype)  # [..., heads, kernel]
         padded = jnp.pad(split_heads(u, self.heads), ((0, 0), (side, side), (0, 0), (0, 0)))
-        y = sum(taps[..., j, None] * padded[:, j : j + length] for j in range(self.kernel))
+        y = jnp.zeros_like(padded[:, :length])
+        for j in range(self.kernel):
+            y = y + taps[..., j, None] * padded[:, j : j + length]
         return self.out(merge_heads(y)).astype(x.dtype)
 
     def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
