@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -185,7 +186,9 @@ def provided(name: str, source_sha256: str | None, imports: Sequence[str]) -> Va
 
 def prepare_command(task: Task, protocol: str | None, overrides: Sequence[str]) -> str:
     """The command that prepares a task under a protocol and bindings given by hand."""
-    words = ["lra prepare", task.name, *([f"--protocol {protocol}"] if protocol else [])]
+    file = extension.loaded_from(task.name)
+    imports = [f"--import {shlex.quote(str(file))}"] if file else []
+    words = ["lra prepare", *imports, task.name, *([f"--protocol {protocol}"] if protocol else [])]
     return " ".join([*words, *(f"--gin '{line}'" for line in overrides if line.startswith(f"{task.name}."))])
 
 
