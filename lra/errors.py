@@ -1,7 +1,8 @@
 """Errors for users: one line without a traceback."""
 
 import difflib
-from collections.abc import Iterable
+import traceback
+from collections.abc import Container, Iterable
 
 
 def printable(text: str) -> str:
@@ -23,6 +24,23 @@ class UsageError(UserError):
     """The call was wrong. The exit code is 2."""
 
     exit_code = 2
+
+
+def line_in(files: Container[str], error: BaseException) -> str | None:
+    """The last line of some files that led to an error, as "FILE, line 3"; None if none did."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else None
+
+
+def blamed_on(what: str, error: BaseException) -> UserError:
+    """The error for what a user's own code raised; the exit code stays.
+
+    >>> print(blamed_on("task 'mine' failed at mine.py, line 3", KeyError("x")))
+    task 'mine' failed at mine.py, line 3: KeyError: 'x'
+    """
+    kind = UsageError if isinstance(error, UsageError) else UserError
+    reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return kind(f"{what}: {reason}".splitlines()[0])
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:

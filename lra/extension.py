@@ -3,11 +3,10 @@
 import functools
 import importlib.metadata
 import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lra.errors import UsageError, UserError
+from lra.errors import UsageError, UserError, blamed_on, line_in
 from lra.models.attention import VARIANTS, Variant
 from lra.models.source import Texts, load_text
 from lra.recipe import task_named, variant_named
@@ -86,6 +85,8 @@ def load(path: Path) -> list[str]:
         refuse_taken(new)
         for name in tasks:
             task_named(name, None)  # which refuses a name that means something else
+            if name in before:
+                raise UsageError(f"task '{name}' ({TASKS[name].place}): an attention variant has this name")
         if not new and not tasks:
             raise UserError(
                 f"--import {path} registers no variant and no task; decorate a variant with "
@@ -109,8 +110,8 @@ def is_current(variant: Variant) -> bool:
 
 
 def loaded_from(name: str) -> Path | None:
-    """The file from which a variant was loaded; None for the project's own and those of installed packages."""
-    return next((path for path, (_, names, _) in _loaded.items() if name in names), None)
+    """The file from which a variant or a task was loaded; None for the project's own and those of packages."""
+    return next((path for path, (_, names, tasks) in _loaded.items() if name in (*names, *tasks)), None)
 
 
 def registered_since(before: Mapping[str, Variant]) -> list[str]:
@@ -139,17 +140,12 @@ def run(path: Path) -> Texts:
     """Runs a file and returns the texts that were read for it.
 
     Raises:
-      UsageError, UserError: the file raised; the message names the line.
+      UsageError, UserError: the file raised, or exits; the message names the line.
     """
     try:
         return load_text(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        where = line_in({str(path)}, error)
         if isinstance(error, SyntaxError) and error.filename == str(path):
-            line = error.lineno
-        else:
-            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-            line = frames[-1].lineno if frames else None
-        kind = UsageError if isinstance(error, UsageError) else UserError
-        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        where = f"{path}, line {line}" if line else f"{path}"
-        raise kind(f"--import {where}: {reason}".splitlines()[0]) from error
+            where = f"{path}, line {error.lineno}"
+        raise blamed_on(f"--import {where or path}", error) from error

@@ -34,8 +34,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        named = Path(error.filename or path)
+        named = path if named.name.startswith(f".{path.name}.") else named  # a draft, gone by now
         raise UserError(
-            f"cannot write {error.filename or path}: {error.strerror or error}; "
+            f"cannot write {named}: {error.strerror or error}; "
             "nothing half-written was left, free space or choose another folder (LRA_HOME for prepared tasks) and run "
             "the same command again"
         ) from error

@@ -70,7 +70,8 @@ def task_named(name: str, protocol: str | None) -> Task:
     if name not in TASKS:
         raise UsageError(f"{unknown('task', name, TASKS)} (--import FILE loads one of your own)")
     if name == "all" or name in SECTIONS:
-        raise UsageError(f"task '{name}': this name means something else; choose another")
+        where = f" ({TASKS[name].place})" if name in TASKS and TASKS[name].place else ""
+        raise UsageError(f"task '{name}'{where}: this name means something else; choose another")
     if protocol and protocol_named(protocol).stand_ins:
         return next((task for task in TASKS.values() if task.stands_in_for == name), TASKS[name])
     return TASKS[name]
@@ -119,12 +120,13 @@ def recipes_of(task: str, variant: str | None, protocol: str) -> list[Recipe]:
       UserError: a file cannot be read.
     """
     first, folder = file_of(protocol), GIN / "protocols" / protocol
-    own = TASKS[task].recipes if task in TASKS else {}
+    own, place = (TASKS[task].recipes, TASKS[task].place) if task in TASKS else ({}, None)
     if protocol in own:
         return [recipe_in(first), Recipe(f"the recipe of {task} for {protocol}", own[protocol])]
     second, third = folder / f"{task}.gin", folder / task / f"{variant}.gin"
     if not second.is_file():
-        where = f"it has recipes for {', '.join(own)}" if own else f"{second} is not there"
+        has = f"has recipes for {', '.join(own)}" if own else f"has none; give it recipes = {{'{protocol}': ...}}"
+        where = f"it {has} at {place}" if place else f"{second} is not there"
         raise UsageError(f"protocol '{protocol}' has no recipe for {task} ({where})")
     return [recipe_in(path) for path in (first, second, *([third] if variant and third.is_file() else []))]
 
@@ -277,4 +279,6 @@ def task_and_source(name: str, protocol: str | None, overrides: Sequence[str]) -
       UsageError: a task, a protocol or a parameter does not exist, or a binding is not valid.
     """
     task = task_named(name, protocol)
-    return task, build(task.name, bindings_of(task, None, protocol, parsed(overrides)))
+    bindings = bindings_of(task, None, protocol, parsed(overrides))
+    with outside.blaming(task):
+        return task, build(task.name, bindings)

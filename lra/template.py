@@ -60,8 +60,8 @@ class Parameters(Probe):
         inputs = words.below(len(LETTERS), (count, self.max_length))
         labels = words.below(2, count)
         inputs[:, -1] = np.where(labels, inputs[:, 0], (inputs[:, 0] + 1 + words.below(7, count)) % 8)
-        lengths = np.full(count, self.max_length, np.int32)
-        return Split(inputs.astype(np.uint8), lengths, labels.astype(np.int32))
+        lengths = np.full(count, self.max_length)
+        return Split(inputs, lengths, labels)
 
 
 # CHANGE: what a training takes, over what the protocol sets for all tasks; `lra run --protocol demo` follows it.

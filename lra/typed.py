@@ -10,7 +10,7 @@ WORDS = {
     int: "a whole number", float: "a number", bool: "True or False", str: "a text in quotes", types.NoneType: "None",
     tuple: "a tuple", list: "a list", dict: "a dict",
 }  # fmt: skip
-PLURALS = {int: "whole numbers", float: "numbers", str: "texts"}
+PLURALS = {int: "whole numbers", float: "numbers", str: "texts", bool: "truth values"}
 
 
 def is_plain(value: Any) -> bool:
@@ -28,16 +28,24 @@ def is_plain(value: Any) -> bool:
     return type(value) in (int, bool, str, bytes, types.NoneType)
 
 
+def kind_of(value: Any) -> str:
+    """What a value is, in words.
+
+    >>> kind_of(5), kind_of(()), kind_of(None)
+    ('an int', 'a tuple', 'None')
+    """
+    kind = type(value).__name__
+    return "None" if value is None else f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
+
+
 def shown(value: Any) -> str:
     """A value in an error: as Python writes it, or its kind where Python has no notation for it.
 
     >>> shown(0.5), shown(print), shown((1, object()))
     ('0.5', 'a builtin_function_or_method', 'a tuple')
     """
-    text, kind = repr(value), type(value).__name__
-    if re.search("^<| at 0x[0-9a-f]", text):
-        return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-    return f"{text:.100}"
+    text = repr(value)
+    return kind_of(value) if re.search("^<| at 0x[0-9a-f]", text) else f"{text:.100}"
 
 
 def typed(value: Any, hint: Any) -> Any:

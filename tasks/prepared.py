@@ -23,7 +23,8 @@ from lra.errors import UsageError, UserError
 from lra.files import folder_atomically, locked, sha256, sha256_text, write_atomically, writing
 from lra.storage import is_remote, path_of
 from lra.tasks import ARENA, shared
-from lra.tasks.checks import check_again, check_block
+from lra.tasks.checks import Tally, check_again, check_source, check_whole, checked, difference
+from lra.tasks.outside import blaming
 from lra.tasks.publisher import opened
 from lra.tasks.task import SPLITS, Blocks, Source, Split, Task, fields_of, folder_name, is_default
 
@@ -104,8 +105,10 @@ def prepare(
       advance: called with the number of examples each time some have been written.
 
     Raises:
-      UserError: a file is malformed, the disk is full, or another process prepares the same task. Or examples of
-        another origin are prepared under these parameters and `force` is not set.
+      UsageError: the parameters are not what the task says.
+      UserError: a file is malformed, the disk is full, or another process prepares the same task. Or a task from
+        outside raises, or yields what it should not; the message names its file and line, or the example. Or examples
+        of another origin or another text are prepared under these parameters and `force` is not set.
     """
     if workers < 1:
         raise UsageError(f"workers = {workers} is not at least 1")
@@ -113,12 +116,13 @@ def prepare(
     origin = f"{read_from.resolve()}" if read_from else task.origin
     if not force:
         shared.fetch(folder)
-        if is_prepared(folder, source, origin):  # which needs neither a lock nor a right to write
+        if is_prepared(folder, task, source, origin):  # which needs neither a lock nor a right to write
             shared.upload(folder)
             return False
-    with locked(folder, f"{task.name} is being prepared"):
-        if not force and is_prepared(folder, source, origin):  # meanwhile, by another process
+    with locked(folder, f"{task.name} is being prepared"), blaming(task):
+        if not force and is_prepared(folder, task, source, origin):  # meanwhile, by another process
             return False
+        check_source(task, source)
         warnings: list[str] = []
         columns = COLUMNS if source.difficulty else tuple(name for name in COLUMNS if name != "bins")
         with folder_atomically(folder) as draft:
@@ -129,18 +133,20 @@ def prepare(
                 warnings = [text.replace(str(files), str(read_from)) for text in warnings]
             else:
                 tally = write_arrays(draft, task, source, columns, source.generate(workers), advance)
+            if task.name not in ARENA:
+                warnings += check_whole(task, source, tally)
+                if not read_from:
+                    check_again(task, source, source.generate(workers), draft, columns)
             manifest = describe(task, source, draft, origin, tally, warnings)
             check_examples(task, source, manifest)
-            if task.name not in ARENA and not read_from:
-                check_again(task, source.generate(workers), draft, columns)
             manifest["manifest_sha256"] = manifest_sha256(manifest)
             write_atomically(draft / "manifest.json", json.dumps(manifest, indent=1) + "\n")
     shared.upload(folder, replace=force)
     return True
 
 
-def is_prepared(folder: Path, source: Source, origin: str) -> bool:
-    """Whether a folder holds a task prepared from this source and origin; False if the folder is not there.
+def is_prepared(folder: Path, task: Task, source: Source, origin: str) -> bool:
+    """Whether a folder holds a task prepared as it is now and from this origin; False if the folder is not there.
 
     Raises:
       UserError: it holds another one, or cannot be read.
@@ -153,24 +159,11 @@ def is_prepared(folder: Path, source: Source, origin: str) -> bool:
         raise UserError(
             f"{folder} is prepared already (origin: {there['origin']}); it serves as it is, and --force replaces it"
         )
-    if there["parameters"] != fields_of(source):
-        raise UserError(f"{folder} was prepared with other parameters; --force replaces it")
+    if other := difference(task, source, there):
+        raise UserError(
+            f"{folder} was prepared with {other}; raise the version of {task.name} to keep it, or replace it by --force"
+        )
     return True
-
-
-@dataclasses.dataclass
-class Tally:
-    """What is counted while a split is written.
-
-    Attributes:
-      labels: how often each label occurs.
-      examples: how many there are.
-      repeated: examples that are also in the training split, token by token.
-    """
-
-    labels: np.ndarray
-    examples: int = 0
-    repeated: int = 0
 
 
 def write_arrays(
@@ -182,7 +175,7 @@ def write_arrays(
     """
     files: dict[tuple[str, str], BinaryIO] = {}
     shapes: dict[tuple[str, str], tuple[tuple[int, ...], np.dtype]] = {}
-    tally = {split: Tally(np.zeros(task.num_classes, np.int64)) for split in SPLITS}
+    tally = {split: Tally.empty(task, source) for split in SPLITS}
     trained: set[bytes] = set()
     others: dict[str, list[bytes]] = {split: [] for split in SPLITS[1:]}
     for split in SPLITS:
@@ -191,21 +184,17 @@ def write_arrays(
                 files[split, column] = open(draft / f"{split}.{column}.npy", "wb")
                 files[split, column].write(bytes(HEADER))
     try:
-        for split, block in blocks:
-            check_block(task, source, split, block, tally[split].examples if split in tally else 0)
+        for split, block, _ in checked(task, source, blocks):
             for column in columns:
                 array = np.ascontiguousarray(getattr(block, column))
                 rows = shapes[split, column][0][0] if (split, column) in shapes else 0
                 shapes[split, column] = ((rows + len(array), *array.shape[1:]), array.dtype)
                 with writing(draft / f"{split}.{column}.npy"):
                     files[split, column].write(array.data)
-            tally[split].labels += np.bincount(block.labels[block.labels >= 0], minlength=task.num_classes)
-            tally[split].examples += len(block)
+            tally[split].add(block)
             digests = (digest(row, lengths) for row, lengths in zip(block.inputs, block.lengths))
             trained.update(digests) if split == "train" else others[split].extend(digests)
             advance(len(block))
-        if (counts := {split: own.examples for split, own in tally.items()}) != source.sizes:
-            raise UserError(f"{task.name} says that it has {source.sizes} examples and yields {counts}")
         for (split, column), file in files.items():
             shape, dtype = shapes["train", column]  # a split without examples has the columns of the others
             shape, dtype = shapes.get((split, column), ((0, *shape[1:]), dtype))
@@ -252,6 +241,7 @@ def describe(
         "max_length": source.max_length,
         "vocab_size": task.vocab_size,
         "num_classes": task.num_classes,
+        **({"source_sha256": task.place.sha256} if task.place else {}),
         # accuracy of always answering the label that is most frequent in train
         "floor": {split: share(tally[split].labels, majority) for split in SPLITS[1:]},
         "also_in_train": {split: tally[split].repeated for split in SPLITS[1:]},
@@ -367,8 +357,12 @@ def verified(task: Task, source: Source, folder: Path, how: str) -> dict[str, An
     if not folder.is_dir():
         raise UserError(f"{task.name} is not prepared with these parameters ({folder} is not there); {way_out}")
     manifest = read_manifest(folder)
-    if manifest["parameters"] != fields_of(source):
-        raise UserError(f"{folder} was prepared with other parameters; delete it and {way_out}")
+    if other := difference(task, source, manifest):
+        force = " --force" if how.startswith("lra prepare") else ", with force=True"
+        raise UserError(
+            f"{folder} was prepared with {other}; raise the version of {task.name} to keep it, or replace it: "
+            f"{way_out}{force}"
+        )
     way_out = with_files(task, how, manifest["origin"])
     expected = manifest["sha256"]
     if missing := [name for name in expected if not (folder / name).is_file()]:
@@ -390,5 +384,5 @@ def prepared_folders(task: Task) -> list[Path]:
     tasks = home() / "tasks"
     with permitted(tasks):
         names = os.listdir(tasks) if tasks.is_dir() else []
-        ours = [tasks / name for name in names if name.startswith(f"{task.name}-{task.version}")]
+        ours = [tasks / name for name in names if f"{name}-".startswith(f"{task.name}-{task.version}-")]
         return sorted(folder for folder in ours if (folder / "manifest.json").is_file())

@@ -5,16 +5,21 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+import typing
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Int, Int32, UInt8
 
+from lra.errors import UsageError
 from lra.names import RULE, is_name
+from lra.typed import typed, wrong
 
 SPLITS = ("train", "validation", "test")
+VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
+MOST_CLASSES = 255  # and levels of difficulty: a record has a byte for each, and 255 says that there is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Split:
 
     An example has one label, or one for each token, -1 where there is none. `bins` has the difficulty of each label, as
     its place among the levels of `Difficulty`, where the task has any.
+
+    These are the types of what is prepared. A task may yield any whole numbers of such values.
     """
 
     inputs: UInt8[np.ndarray, "examples *documents max_length"]
@@ -61,6 +68,22 @@ class Difficulty:
     levels: tuple[int, ...]
     trained: tuple[bool, ...]
     floor: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Raises UsageError if the levels cannot be told apart, or if not each has its `trained` and its `floor`."""
+        check_types(self, "difficulty")
+        count = len(self.levels)
+        if not self.name or not 0 < count < MOST_CLASSES or [*self.levels] != sorted({*self.levels}):
+            raise UsageError(
+                f"difficulty {self.name!r}: levels = {self.levels} are not 1 to {MOST_CLASSES - 1} numbers, ascending"
+            )
+        if not len(self.trained) == len(self.floor) == count:
+            raise UsageError(
+                f"difficulty {self.name!r} has {count} levels, and trained for {len(self.trained)} and floor for "
+                f"{len(self.floor)} of them"
+            )
+        if not all(0 <= share <= 1 for share in self.floor):
+            raise UsageError(f"difficulty {self.name!r}: floor = {self.floor} are not shares from 0 to 1")
 
 
 Blocks = Iterator[tuple[str, Split]]  # of examples in their final order, each with the name of its split
@@ -138,13 +161,30 @@ class Sized:
 
 
 @dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a task from outside is registered.
+
+    Attributes:
+      sha256: the hash of the file, and of what lies beside it and is imported with it, without the task's recipes.
+    """
+
+    file: str
+    line: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """Metadata of a task. The name and the version together fix its examples.
 
     Attributes:
+      version: digits with dots, as "1.0.0".
       source: the class of the data's parameters; a section of the configuration, so that a protocol can change them.
-      classes: the names of the labels 0, 1, ...
-      vocab_size: rows of the token embedding.
+      classes: the names of the labels 0, 1, ..., at most 255.
+      vocab_size: rows of the token embedding. A token is a byte; LRA gives its texts a row more.
       show: gives the tokens of one document as a person reads them.
       origin: where examples come from unless the user has files: "generated", or the name of the data set in TFDS.
       published: where the publisher's files are.
@@ -158,6 +198,7 @@ class Task:
       stands_in_for: the task in whose place a synthetic one is run; None for a task of its own.
       recipes: gin bindings by the name of a protocol, over those of the protocol's own file. Only a task from outside
         has them; the arena's have files.
+      place: where it is registered, which `register_task` fills in; None for a task of the arena.
     """
 
     name: str
@@ -177,14 +218,27 @@ class Task:
     per_token: bool = False
     unlearnt: float | None = None
     stands_in_for: str | None = None
-    recipes: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    recipes: dict[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    place: Place | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError if the name is none."""
+        """Raises UsageError if a value is of another type than its annotation, or not what the class says of it."""
         if not is_name(self.name):
-            raise ValueError(f"{self.name!r} is no name for a task; {RULE}")
-        if self.per_token and self.documents > 1:
-            raise ValueError(f"{self.name}: a task of several documents has no labels of single tokens")
+            raise UsageError(f"{self.name!r} is no name for a task; {RULE}")
+        check_types(self, f"task '{self.name}'")
+        count, different = len(self.classes), len({*self.classes})
+        rules = (
+            (VERSION.fullmatch(self.version), f"version = {self.version!r} is not digits with dots, as '1.0.0'"),
+            (self.vocab_size >= 1, f"vocab_size = {self.vocab_size} is not at least 1"),
+            (2 <= count <= MOST_CLASSES, f"it has {count} classes, not 2 to {MOST_CLASSES}"),
+            (different == count, f"two of its classes have one name: {self.classes}"),
+            (self.documents in (1, 2), f"documents = {self.documents} is not 1 or 2"),
+            (not self.per_token or self.documents == 1, "a task of two documents has no labels of single tokens"),
+            (callable(self.show), f"show = {self.show!r} is no function from tokens to a text"),
+        )
+        for holds, fault in rules:
+            if not holds:
+                raise UsageError(f"task '{self.name}': {fault}")
 
     @property
     def needs_files(self) -> bool:
@@ -200,6 +254,21 @@ class Task:
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+
+def check_types(value: Any, who: str) -> None:
+    """Compares the fields of a dataclass with their annotations.
+
+    Raises:
+      UsageError: one has another type; the message begins with `who`.
+    """
+    for name, hint in typing.get_type_hints(type(value)).items():
+        held = getattr(value, name)
+        try:
+            if typed(held, hint) != held:  # a list in place of a tuple
+                raise wrong(held, hint)
+        except ValueError as error:
+            raise UsageError(f"{who}: {name}: {error}") from error
 
 
 def fields_of(source: Source) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The commands on the data of tasks: `lra tasks`, `lra prepare`, `lra show`, `lra export`."""
 
+import contextlib
 import io
 import itertools
 import shlex
@@ -13,6 +14,7 @@ from lra.commands.command import Parser, add_bindings, add_imports, add_workers,
 from lra.commands.output import print_json, print_table, warn
 from lra.errors import UsageError, UserError, unknown
 from lra.files import write_atomically
+from lra.typed import kind_of
 
 if TYPE_CHECKING:
     from lra.tasks import Source, Split, Task
@@ -162,7 +164,9 @@ def prepare(options: Namespace) -> int:
     task, source = configured(options)
     of_protocols = protocols_of(task)
     serves = [name for name, own in of_protocols.items() if own == source]
-    with Display() as display, display.bar(f"{task.name}: preparing", sum(source.sizes.values())) as bar:
+    total = sum(source.sizes.values())
+    to_stderr = contextlib.redirect_stdout(sys.stderr)  # what a task of one's own prints
+    with Display() as display, display.bar(f"{task.name}: preparing", total) as bar, to_stderr:
         new = prepared.prepare(
             task,
             source,
@@ -264,8 +268,7 @@ def show(options: Namespace) -> int:
     if unnamed and (of_protocols := protocols_of(task)):
         command = f"lra show {options.task} --protocol {next(iter(of_protocols))}"
         raise UserError(f"{task.name} is not prepared in its own sizes; name a protocol, as in '{command}'")
-    how = prepare_command(task, options.protocol, options.gin, options.imports)
-    split = load(task, source, how).splits[options.split]
+    split = load(task, source, prepare_command(task, options.protocol, options.gin)).splits[options.split]
     count = options.count if options.count is not None else 40 if options.png else 3
     if count < 1 or not 0 <= options.first < len(split):
         raise UsageError(
@@ -292,8 +295,23 @@ def show(options: Namespace) -> int:
     for row, name in zip(rows, names):
         for index, (ids, length) in enumerate(documents(split, row)):
             part = f", document {'ab'[index]}" if task.documents > 1 else ""
-            print(f"{options.split} {name}{part}, {length:,} tokens\n\n{task.show(ids[:length])}\n")
+            print(f"{options.split} {name}{part}, {length:,} tokens\n\n{readable(task, ids[:length])}\n")
     return 0
+
+
+def readable(task: "Task", ids: Any) -> str:
+    """The tokens of a document as a person reads them. Control characters, which a terminal would obey, are escaped.
+
+    Raises:
+      UserError: `show` of a task from outside raises, or returns no text.
+    """
+    from lra.tasks.outside import blaming
+
+    with blaming(task):
+        text = task.show(ids)
+    if not isinstance(text, str):
+        raise UserError(f"show of task '{task.name}' returned {kind_of(text)}, not a text")
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
 
 
 def classes_of(task: "Task", split: "Split", row: int) -> list[str | None]:

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from lra.errors import UsageError, UserError
+from lra.errors import UsageError, UserError, blamed_on, line_in
 from lra.files import sha256_texts
 from lra.models.attention.elsewhere import refuse_others
 from lra.models.attention.multihead import Core, MultiHead
@@ -139,19 +138,17 @@ class Variant:
     def line_of(self, error: Exception) -> str | None:
         """The last line of the variant's files that led to an error; None if none did."""
         files = {self.file} | ({module.file for module in self.source.modules} if self.source else set())
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-        if frames:
-            return f"{frames[-1].filename}, line {frames[-1].lineno}"
-        return self.where if self.file in str(error) else None  # JAX quotes the traceback of what it calls back
+        quoted = self.where if self.file in str(error) else None  # JAX quotes the traceback of what it calls back
+        return line_in(files, error) or quoted
 
     def blame(self, error: Exception) -> UserError:
         """What was raised, with the line of the variant's files that led to it, if one did."""
         if isinstance(error, UserError):
             return error
-        line, reason = self.line_of(error), f"{type(error).__name__}: {error}".splitlines()[0]
+        line = self.line_of(error)
         if not line:  # the disk is full, or a gradient fails, which is computed after the variant has returned
-            return UserError(f"while variant '{self.name}' ({self.where}) was used, outside its file: {reason}")
-        return UserError(f"variant '{self.name}' failed at {line}: {reason}")
+            return blamed_on(f"while variant '{self.name}' ({self.where}) was used, outside its file", error)
+        return blamed_on(f"variant '{self.name}' failed at {line}", error)
 
 
 VARIANTS: dict[str, Variant] = {}

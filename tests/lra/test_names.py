@@ -43,7 +43,7 @@ def test_what_is_no_name_is_refused_where_it_is_born(name, capsys):
     assert main(["new", "--", name]) == 2
     assert "is no name for a variant" in capsys.readouterr().err
     assert not [*Path().iterdir()]
-    with pytest.raises(ValueError, match="is no name for a task"):
+    with pytest.raises(UsageError, match="is no name for a task"):
         dataclasses.replace(TASKS["listops"], name=name)
 
 

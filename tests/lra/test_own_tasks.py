@@ -1,7 +1,6 @@
 """Tasks of one's own: written, prepared, shown, trained and marked; and what is not as it says is refused by place."""
 
 import dataclasses
-import itertools
 import re
 import sys
 
@@ -77,7 +76,7 @@ def test_a_task_from_the_file_that_is_written_to_its_table(folder, capsys):
     said = capsys.readouterr()
     assert "there is no task 'my_task'" in said.out or "my_task" in said.err
     assert fresh("show", *named[:-2]) == 1
-    assert "lra prepare --import my_task.py my_task --protocol demo" in capsys.readouterr().err
+    assert re.search(r"lra prepare --import \S*my_task.py my_task --protocol demo", capsys.readouterr().err)
 
 
 def test_a_sweep_sets_its_parameters(folder):
@@ -94,7 +93,9 @@ def test_its_recipe_counts_as_the_protocols_own(folder):
     plan = resolve(RunSpec("my_task", "local", "demo"))
     assert (plan.train.steps, plan.encoder.pool, plan.source.max_length) == (400, "first", 32)
     assert plan.encoder.positions == "sinusoidal"  # of the protocol
-    with pytest.raises(UsageError, match=r"'probe' has no recipe for my_task \(it has recipes for demo\)"):
+    with pytest.raises(
+        UsageError, match=r"'probe' has no recipe for my_task \(it has recipes for demo at .*my_task\.py, line \d+\)"
+    ):
         resolve(RunSpec("my_task", "local", "probe"))
 
 
@@ -186,8 +187,8 @@ class Any(Probe):
 LEVELS = Difficulty("steps", (1, 2), (True, True), (0.5, 0.5))
 
 
-def rows(count=30, tokens=3, label=1, length=6, dtype=np.int32):
-    inputs = np.zeros((count, length), np.uint8)
+def rows(count=30, tokens=3, label=1, length=6, dtype=np.int32, inputs=np.uint8):
+    inputs = np.zeros((count, length), inputs)
     inputs[count // 2, 2] = tokens
     return Split(inputs, np.full(count, length, np.int32), np.full(count, label, dtype))
 
@@ -206,7 +207,14 @@ def yielding(*blocks, **more):
 REST = [("validation", rows(5)), ("test", rows(7))]
 WRONG = [
     ([("train", rows(29)), *REST], {}, r"says that it has .*'train': 30.* and yields .*'train': 29"),
-    ([("train", rows()), ("train", rows(1)), *REST], {}, r"yields .*'train': 31"),
+    (
+        [("train", rows()), ("train", rows(1)), None],
+        {},
+        "has 30 train examples and yields more",
+    ),  # and no further block is asked for
+    ([*REST, None], {}, "generate yields None"),
+    ([("train", None)], {}, r"generate yields \(a str, None\)"),
+    ([rows()], {}, r"generate yields a Split and not \(name, Split\)"),
     ([("train", rows(tokens=4)), *REST], {}, r"train example 15, place 2: token 4 is not below vocab_size 4"),
     ([("train", rows(label=2)), *REST], {}, r"train example 0: label 2 is not one of the 2 classes"),
     ([("train", rows(label=-1)), *REST], {}, r"train example 0: label -1 is not one of the 2 classes"),
@@ -216,7 +224,11 @@ WRONG = [
         {},
         r"yields inputs uint8\[30, 7\] from train example 0 on, not uint8\[30, 6\]",
     ),
-    ([("train", rows(dtype=np.int64)), *REST], {}, r"yields labels int64\[30\]"),
+    ([("train", rows(dtype=np.float32)), *REST], {}, r"yields labels float32\[30\]"),
+    ([("train", rows(tokens=300, inputs=np.int64)), *REST], {}, "place 2: token 300 is not below vocab_size 4"),
+    ([("train", rows(tokens=-1, inputs=np.int16)), *REST], {}, "place 2: token -1 is not below vocab_size 4"),
+    ([("train", dataclasses.replace(rows(), bins=np.zeros(30, np.uint8))), *REST], {}, "yields bins, but"),
+    ([("train", dataclasses.replace(rows(), lengths=np.zeros(30, int))), *REST], {}, "all train examples have the len"),
     ([("train", rows(20)), ("train", rows(10, label=5)), *REST], {}, r"train example 20: label 5"),
     ([("train", rows()), *REST], {"per_token": True}, r"yields labels int32\[30\] .*, not int32\[30, 6\]"),
 ]
@@ -256,23 +268,80 @@ def test_a_length_and_a_level_that_cannot_be(folder):
     task.source.difficulty = property(lambda self: LEVELS)
     with pytest.raises(UserError, match="yields bins NoneType"):
         prepare(task, task.source())
+    untrained = dataclasses.replace(LEVELS, trained=(False, True))
+    task = yielding(("train", dataclasses.replace(rows(), bins=np.zeros(30, np.uint8))), *REST)
+    task.source.difficulty = property(lambda self: untrained)
+    with pytest.raises(UserError, match="train example 0: bin 0 is not of a level that the training split has"):
+        prepare(task, task.source())
 
 
-def test_examples_that_are_others_on_a_second_call(folder):
-    calls = itertools.count()
+def test_a_training_split_without_a_class_or_a_level_is_noted(folder):
+    blocks = [
+        (name, dataclasses.replace(own, bins=np.zeros(len(own), int))) for name, own in [("train", rows()), *REST]
+    ]
+    task = yielding(*blocks)
+    task.source.difficulty = property(lambda self: LEVELS)
+    prepare(task, task.source())
+    assert load(task, task.source()).manifest["warnings"] == [
+        "all training examples are of one class, 'yes'",
+        "no label of the train split is of the level 2 (steps)",
+        "no label of the test split is of the level 2 (steps)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"levels": (1, 2, 3)},
+        {"trained": (True,)},
+        {"floor": (0.5, 0.5, 0.5)},
+        {"floor": (0.5, 50.0)},
+        {"floor": (0.5, -1.0)},
+        {"floor": (0.5, float("nan"))},
+        {"levels": (2, 1)},
+        {"levels": (1, 1)},
+        {"levels": ("a", "b")},
+        {"levels": [1, 2]},
+        {"levels": (), "trained": (), "floor": ()},
+        {"name": ""},
+    ],
+    ids=str,
+)
+def test_a_difficulty_that_no_record_could_hold(wrong):
+    with pytest.raises(UsageError, match="difficulty"):
+        dataclasses.replace(LEVELS, **wrong)
+
+
+SECOND = [
+    ([("train", rows(tokens=1)), *REST], "yields other train inputs"),
+    ([("train", rows()), REST[0], ("test", rows(7, label=0))], "yields other test labels"),
+    ([], "yields {'train': 0"),
+    ([("train", rows()), REST[0]], "'test': 0}"),
+    ([("train", rows()), *REST, REST[1]], "7 test examples and yields more"),
+    ([("train", rows()), ("dev", rows(5)), REST[1]], "yields a split 'dev', which is none of"),
+    ([("train", rows()[:20]), *REST], "'train': 20"),
+]
+
+
+@pytest.mark.parametrize(("blocks", "says"), SECOND)
+def test_examples_that_are_others_on_a_second_call(folder, blocks, says):
+    calls = iter([[("train", rows()), *REST], blocks])
 
     class Forgetful(Any):
         def generate(self, workers=1):
-            yield "train", rows(tokens=next(calls))
-            yield from REST
+            yield from next(calls)
 
     task = dataclasses.replace(yielding(), source=Forgetful)
-    with pytest.raises(UserError, match="yields other train inputs on a second call"):
+    with pytest.raises(UserError, match=rf"{re.escape(says)}.* on a second call"):
         prepare(task, task.source())
     assert not [*(folder / "home" / "tasks").glob("toy*/manifest.json")]
 
 
-def test_examples_that_are_as_the_task_says_are_prepared(folder):
-    task = yielding(("train", rows()), *REST)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, ">i2"])
+def test_examples_that_are_as_the_task_says_are_prepared(folder, dtype):
+    task = yielding(("train", rows(inputs=dtype, dtype=np.dtype(dtype))), *REST)
     assert prepare(task, task.source())
-    assert len(load(task, task.source()).splits["train"]) == 30
+    train = load(task, task.source()).splits["train"]
+    np.testing.assert_array_equal(train.inputs, rows().inputs)
+    np.testing.assert_array_equal(train.labels, rows().labels)
+    assert (train.inputs.dtype, train.labels.dtype) == (np.uint8, np.int32)
