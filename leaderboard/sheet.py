@@ -335,9 +335,8 @@ def overview_sheet(overview: Overview, mixed: bool) -> Sheet:
         f"Average of six: with {SIX[-1]}, each seed of which that diverged or learnt nothing counts 50.": any(
             line.six is not None for line in lines
         ),
-        "Borda: on each task a point for every row that is worse, half for an equal one; rows that have all tasks.": any(
-            line.points is not None for line in lines
-        ),
+        "Borda: on each task a point for every row that is worse, half for an equal one; "
+        "rows that have all tasks.": any(line.points is not None for line in lines),
         overview.rules or NO_TRACK: True,
     }
     sentences = [sentence for sentence, holds in told.items() if holds]
