@@ -3,6 +3,7 @@
 Nothing in the record is executed, and no model is needed.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -113,6 +114,19 @@ def contradictions_of_task(task: TaskInfo) -> Iterator[str]:
         return
     if file_sha256(bins.astype(np.uint8)) != task.files.get(BINS):
         yield f"task.difficulty.test_bins are not those of the data ({BINS} has another hash)"
+
+
+def contradictions_of_floor(task: TaskInfo) -> Iterator[str]:
+    """The reason that the floor of a task is none of its test labels.
+
+    Raises:
+      UserError: the labels cannot be unpacked.
+    """
+    assert task.test_labels is not None
+    answers = by_example(unpack(task.test_labels, "task.test_labels"), task.examples.test)
+    labels = Counter(answers[answers >= 0].tolist())
+    if all(share != task.floor.test for share in (n / labels.total() for n in labels.values())):
+        yield f"the floor {task.floor.test} is not the share of a label among the test examples"
 
 
 def contradictions_of_answers(

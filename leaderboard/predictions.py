@@ -31,7 +31,7 @@ def pack(classes: Int[np.ndarray, "examples *tokens"]) -> Packed:
       ValueError: a class is another number.
     """
     wanted = np.asarray(classes)
-    wanted = np.where(wanted == -1, NONE, wanted) if wanted.ndim == 2 else wanted
+    wanted = np.where(wanted == -1, np.int64(NONE), wanted) if wanted.ndim == 2 else wanted
     raw = wanted.astype(np.uint8)
     if not np.array_equal(raw, wanted):
         raise ValueError("a class is a whole number from 0 to 255")

@@ -42,6 +42,11 @@ def parse(path: Path) -> Record:
         raise UserError(f"{path} is a folder; name the files of records in it, as in {path}/*.json") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a record ({error}); {AWAY}") from error
+    if isinstance(content, dict) and content.get("kind") == "external":
+        raise UserError(
+            f"{path} is a result from elsewhere, no record of a run; only 'lra leaderboard validate' and 'build' read "
+            "it, from a file named external-NAME.json"
+        )
     schema = content.get("schema") if isinstance(content, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise UserError(f"{path} has schema version {schema}, this lra reads up to {SCHEMA}; take a newer lra")

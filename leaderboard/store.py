@@ -7,12 +7,12 @@ from pathlib import Path
 
 from lra.errors import UsageError, UserError
 from lra.files import visible, writing
+from lra.leaderboard import external
 from lra.leaderboard.duplicates import without_repeats
-from lra.leaderboard.external import PREFIX as EXTERNAL
 from lra.leaderboard.reading import read
 from lra.leaderboard.record import Record
 
-OTHERS = ("bench-", EXTERNAL)  # files of `lra bench` and of results from elsewhere may lie among the records
+BENCH = "bench-"  # files of `lra bench` may lie among the records
 MOST_LISTED = 8  # runs in an error
 MOST_NEAR = 3  # of which a wrong name may have been meant
 
@@ -46,7 +46,7 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     """The file of a record, in the first folder that has it.
 
     Args:
-      name: the path of the file, its name, the run, or the first letters of the run.
+      name: the path of the file, its name, the run, or the first letters of the run; of a result from elsewhere too.
 
     Raises:
       UsageError: no record matches, or the runs of several records begin with `name`; the message names them, or the
@@ -57,7 +57,7 @@ def locate(name: str, folders: Iterable[Path]) -> Path:
     folders = [*folders]
     searched = [records_folder(folder) for folder in folders]
     for inside in searched:
-        files = [path for path in files_in(inside) if path.name == name or run_in(path).startswith(name)]
+        files = [path for path in all_in(inside) if path.name == name or run_in(path).startswith(name)]
         if len(files) > 1:
             raise UsageError(f"several runs begin with '{name}': {listed(files)}")
         if files and name:
@@ -124,14 +124,22 @@ def put_away(path: Path, results: Path) -> Path:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files of the records in a folder, in order; none if there is no such folder.
+    """The files of the records in a folder; without results from elsewhere, which may lie among them.
+
+    Raises:
+      UserError: as `all_in`.
+    """
+    return [path for path in all_in(folder) if not external.is_named(path)]
+
+
+def all_in(folder: Path) -> list[Path]:
+    """The files of the records and of the results from elsewhere in a folder, in order; none if there is no folder.
 
     Raises:
       UserError: the folder may not be read, so that records would be missing without a word.
     """
     try:
-        files = (path for path in folder.iterdir() if path.suffix == ".json")
-        return visible(path for path in files if not path.name.startswith(OTHERS))
+        return visible(path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith(BENCH))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

@@ -5,7 +5,9 @@ import io
 import re
 from collections.abc import Sequence
 
+from lra.leaderboard import external_sheet
 from lra.leaderboard.board import Board
+from lra.leaderboard.external import External
 from lra.leaderboard.flat import COLUMNS, flat, joined, plain
 from lra.leaderboard.sheet import Cell, Entry, Sheet
 
@@ -51,12 +53,18 @@ def escaped(text: str) -> str:
     """Any text as one line without Markdown markup."""
     plain = "".join(char if char.isprintable() else " " for char in text)
     # Markdown ignores underscores inside words
-    return re.sub(r"([\\|<>&*`\[\]#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(plain.split()))
+    safe = re.sub(r"([\\|<>&*`\[\]#~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(plain.split()))
+    return safe.replace("$", "<span>$</span>")  # GitHub's way to write a dollar that begins no formula
 
 
 def as_csv(board: Board) -> str:
     """The rows of all tables."""
     return written(COLUMNS, ([joined(value) for value in row.values()] for row in flat(board)))
+
+
+def elsewhere_csv(results: Sequence[External]) -> str:
+    """The rows of the tables of results from elsewhere."""
+    return written(external_sheet.DATA, (row.values() for row in external_sheet.flat(results)))
 
 
 def published_csv(published: Sequence[Sheet]) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from lra.leaderboard.benchmark import Benchmark
 from lra.leaderboard.board import Board
+from lra.leaderboard.external import External
 from lra.leaderboard.record import Record
 from lra.leaderboard.sheet import Sheet
 
@@ -37,7 +38,8 @@ class View:
       published: the tables of the literature, which are not ranked with the records.
       records: the records behind `board`, sorted by run.
       left_out: a line for each file that is not a valid record, with the reason.
-      elsewhere: the tables of results of other programs, which are not ranked with the records either.
+      results: the results of other programs, sorted by table.
+      elsewhere: their tables, which are not ranked with the records either.
       benchmarks: what `lra bench variants` has measured.
     """
 
@@ -48,4 +50,5 @@ class View:
     records: tuple[Record, ...]
     left_out: tuple[str, ...]
     benchmarks: tuple[Benchmark, ...] = ()
+    results: tuple[External, ...] = ()
     elsewhere: tuple[Sheet, ...] = ()

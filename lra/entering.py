@@ -2,79 +2,127 @@
 
 import datetime
 import tomllib
-import zipfile
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from jaxtyping import Int, Integer
+from jaxtyping import Int
+from msgspec.structs import replace
 
-from lra.errors import UserError
-from lra.leaderboard.external import SCHEMA, About, External, ExternalSeed, hash_of
+from lra.errors import UsageError, UserError, unknown
+from lra.files import write_atomically
+from lra.leaderboard.external import (
+    SCHEMA,
+    About,
+    External,
+    ExternalSeed,
+    contradictions,
+    faults_of_about,
+    file_name,
+    hash_of,
+    read,
+)
 from lra.leaderboard.integrity import SEEDS
 from lra.leaderboard.predictions import pack
-from lra.leaderboard.strict import shaped
+from lra.recipe import task_and_source
 from lra.recording import by_level, task_info
+from lra.submission import faults_of_system
 from lra.tasks import Source, Split, Task
 from lra.tasks.prepared import Prepared
+from lra.tasks.task import fields_of
 
 ARRAYS = ("seeds", "predictions", "labels")
 INDEX = "index"
+
+
+def there(path: Path, suffix: str) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+      UsageError: there is no such file; the message names the nearest one with the suffix beside it.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a {suffix} file")
+    if not path.exists():
+        raise unknown("file", str(path), map(str, path.parent.glob(f"*{suffix}")))
+    return path
 
 
 def about_of(path: Path) -> About:
     """What a TOML file declares.
 
     Raises:
-      UserError: it cannot be read, lacks a key, or has one that is not known; the message names file and key.
+      UsageError: there is no such file.
+      UserError: it cannot be read, lacks a key, has one that is not known, or one with a value that is none; the
+        message names file and key.
     """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as TOML ({error})") from error
+        content = tomllib.loads(there(path, ".toml").read_text("utf-8-sig"))  # editors may write a byte order mark
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not in UTF-8; save it in UTF-8") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as TOML ({error}); write lines of the form KEY = VALUE") from error
     fields = {field.name: field.required for field in msgspec.structs.fields(About)}
-    if unknown := sorted(content.keys() - fields.keys()):
-        raise UserError(f"{path}: there is no key '{unknown[0]}'; there are {', '.join(fields)}")
+    if unknown_keys := sorted(content.keys() - fields.keys()):
+        raise UserError(f"{path}: there is no key '{unknown_keys[0]}'; there are {', '.join(fields)}")
     if lacking := [name for name, required in fields.items() if required and name not in content]:
         raise UserError(f"{path} lacks {', '.join(lacking)}")
-    return shaped(content, About, str(path))
+    if problem := next(faults_of_about(content), None):
+        raise UserError(f"{path}: {problem}")
+    if problem := next(faults_of_system(content["name"]), None):
+        raise UserError(f"{path}: {problem}")
+    return About(**content)
 
 
-def arrays_of(path: Path) -> dict[str, Integer[np.ndarray, "..."]]:
+def arrays_of(path: Path) -> dict[str, Int[np.ndarray, "..."]]:
     """The arrays of an npz file, all of whole numbers. Nothing in it is executed.
 
     Raises:
+      UsageError: there is no such file.
       UserError: it cannot be read, lacks an array, has another one, or one of other numbers.
     """
-    found = {}
+    form = f"write it with numpy.savez, with the arrays {', '.join(ARRAYS)}"
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} is no .npz file; write it with numpy.savez")
-            names = [*file.files]
-            if lacking := [name for name in ARRAYS if name not in names]:
-                raise UserError(f"{path} lacks the array '{lacking[0]}'; it has {', '.join(names) or 'none'}")
-            if unknown := [name for name in names if name not in (*ARRAYS, INDEX)]:
-                raise UserError(f"{path}: there is no array '{unknown[0]}'; there are {', '.join(ARRAYS)} and {INDEX}")
-            for name in names:
-                found[name] = file[name]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-        raise UserError(f"{path} cannot be read as a .npz file ({error!s:.200})") from error
-    for name, array in found.items():
-        if not np.issubdtype(array.dtype, np.integer):
-            hint = "; give classes, as logits.argmax(-1)" if name == "predictions" else ""
-            raise UserError(f"{path}: '{name}' is {array.dtype}, not whole numbers{hint}")
+        file = np.load(there(path, ".npz"), allow_pickle=False)
+    except UserError:
+        raise
+    except Exception as error:  # a file of another kind or a damaged one: NumPy and zipfile have many errors for it
+        raise UserError(f"{path} cannot be read as a .npz file; {form}") from error
+    if not isinstance(file, np.lib.npyio.NpzFile):
+        raise UserError(f"{path} is a single array and no .npz file; {form}")
+    found = {}
+    with file:
+        names = [*file.files]
+        if lacking := [name for name in ARRAYS if name not in names]:
+            raise UserError(f"{path} lacks the array '{lacking[0]}'; it has {', '.join(names) or 'none'}")
+        if others := [name for name in names if name not in (*ARRAYS, INDEX)]:
+            raise UserError(f"{path}: there is no array '{others[0]}'; there are {', '.join(ARRAYS)} and {INDEX}")
+        for name in names:
+            try:
+                array = np.asarray(file[name])
+            except Exception as error:  # as above
+                raise UserError(
+                    f"{path}: '{name}' cannot be read: it is damaged, too large, or no array of numbers; write it "
+                    "again with numpy.savez"
+                ) from error
+            if array.dtype.kind not in "iu":
+                hint = "; give classes, as logits.argmax(-1)" if name == "predictions" else ""
+                raise UserError(f"{path}: '{name}' is {array.dtype}, not whole numbers{hint}")
+            if array.dtype == np.uint64:  # what no int64 has is wrong as its largest number is
+                array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))
+            found[name] = array.astype(np.int64)
     return found
 
 
 def answers_of(path: Path, test: Split, classes: int) -> dict[int, Int[np.ndarray, "examples *tokens"]]:
-    """The predictions of each seed, in the order of the test split. What has no label is -1.
+    """The predictions of each seed, by seed, in the order of the test split. What has no label is -1.
 
     Raises:
-      UserError: the file is not of this test split; the message says where they part.
+      UsageError: there is no such file.
+      UserError: the file is not of this test split; the message says where they part, in the order of the file.
     """
     arrays = arrays_of(path)
-    labels = np.asarray(test.labels)
+    labels = np.asarray(test.labels, np.int64)
     seeds, predictions, told = (arrays[name] for name in ARRAYS)
     if seeds.ndim != 1 or not 0 < len(seeds) <= SEEDS:
         raise UserError(f"{path}: 'seeds' has shape {seeds.shape}, not [seeds], 1 to {SEEDS}")
@@ -92,40 +140,45 @@ def answers_of(path: Path, test: Split, classes: int) -> dict[int, Int[np.ndarra
                 f"{path}: '{name}' has shape {array.shape}, the test split asks for {wanted}; all of it is scored, "
                 "in the lengths of the prepared task"
             )
-    if INDEX in arrays:
-        order = place_of(path, arrays[INDEX], len(labels))
-        told, predictions = told[order], predictions[:, order]
-    if (wrong := np.argwhere(told != labels)).size:
-        where = ", ".join(map(str, wrong[0].tolist()))
+    order = arrays.get(INDEX, np.arange(len(labels)))
+    check_order(path, order, len(labels))
+    expected = labels[order]
+    # any negative number may say that there is no label: it is -100 in PyTorch
+    if (wrong := np.argwhere(np.maximum(told, -1) != expected)).size:
+        where, row = ", ".join(map(str, wrong[0].tolist())), wrong[0][0]
+        example = f", example {order[row]} by '{INDEX}'," if INDEX in arrays else ""
+        way_out = f"split, or '{INDEX}' is wrong" if example else f"split or order; '{INDEX}' can say which each row is"
         raise UserError(
-            f"{path}: label [{where}] is {told[tuple(wrong[0])]}, that of the test split {labels[tuple(wrong[0])]}; "
-            f"{len(np.unique(wrong[:, 0])):,} of {len(labels):,} examples differ, so it is another split or order; "
-            f"'{INDEX}' can say which example each row is"
+            f"{path}: label [{where}]{example} is {told[tuple(wrong[0])]}, that of the test split "
+            f"{expected[tuple(wrong[0])]}; {len(np.unique(wrong[:, 0])):,} of {len(labels):,} examples differ, so it "
+            f"is another {way_out}"
         )
-    there = np.broadcast_to(labels >= 0, predictions.shape)
-    if (wrong := np.argwhere(there & ((predictions < 0) | (predictions >= classes)))).size:
+    labelled = np.broadcast_to(expected >= 0, predictions.shape)
+    if (wrong := np.argwhere(labelled & ((predictions < 0) | (predictions >= classes)))).size:
         where = ", ".join(map(str, wrong[0].tolist()))
         raise UserError(
             f"{path}: prediction [{where}] is {predictions[tuple(wrong[0])]}, the classes are 0 to {classes - 1}"
         )
-    return dict(zip(numbers, np.where(there, predictions, -1)))
+    return dict(zip(numbers, np.where(labelled, predictions, -1)[:, np.argsort(order)]))
 
 
-def place_of(path: Path, index: Integer[np.ndarray, "..."], examples: int) -> Int[np.ndarray, " examples"]:
-    """For each example of the test split its row in the file.
-
-    Raises:
-      UserError: `index` does not name each example once.
-    """
+def check_order(path: Path, index: Int[np.ndarray, "..."], examples: int) -> None:
+    """Raises UserError if an index does not name each example once."""
     if index.shape != (examples,):
         raise UserError(f"{path}: '{INDEX}' has shape {index.shape}, not ({examples},)")
-    there = np.bincount(np.clip(index, -1, examples).astype(np.int64) + 1, minlength=examples + 2)
-    if there[0] or there[-1]:
-        wrong = index[(index < 0) | (index >= examples)][0]
-        raise UserError(f"{path}: '{INDEX}' has {wrong}, the examples are 0 to {examples - 1}")
-    if (there[1:-1] != 1).any():
-        raise UserError(f"{path}: '{INDEX}' has example {int(np.argmax(there[1:-1] > 1))} twice")
-    return np.argsort(index)
+    if (outside := index[(index < 0) | (index >= examples)]).size:
+        raise UserError(f"{path}: '{INDEX}' has {outside[0]}, the examples are 0 to {examples - 1}")
+    if (counts := np.bincount(index, minlength=examples)).max() > 1:
+        raise UserError(f"{path}: '{INDEX}' has example {counts.argmax()} twice")
+
+
+def changes_of(task: Task, source: Source, protocol: str | None) -> tuple[str, ...]:
+    """The parameters of a task's data that are not those of the protocol, or its defaults: sorted bindings."""
+    _, usual = task_and_source(task.name, protocol, ())
+    before = fields_of(usual)
+    return tuple(
+        f"{task.name}.{key} = {value!r}" for key, value in sorted(fields_of(source).items()) if value != before[key]
+    )
 
 
 def enter(task: Task, source: Source, protocol: str | None, data: Prepared, predictions: Path, about: Path) -> External:
@@ -139,19 +192,42 @@ def enter(task: Task, source: Source, protocol: str | None, data: Prepared, pred
       about: a TOML file with the fields of `About`.
 
     Raises:
+      UsageError: a file is not there.
       UserError: a file cannot be read, or is of something else; the message names the place.
     """
     declared, test = about_of(about), data.splits["test"]
     labels = np.asarray(test.labels)
-    there, seeds = labels >= 0, []
-    for seed, answers in answers_of(predictions, test, task.num_classes).items():
-        right = answers[there] == labels[there]
+    labelled, seeds = labels >= 0, []
+    for seed, answers in sorted(answers_of(predictions, test, task.num_classes).items()):
+        right = answers[labelled] == labels[labelled]
         levels = by_level(source, test, answers)
         share = int(right.sum()) / right.size
         seeds.append(ExternalSeed(seed=seed, accuracy=share, by_level=levels, predictions=pack(answers)))
     info = task_info(task, source, data)
-    return External(
-        schema=SCHEMA, kind="external", result=hash_of(info, protocol, declared, seeds), task=info, protocol=protocol,
-        about=declared, seeds=tuple(seeds),
+    result = External(
+        schema=SCHEMA, kind="external", result=hash_of(info, protocol, declared.name, seeds), task=info,
+        protocol=protocol, changes=changes_of(task, source, protocol), about=declared, seeds=tuple(seeds),
         entered_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
+    if problem := next(contradictions(result, {task.name: task.num_classes}), None):
+        raise UserError(f"{predictions}: {problem}")
+    return result
+
+
+def keep(result: External, folder: Path) -> tuple[Path, str]:
+    """Writes a result to its file, over an earlier one of the same answers; returns the file and what was done.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    path = folder / file_name(result)
+    try:
+        earlier = read(path, {})
+    except UserError:  # there is none, or none that counts
+        earlier = None
+    if earlier and replace(earlier, entered_at=result.entered_at) == result:
+        return path, "there already:"
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    before, now = (msgspec.to_builtins(one.about) for one in (earlier or result, result))
+    corrected = ", ".join(key for key in now if now[key] != before[key])
+    return path, f"{corrected} corrected in" if corrected else "written to"

@@ -125,8 +125,9 @@ def recipes_of(task: str, variant: str | None, protocol: str) -> list[Recipe]:
         return [recipe_in(first), Recipe(f"the recipe of {task} for {protocol}", own[protocol])]
     second, third = folder / f"{task}.gin", folder / task / f"{variant}.gin"
     if not second.is_file():
-        has = f"has recipes for {', '.join(own)}" if own else f"has none; give it recipes = {{'{protocol}': ...}}"
-        where = f"it {has} at {place}" if place else f"{second} is not there"
+        others = [*own] or [name for name in protocols() if (GIN / "protocols" / name / f"{task}.gin").is_file()]
+        has = f"has recipes for {', '.join(others)}" if others else f"has none; give it recipes = {{'{protocol}': ...}}"
+        where = f"it {has} at {place}" if place else f"it {has}"
         raise UsageError(f"protocol '{protocol}' has no recipe for {task} ({where})")
     return [recipe_in(path) for path in (first, second, *([third] if variant and third.is_file() else []))]
 

@@ -3,12 +3,9 @@
 import ast
 import contextlib
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from lra.errors import UserError
 from lra.leaderboard import external
@@ -22,8 +19,7 @@ from lra.leaderboard.config import (
     values,
 )
 from lra.leaderboard.external import External
-from lra.leaderboard.integrity import contradictions
-from lra.leaderboard.predictions import NONE, by_example, unpack
+from lra.leaderboard.integrity import contradictions, contradictions_of_floor
 from lra.leaderboard.reading import parse, read
 from lra.leaderboard.record import Checks, Record, TaskInfo
 from lra.leaderboard.statistics import above_floor
@@ -67,12 +63,12 @@ def reviews(files: Sequence[Path], published: Path) -> list[Review]:
     Args:
       published: the folder of the published records.
     """
-    there = records_in(published)
+    there, results = records_in(published), results_in(published)
     entering: dict[Path, Record] = {}
     made = []
     for file in files:
-        if file.name.startswith(external.PREFIX):
-            made.append(review_result(file, published))
+        if external.is_named(file):
+            made.append(review_result(file, results, there))
             continue
         others = {path: record for path, record in there.items() if path != file.resolve()}
         made.append(review(file, others, others | entering))
@@ -81,19 +77,26 @@ def reviews(files: Sequence[Path], published: Path) -> list[Review]:
     return made
 
 
-def review_result(file: Path, published: Path) -> Review:
+def review_result(file: Path, there: dict[Path, External], published: Records) -> Review:
     """The review of a result from elsewhere. Its scores are computed again; what it declares is not checked.
 
     Args:
-      published: the folder of the published records, among which results may lie.
+      there: the results that this one must not repeat, by file. If it may enter, it is added.
+      published: the published records.
     """
     try:
-        result = external.read(file)
+        result = external.read(file, classes())
     except UserError as error:
         return Review(file, None, (str(error),), ())
-    there, _ = external.find([records_folder(published)])
-    doubled = [f"the same result is there already: {one.about.name}" for one in there if one.result == result.result]
-    reasons = [*doubled, *gathered(faults_of_result(result, records_in(published)))]
+    doubled = [
+        f"the same answers of {result.about.name} are there already: {path}; to correct what it declares, replace that "
+        "file"
+        for path, one in there.items()
+        if one.result == result.result and path != file.resolve()
+    ]
+    reasons = [*doubled, *gathered(faults_of_result(result, published))]
+    if not reasons:
+        there[file.resolve()] = result
     note = "its parameters, selection and training are as declared; it is shown in a table of its own and not ranked"
     return Review(file, None, tuple(reasons), () if reasons else (note,))
 
@@ -102,18 +105,36 @@ def faults_of_result(result: External, published: Records) -> Iterator[str]:
     """The reasons why a result from elsewhere without contradictions may not enter."""
     unknown = [*faults_of_task(result.task)]
     yield from unknown
-    yield from faults_of_floor(result.task)
-    if unknown:
-        return
-    task, source = task_and_source(result.task.name, result.protocol, ())
-    yield from faults_of_data(result.task, task, source, result.protocol, published)
-    labels = unpack(result.task.test_labels, "task.test_labels") if result.task.test_labels else np.zeros(0)
-    for seed in result.seeds:
-        answers = unpack(seed.predictions, f"the predictions of seed {seed.seed}")
-        if (answers[labels != NONE] >= task.num_classes).any():
-            yield f"seed {seed.seed} has a prediction that is no class, 0 to {task.num_classes - 1}"
-        if not 0 <= seed.seed < 1 << 32:
-            yield f"seed {seed.seed} is not from 0 to 2^32 - 1"
+    yield from faults_of_system(result.about.name)
+    if out_of_range := [seed.seed for seed in result.seeds if not 0 <= seed.seed < 1 << 32]:
+        yield f"seed {out_of_range[0]} is not from 0 to 2^32 - 1"
+    if result.changes:
+        yield f"its data are others than those of the task or the protocol: {', '.join(result.changes)}"
+    elif not unknown:
+        task, source = task_and_source(result.task.name, result.protocol, ())
+        yield from faults_of_data(result.task, task, source, result.protocol, published)
+
+
+def faults_of_system(name: str) -> Iterator[str]:
+    """The reason that a system from elsewhere has the name of one of the project's own variants."""
+    if is_own(name):
+        yield f"'{name}' is the name of one of the arena's variants; take another, as pytorch_{name}"
+
+
+def classes() -> dict[str, int]:
+    """The number of classes of each task."""
+    return {task.name: task.num_classes for task in TASKS.values()}
+
+
+def results_in(folder: Path) -> dict[Path, External]:
+    """The results from elsewhere in a folder, by path. `lra leaderboard build` reports the files that are skipped."""
+    results = {}
+    for path in external.files_in(records_folder(folder)):
+        try:
+            results[path.resolve()] = external.read(path, classes())
+        except UserError:
+            continue
+    return results
 
 
 def records_in(folder: Path) -> dict[Path, Record]:
@@ -215,7 +236,7 @@ def faults(record: Record, published: Records, others: Records) -> Iterator[str]
     if task.files is None or task.test_labels is None:
         yield "it has no predictions and labels, as records of schema 1; run it again with this lra"
     else:
-        yield from faults_of_floor(task)
+        yield from contradictions_of_floor(task)
     if out_of_range := [seed.seed for seed in record.seeds if not 0 <= seed.seed < 1 << 32]:
         yield f"seed {out_of_range[0]} is not from 0 to 2^32 - 1"
     yield from doubles(record, others)
@@ -234,15 +255,6 @@ def faults_of_task(task: TaskInfo) -> Iterator[str]:
         yield f"it ran on {task.name} {task.version}, whose version is {here} now"
     elif (task.unlearnt, task.stands_in_for) != (TASKS[task.name].unlearnt, TASKS[task.name].stands_in_for):
         yield f"task.unlearnt and task.stands_in_for are not those of {task.name}"
-
-
-def faults_of_floor(task: TaskInfo) -> Iterator[str]:
-    """The reason that the floor of a task is none of its test labels."""
-    assert task.test_labels is not None
-    answers = by_example(unpack(task.test_labels, "task.test_labels"), task.examples.test)
-    labels = Counter(answers[answers >= 0].tolist())
-    if all(share != task.floor.test for share in (n / labels.total() for n in labels.values())):
-        yield f"the floor {task.floor.test} is not the share of a label among the test examples"
 
 
 def faults_of_data(

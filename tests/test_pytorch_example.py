@@ -25,7 +25,7 @@ def test_the_answers_of_a_pytorch_model_enter(tmp_path, monkeypatch, capsys):
     about = ["--about", str(DOCS / "pytorch_example.toml"), "--results", str(tmp_path / "results")]
     task = ["--task", "listops", "--protocol", "demo", *options]
     assert main(["leaderboard", "enter", *task, "--predictions", answers, *about]) == 0
-    (result,) = external.find([tmp_path / "results" / "records"])[0]
+    (result,) = external.find([tmp_path / "results" / "records"], {})[0]
     assert [seed.seed for seed in result.seeds] == [0, 1, 2]
     said = capsys.readouterr().out
     assert f"{result.about.name} on listops" in said

@@ -32,7 +32,7 @@ def add_one_variant(parser: Parser) -> None:
     "List the attention variants, or show the options of one.",
     add_imports,
     add_one_variant,
-    examples=("", "local", "--family 'state space'", "--import my_attention.py my_attention"),
+    examples=("local", "--family 'state space'", "--import my_attention.py my_attention"),
 )
 def variants(options: Namespace) -> int:
     from lra import extension

@@ -70,7 +70,8 @@ def leaderboard_build(options: Namespace) -> int:
         if not options.json:
             print(f"tables: {out / 'leaderboard.md'}, .csv and .tex\nopen {out.resolve() / 'index.html'}")
     if view.left_out:
-        raise UserError(f"{len(view.left_out)} files were left out" + reasons(view.left_out))
+        count = len(view.left_out)
+        raise UserError(f"{count} file{'s were' if count > 1 else ' was'} left out" + reasons(view.left_out))
     return 0
 
 
@@ -123,16 +124,18 @@ def view_of(folders: list[Path], reference: str) -> "View":
     from lra.leaderboard.sheet import sheets
     from lra.leaderboard.view import View
     from lra.models.attention import families
-    from lra.tasks import ARENA
+    from lra.tasks import ARENA, TASKS
     from lra.tracks import tracks
 
     records, left_out = store.load(folders)
-    results, wrong = external.find(map(store.records_folder, folders))
+    classes = {task.name: task.num_classes for task in TASKS.values()}
+    results, wrong = external.find(map(store.records_folder, folders), classes)
     came, _ = store.load([shipped()])
     board = make_board(records, tracks(), reference, came, ARENA, families())
     return View(
         board, tuple(sheets(board)), literature.sheets(), literature.scalings(), tuple(records),
-        (*left_out, *wrong), tuple(benchmark.find(folders)), tuple(external_sheet.sheets(results)),
+        (*left_out, *wrong), tuple(benchmark.find(folders)), tuple(results),
+        tuple(external_sheet.sheets(results, ARENA)),
     )  # fmt: skip
 
 
@@ -145,6 +148,7 @@ def outputs(view: "View") -> dict[str, str]:
     return {
         "leaderboard.md": text.markdown(ours, view.published),
         "leaderboard.csv": text.as_csv(view.board),
+        "elsewhere.csv": text.elsewhere_csv(view.results),
         "published.csv": text.published_csv(view.published),
         "leaderboard.tex": latex([*ours, *view.published]),
         **site.pages(view),

@@ -10,15 +10,20 @@ from lra.errors import printable
 if TYPE_CHECKING:
     from lra.leaderboard.sheet import Sheet
 
+# the columns whose cells may have several lines
 PROSE = (
     "what",
     "protocols set",
     "from",
     "train / val / test",
+    "scored",
+    "framework",
     "paper",
+    "code",
     "note",
     "record",
-)  # the columns whose cells may have several lines
+)
+NARROWEST = 12  # the fewest characters in a line of theirs
 
 
 def print_json(value: Any) -> int:
@@ -46,9 +51,11 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bo
     """Prints a table.
 
     Args:
-      numbers: whether all columns but the first and "note" are aligned to the right.
+      numbers: whether all columns but the first and those of PROSE are numbers. They are aligned to the right. They and
+        the first column are as wide as they need, even if the lines become longer than those of the terminal.
     """
     from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -56,13 +63,17 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], numbers: bo
     console = Console()
     if not console.is_terminal:
         console = Console(width=200)  # a pipe has no width
+    cells = [[printable(cell) for cell in row] for row in rows]
+    least = [NARROWEST * (name in PROSE) for name in names]
+    if numbers:
+        columns = ([name, *(row[place] for row in cells)] for place, name in enumerate(names))
+        least = [width or max(map(cell_len, column)) for width, column in zip(least, columns)]
+        console.width = max(console.width, sum(least) + 3 * len(least))  # a column is followed by three spaces
     view = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for index, name in enumerate(names):
-        right = numbers and index > 0 and name != "note"
+    for index, (name, width) in enumerate(zip(names, least)):
         prose = name in PROSE
-        view.add_column(
-            name, justify="right" if right else "left", overflow="fold", no_wrap=not prose, min_width=12 * prose
-        )
-    for row in rows:
-        view.add_row(*(Text(printable(cell)) for cell in row))
+        right = numbers and index > 0 and not prose
+        view.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=not prose, min_width=width)
+    for row in cells:
+        view.add_row(*map(Text, row))
     console.print(view, highlight=False)

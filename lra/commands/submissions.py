@@ -48,8 +48,13 @@ def leaderboard_submit(options: Namespace) -> int:
     from lra.submission import notes_on, reviews
 
     (review,) = reviews([store.locate(options.run, [options.results])], shipped())
-    if review.reasons or review.record is None:
+    if review.reasons:
         raise UserError(f"{review.file} may not enter: {'; '.join(review.reasons)}")
+    if review.record is None:
+        raise UsageError(
+            f"{review.file} is a result from elsewhere, to which nothing has to be added; to hand it in, copy it to "
+            "leaderboard/results in a pull request"
+        )
     with Display() as display, display.bar("checks", len(CHECKS)) as bar:
         checks = checks_of(review.record, options.trust, bar.advance)
     record = replace(review.record, variant=replace(review.record.variant, checks=checks))
@@ -85,30 +90,32 @@ def add_entry(parser: Parser) -> None:
     "Make a result from the answers of a model that another program trained; it has a table of its own.",
     add_results,
     add_bindings,
+    add_imports,
     add_entry,
     examples=("--task listops --protocol paper --predictions answers.npz --about my_mixer.toml",),
 )
 def leaderboard_enter(options: Namespace) -> int:
     """Scores predictions of a whole test split, and writes them with what their authors declare."""
-    import msgspec
-
-    from lra.entering import enter
-    from lra.files import create
-    from lra.leaderboard.external import file_name, mean
+    from lra.entering import enter, keep
+    from lra.extension import load_all
+    from lra.leaderboard.external import mean
     from lra.leaderboard.store import folder_of
     from lra.plan import prepare_command
-    from lra.recipe import task_and_source
+    from lra.recipe import parsed, task_and_source
     from lra.tasks import prepared
 
+    load_all(options.imports)
     task, source = task_and_source(options.task, options.protocol, options.gin)
+    if others := [str(binding) for binding in parsed(options.gin) if binding.section != task.name]:
+        raise UsageError(f"--gin '{others[0]}' sets nothing here; 'lra tasks {task.name}' lists what can be set")
     data = prepared.load(task, source, prepare_command(task, options.protocol, options.gin))
     result = enter(task, source, options.protocol, data, options.predictions, options.about)
-    path = folder_of(options.results) / file_name(result)
-    new = create(path, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+    path, did = keep(result, folder_of(options.results))
     if options.json:
         return print_json({"file": str(path.resolve()), "result": result.result, "accuracy": mean(result)})
-    print(f"{result.about.name} on {task.name}: {100 * mean(result):.2f} %, mean of {len(result.seeds)} seeds")
-    print(f"{'written to' if new else 'there already:'} {path}; 'lra leaderboard build' shows it in a table of its own")
+    count = len(result.seeds)
+    print(f"{result.about.name} on {task.name}: {100 * mean(result):.2f} %, mean of {count} seed{'s' * (count > 1)}")
+    print(f"{did} {path}; 'lra leaderboard build' shows it in a table of its own")
     return 0
 
 

@@ -53,6 +53,7 @@ def test_everything_is_written(built):
         "leaderboard.md",
         "leaderboard.csv",
         "leaderboard.tex",
+        "elsewhere.csv",
         "published.csv",
     } | {f"runs/{record.run}.html" for record in RECORDS} == set(files)
 
