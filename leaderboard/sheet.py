@@ -328,19 +328,14 @@ def overview_sheet(overview: Overview, mixed: bool) -> Sheet:
         cells += [number(line.points, "g"), number(line.rank, "d")]
         runs = tuple(run for row in line.cells.values() for run in row.runs)
         entries.append(Entry(tuple(cells), runs, came=line.came))
-    lines = overview.lines
-    told = {
-        "Accuracy in per cent, mean over seeds.": True,
-        f"Average of five: {', '.join(FIVE)}.": any(line.five is not None for line in lines),
-        f"Average of six: with {SIX[-1]}, each seed of which that diverged or learnt nothing counts 50.": any(
-            line.six is not None for line in lines
-        ),
-        "Borda: on each task a point for every row that is worse, half for an equal one; rows that have all tasks.": any(
-            line.points is not None for line in lines
-        ),
-        overview.rules or NO_TRACK: True,
-    }
-    sentences = [sentence for sentence, holds in told.items() if holds]
+    some = lambda what: any(getattr(line, what) is not None for line in overview.lines)
+    borda = "Borda: on each task a point for every row that is worse, half for an equal one; rows that have all tasks."
+    six = f"Average of six: with {SIX[-1]}, each seed of which that diverged or learnt nothing counts 50."
+    sentences = ["Accuracy in per cent, mean over seeds."]
+    sentences += [f"Average of five: {', '.join(FIVE)}."] if some("five") else []
+    sentences += [six] if some("six") else []
+    sentences += [borda] if some("points") else []
+    sentences += [overview.rules or NO_TRACK]
     return tidy(
         Sheet(
             slug(f"{overview.protocol} overview"), f"All tasks, protocol {overview.protocol}", " ".join(sentences),

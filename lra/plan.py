@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from lra.models.pair import PairClassifier, PairConfig
 from lra.models.precision import narrowed
 from lra.recipe import bindings_of, parsed, task_named, variant_named
 from lra.spec import RunSpec
-from lra.tasks import TASKS, Source, Task
+from lra.tasks import ARENA, TASKS, Source, Task
 from lra.train_config import TrainConfig
 from lra.typed import shown
 
@@ -122,7 +123,7 @@ class Plan:
 
     @property
     def prepare_command(self) -> str:
-        return prepare_command(self.task, self.spec.protocol, self.spec.overrides)
+        return prepare_command(self.task, self.spec.protocol, self.spec.overrides, self.spec.imports)
 
     def model(self, rngs: nnx.Rngs) -> Classifier | PairClassifier:
         """The model with its parameters drawn from keys."""
@@ -183,9 +184,16 @@ def provided(name: str, source_sha256: str | None, imports: Sequence[str]) -> Va
     return VARIANTS[name]
 
 
-def prepare_command(task: Task, protocol: str | None, overrides: Sequence[str]) -> str:
-    """The command that prepares a task under a protocol and bindings given by hand."""
-    words = ["lra prepare", task.name, *([f"--protocol {protocol}"] if protocol else [])]
+def prepare_command(
+    task: Task, protocol: str | None, overrides: Sequence[str], imports: Iterable[str | Path] = ()
+) -> str:
+    """The command that prepares a task under a protocol and bindings given by hand.
+
+    Args:
+      imports: the files that were imported, one of which may have the task.
+    """
+    files = [f"--import {shlex.quote(str(path))}" for path in imports] if task.name not in ARENA else []
+    words = ["lra prepare", *files, task.name, *([f"--protocol {protocol}"] if protocol else [])]
     return " ".join([*words, *(f"--gin '{line}'" for line in overrides if line.startswith(f"{task.name}."))])
 
 

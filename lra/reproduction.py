@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from lra import comparison, extension
 from lra.configuration import layered, parse
-from lra.errors import UsageError, UserError, unknown
+from lra.errors import UsageError, UserError
 from lra.execution import execute
 from lra.files import sha256_texts, write_atomically
 from lra.leaderboard import store
@@ -24,9 +24,8 @@ from lra.leaderboard.statistics import Interval
 from lra.models.attention import VARIANTS
 from lra.plan import Plan, plan_of, prepare_command, traced
 from lra.progress import Display
-from lra.recipe import variant_named
+from lra.recipe import task_named, variant_named
 from lra.spec import RunSpec
-from lra.tasks import TASKS
 from lra.tasks.prepared import Prepared, folder_of, load, prepare, prepared_folders
 from lra.tasks.task import fields_of
 from lra.trainer import work_beside_steps
@@ -112,17 +111,15 @@ def plan_of_record(record: Record) -> Plan:
       UsageError: there is no such task.
       UserError: the configuration does not consist of plain values, or does not fit this version of lra.
     """
-    task = record.task
-    if task.name not in TASKS:
-        raise unknown("task", task.name, TASKS)
-    if task.version != (here := TASKS[task.name].version):
+    task, ours = record.task, task_named(record.task.name, None)
+    if task.version != (here := ours.version):
         raise UserError(
             f"the record is of {task.name} {task.version}, here it is {here}, with other examples; "
             f"take the lra of that time{commit_of(record)}"
         )
     try:
         bindings = layered(parse("\n".join(lines_of(record)), "the record's configuration"))
-        plan = traced(plan_of(spec_of(record), TASKS[task.name], bindings))
+        plan = traced(plan_of(spec_of(record), ours, bindings))
     except UsageError as error:  # the record is wrong, not the call
         raise UserError(
             f"the configuration in the record does not fit this lra ({error}){commit_of(record)}"

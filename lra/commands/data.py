@@ -264,7 +264,8 @@ def show(options: Namespace) -> int:
     if unnamed and (of_protocols := protocols_of(task)):
         command = f"lra show {options.task} --protocol {next(iter(of_protocols))}"
         raise UserError(f"{task.name} is not prepared in its own sizes; name a protocol, as in '{command}'")
-    split = load(task, source, prepare_command(task, options.protocol, options.gin)).splits[options.split]
+    how = prepare_command(task, options.protocol, options.gin, options.imports)
+    split = load(task, source, how).splits[options.split]
     count = options.count if options.count is not None else 40 if options.png else 3
     if count < 1 or not 0 <= options.first < len(split):
         raise UsageError(

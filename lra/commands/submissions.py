@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lra.commands.command import Parser, add_bindings, add_results, command
+from lra.commands.command import Parser, add_bindings, add_imports, add_results, command
 from lra.commands.leaderboard import shipped
 from lra.commands.output import print_json, print_table
 from lra.errors import UsageError, UserError, printable
@@ -313,11 +313,13 @@ def add_reproduction(parser: Parser) -> None:
     "reproduce",
     "Make a run again from its record; exit code 1 if it does not come to the same within noise.",
     add_results,
+    add_imports,
     add_reproduction,
     examples=("c89d2f", "listops.demo.my_attention.0704d0a1b2c3.json --trust"),
 )
 def reproduce(options: Namespace) -> int:
     """Repeats a run from its record. The exit code is 1 if the outcome is not the same within noise."""
+    from lra import extension
     from lra.interrupt import interruptible
     from lra.leaderboard import store
     from lra.leaderboard.reading import read
@@ -325,6 +327,7 @@ def reproduce(options: Namespace) -> int:
     from lra.progress import Display
     from lra.reproduction import compare_with, run_again
 
+    extension.load_all(options.imports)  # one may have the record's task
     path = store.locate(options.record, [options.results, shipped()])
     record = read(path)
     folder = options.to or options.results / "reproduced" / record.run

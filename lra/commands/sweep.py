@@ -108,8 +108,10 @@ def grid_of(options: Namespace) -> "Grid":
     """The grid that file and options describe together."""
     import dataclasses
 
+    from lra import extension
     from lra.sweeps.specs import Grid, named, read, with_overrides
 
+    extension.load_all(options.imports)  # the bindings may be of a task or variant that they register
     grid = read(named(options.sweep)) if options.sweep else Grid()
     lists = {name: getattr(options, name) for name in ("tasks", "variants", "protocols")}
     values = {name: tuple(text.split(",")) for name, text in lists.items() if text is not None}

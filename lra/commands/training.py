@@ -70,8 +70,9 @@ def run(options: Namespace) -> int:
 
     if options.trace:
         check_writable(options.trace / "trace")
+    specs = specs_of(options)  # imports the files, one of which may have the task
     announce(options, task_named(options.task, options.protocol))
-    plans = [resolve(spec) for spec in specs_of(options)]
+    plans = [resolve(spec) for spec in specs]
     # by the parameters of the data, which a protocol's file for one variant may set
     by_source: dict[Source, Prepared] = {}
     for plan in plans:

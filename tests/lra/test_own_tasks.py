@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lra import extension
-from lra.cli import main
+from lra.cli import main, parse
+from lra.commands.sweep import grid_of
 from lra.errors import UsageError, UserError
 from lra.leaderboard.board import make_board
 from lra.leaderboard.reading import read
@@ -32,8 +33,19 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("LRA_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
+    forget()
+
+
+def forget() -> None:
+    """Brings back the tasks of a new process."""
     for name in TASKS.keys() - ARENA:
         del TASKS[name]
+
+
+def fresh(*words: str) -> int:
+    """The exit code of a command in a process that has imported nothing."""
+    forget()
+    return main([*words])
 
 
 def test_a_task_from_the_file_that_is_written_to_its_table(folder, capsys):
@@ -43,12 +55,12 @@ def test_a_task_from_the_file_that_is_written_to_its_table(folder, capsys):
     for command in ("lra prepare --import my_task.py my_task --protocol demo", "lra leaderboard build"):
         assert command in said
     named = ["--import", "my_task.py", "my_task", "--protocol", "demo", *FEW]
-    assert main(["prepare", *named]) == 0
-    assert main(["show", *named]) == 0
+    assert fresh("prepare", *named) == 0
+    assert fresh("show", *named) == 0
     assert re.search(r"train 0: (same|different), 32 tokens\n\n[a-h]{32}\n", capsys.readouterr().out)
     run = ["--import", "my_task.py", "--task", "my_task", "--variant", "local", "--protocol", "demo", "--seeds", "0"]
-    assert main(["run", *run, *FEW, *SHORT]) == 0
-    assert main(["tasks", "--import", "my_task.py"]) == 0
+    assert fresh("run", *run, *FEW, *SHORT) == 0
+    assert fresh("tasks", "--import", "my_task.py") == 0
     assert "Are the first and the last letter the same?" in capsys.readouterr().out
     (record,) = map(read, (folder / "lra-results" / "records").glob("*.json"))
     (table,) = make_board([record], tracks(), arena=ARENA).tables
@@ -57,9 +69,23 @@ def test_a_task_from_the_file_that_is_written_to_its_table(folder, capsys):
     assert not make_board([record], tracks(), arena=ARENA).overviews
     assert main(["leaderboard", "build"]) == 0
     assert "not a task of the arena" in (folder / "lra-results" / "leaderboard" / "index.html").read_text("utf-8")
+    (path,) = (folder / "lra-results" / "records").glob("*.json")
+    assert fresh("reproduce", str(path)) == 2
+    assert "no task is called 'my_task'" in capsys.readouterr().err
+    assert fresh("reproduce", "--import", "my_task.py", str(path)) == 0
     assert main(["leaderboard", "validate", *map(str, (folder / "lra-results" / "records").glob("*.json"))]) == 1
     said = capsys.readouterr()
     assert "there is no task 'my_task'" in said.out or "my_task" in said.err
+    assert fresh("show", *named[:-2]) == 1
+    assert "lra prepare --import my_task.py my_task --protocol demo" in capsys.readouterr().err
+
+
+def test_a_sweep_sets_its_parameters(folder):
+    main(["new-task", "my_task"])
+    forget()
+    words = ["sweep", "--import", "my_task.py", "--tasks", "my_task", "--variants", "local", "--protocols", "demo"]
+    (spec,) = grid_of(parse([*words, *FEW])).specs(["my_task.py"])
+    assert "my_task.train = 300" in spec.overrides
 
 
 def test_its_recipe_counts_as_the_protocols_own(folder):
