@@ -5,6 +5,7 @@ In a page such a table stands between `<!-- table NAME -->` and `<!-- end -->`.
 
 import dataclasses
 import functools
+import itertools
 import importlib
 import inspect
 import json
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from flax import nnx
-from picture import PROBES, own_board, probes
+from picture import PROBES, own_board, probes, rows_by_family
 
 from lra.bench import prediction
 from lra.checks import CHECKS
@@ -205,8 +206,9 @@ def probe_results() -> Rows:
             if task == "range":
                 tokens = declared_reach(row.records[0])
                 sees[name] = "all" if tokens is None else f"{tokens}"
-    for name, own in sorted(found.items()):
-        yield f"`{name}`", *(own.get(task, "") for task in by_task), sees.get(name, "")
+    for name in itertools.chain.from_iterable(rows_by_family(own_board()).values()):
+        if own := found.get(name):
+            yield f"`{name}`", *(own.get(task, "") for task in by_task), sees.get(name, "")
 
 
 def measured_on() -> Rows:

@@ -61,7 +61,7 @@ def accuracies(board: Board) -> dict[str, dict[str, float]]:
     }
 
 
-def by_family(board: Board) -> dict[str, list[str]]:
+def rows_by_family(board: Board) -> dict[str, list[str]]:
     """The names of the rows of the pictured tables, by family in the order of FAMILIES."""
     tables = [table for table in board.tables if table.protocol in ("probe", "demo")]
     found = {name: row.family for table in tables for row, name in zip(table.rows, labels(table.rows))}
@@ -80,7 +80,7 @@ def picture(board: Board) -> str:
     total = lambda name: sum(sum(own[name]) / len(own[name]) for own in drawn.values() if own.get(name))
     groups = {
         family: sorted(rows, key=lambda name: (-sum(name in own for own in drawn.values()), -total(name), name))
-        for family, rows in by_family(board).items()
+        for family, rows in rows_by_family(board).items()
     }
     heights, y = {}, TOP
     for rows in groups.values():

@@ -1,11 +1,11 @@
 """Range: name the one capital letter. From how far does it reach the first token?
 
-A sequence is `?`, then lower-case letters, one of which is replaced by a capital. The label is the capital, and only
-the first token is read (encoder.pool = 'first'). The difficulty is the distance of the capital from there, in powers of
+A sequence is `?`, then a and b at random, one of which is replaced by a capital. The label is the capital, and only the
+first token is read (encoder.pool = 'first'). The difficulty is the distance of the capital from there, in powers of
 two; within one it is uniform. Whoever does not see the capital guesses: 1 of 8.
 
 A window of radius r in n layers sees n r tokens far, and a state that forgets a share at each token about as far as its
-longest memory.
+longest memory. The other letters are two, so that a mixer which averages over all tokens need not choose among them.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from lra.tasks.probe import Probe
 from lra.tasks.task import Difficulty, Split, Task
 from lra.tasks.words import Words
 
-LETTERS = 8
-VOCABULARY = "?abcdefghABCDEFGH"
+FILLERS, LETTERS = 2, 8
+VOCABULARY = "?abABCDEFGH"
 NEAREST = 4  # tokens
 
 
@@ -31,7 +31,7 @@ class Range(Probe):
       max_length: tokens of a sequence, a power of two.
     """
 
-    max_length: int = 256
+    max_length: int = 128
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,11 +49,11 @@ class Range(Probe):
         return Difficulty("tokens away", self.levels, (True,) * count, (1 / LETTERS,) * count)
 
     def draw(self, words: Words, count: int, trained: bool) -> Split:
-        inputs = 1 + words.below(LETTERS, (count, self.max_length)).astype(np.uint8)
+        inputs = 1 + words.below(FILLERS, (count, self.max_length)).astype(np.uint8)
         inputs[:, 0] = 0
         bins, labels = words.below(len(self.levels), count), words.below(LETTERS, count)
         least = np.asarray(self.levels)[bins]
-        inputs[np.arange(count), least + words.below(least)] = 1 + LETTERS + labels
+        inputs[np.arange(count), least + words.below(least)] = 1 + FILLERS + labels
         lengths = np.full(count, self.max_length, np.int32)
         return Split(inputs, lengths, labels.astype(np.int32), bins.astype(np.uint8))
 
@@ -64,10 +64,10 @@ def show(ids: Int[np.ndarray, " length"]) -> str:
 
 RANGE = Task(
     name="range",
-    version="1.0.0",
-    summary="Name the one capital among lower-case letters at the first token. From how far does it reach?",
+    version="2.0.0",
+    summary="Name the one capital among a and b at the first token. From how far does it reach?",
     source=Range,
-    classes=tuple(VOCABULARY[1 + LETTERS :]),
+    classes=tuple(VOCABULARY[1 + FILLERS :]),
     vocab_size=len(VOCABULARY),
     citation="",
     licence="generated here (Apache-2.0)",

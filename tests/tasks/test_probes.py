@@ -12,7 +12,7 @@ from lra.tasks.flipflop import LETTERS as CAPITALS
 from lra.tasks.flipflop import Flipflop
 from lra.tasks.hops import MOST_CELLS, Hops
 from lra.tasks.intersect import SYMBOLS, Intersect
-from lra.tasks.range import LETTERS, Range
+from lra.tasks.range import FILLERS, Range
 
 SIZES = {"train": 4_000, "validation": 50, "test": 1_000}
 SOURCES = [Flipflop(**SIZES), Hops(**SIZES), Intersect(**SIZES), Range(**SIZES)]
@@ -59,8 +59,8 @@ def flipflop_of(tokens):
 
 
 def range_of(tokens):
-    ((place,),) = np.nonzero(tokens > LETTERS)
-    return int(tokens[place]) - 1 - LETTERS, int(place).bit_length() - 3
+    ((place,),) = np.nonzero(tokens > FILLERS)
+    return int(tokens[place]) - 1 - FILLERS, int(place).bit_length() - 3
 
 
 SOLVERS = {"flipflop": flipflop_of, "hops": hops_of, "intersect": intersection_of, "range": range_of}
@@ -198,7 +198,7 @@ def test_more_training_examples_leave_the_others_unchanged(source):
 
 
 def test_what_a_person_sees():
-    assert TASKS["range"].show(np.array([0, 1, 2, 9])) == "?abA"
+    assert TASKS["range"].show(np.array([0, 1, 2, 3])) == "?abA"
     assert TASKS["hops"].show(np.array([1, MOST_CELLS])) == "0:1 1:A"
     assert TASKS["flipflop"].show(np.array([0, 15])) == "aH"
     assert TASKS["intersect"].show(np.array([5, 0, 125, 0])) == "4 | 4"
