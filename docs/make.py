@@ -5,9 +5,9 @@ In a page such a table stands between `<!-- table NAME -->` and `<!-- end -->`.
 
 import dataclasses
 import functools
-import itertools
 import importlib
 import inspect
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
