@@ -2,7 +2,7 @@
 
 The operations of a cell are those of its model, forward and, twice as many, backward, on all batches of all steps and
 seeds. The seconds follow from a rate in operations a second: that of the same variant's benchmark step at the nearest
-length.
+length. A variant without such a step, measured and compiled, is left out.
 """
 
 import json
@@ -56,7 +56,8 @@ def operations_of_run(plan: Plan) -> float:
 
 def rows() -> Iterator[dict[str, Any]]:
     seconds = of_steps()
-    for variant in sorted(name for name, variant in VARIANTS.items() if variant.is_own):
+    timed = [{variant for name, variant, _ in seconds if name == target} for target in ("cpu", "hopper")]
+    for variant in sorted(set.intersection(*timed) & VARIANTS.keys()):
         for task in TASKS:
             plan = untraced(RunSpec(task, variant, PROTOCOL))
             work, length = operations_of_run(plan), plan.source.max_length

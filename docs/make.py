@@ -23,11 +23,12 @@ from lra.checks import CHECKS
 from lra.commands import COMMANDS
 from lra.commands.parameters import parameters
 from lra.errors import UsageError
+from lra.families import FAMILIES
 from lra.leaderboard.benchmark import DIRECTIONS, read
 from lra.leaderboard.benchmark_sheet import whole
 from lra.leaderboard.record import SELECTIONS, Record
 from lra.leaderboard.sheet import levels_sheet
-from lra.models.attention import VARIANTS, Shape, by_family, register_attention
+from lra.models.attention import VARIANTS, Shape, register_attention
 from lra.plan import untraced
 from lra.recipe import protocol_named, protocols, recipes_of
 from lra.sections import SECTIONS, meanings
@@ -48,13 +49,12 @@ def commands() -> Rows:
 
 def variants() -> Rows:
     yield "variant", "family", "paper", "time", "memory", "reads positions", "options and their defaults"
-    for variant in by_family(VARIANTS.values()):
-        if variant.is_own:
-            options = [f"`{field.name}` {field.default!r}" for field in dataclasses.fields(variant.options)]
-            reads = "yes" if variant.reads_positions else ""
-            paper = re.sub(r"\b\d{4}\.\d{5}\b", r"[\g<0>](https://arxiv.org/abs/\g<0>)", variant.paper)
-            name, family = f"`{variant.name}`", variant.family
-            yield name, family, paper, variant.cost, variant.memory, reads, ", ".join(options)
+    for variant in (VARIANTS[name] for names in FAMILIES.values() for name in sorted(names)):
+        options = [f"`{field.name}` {field.default!r}" for field in dataclasses.fields(variant.options)]
+        reads = "yes" if variant.reads_positions else ""
+        paper = re.sub(r"\b\d{4}\.\d{5}\b", r"[\g<0>](https://arxiv.org/abs/\g<0>)", variant.paper)
+        name, family = f"`{variant.name}`", variant.family
+        yield name, family, paper, variant.cost, variant.memory, reads, ", ".join(options)
 
 
 def wide() -> Rows:

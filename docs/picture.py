@@ -11,11 +11,11 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from lra.commands.leaderboard import shipped
+from lra.families import FAMILIES, FAMILY
 from lra.leaderboard import store
 from lra.leaderboard.board import Board, make_board
 from lra.leaderboard.levels import Levels, best, levels_of
 from lra.leaderboard.sheet import labels
-from lra.models.attention import FAMILIES, families
 from lra.tracks import tracks
 
 FILE = Path(__file__).resolve().parent / "board.svg"
@@ -28,7 +28,7 @@ FONT = "font-family='system-ui, sans-serif'"
 @functools.cache
 def own_board() -> Board:
     """The board of the records that come with the project."""
-    return make_board(store.load([shipped()])[0], tracks(), families=families())
+    return make_board(store.load([shipped()])[0], tracks(), families=FAMILY)
 
 
 def probes(board: Board) -> dict[str, Levels]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from lra.families import OUTSIDE
 from lra.leaderboard import statistics
 from lra.leaderboard.config import identity_sha256
 from lra.leaderboard.duplicates import contradicting, without_repeats
@@ -23,7 +24,6 @@ from lra.leaderboard.tracks import FIVE, SIX, Changes, Track, breaches, changes
 from lra.leaderboard.tuning import rates_of
 
 REFERENCE = "transformer"
-OUTSIDE = "outside"  # the family of rows that are not of the project's variants
 
 
 class Held(NamedTuple):

@@ -9,12 +9,13 @@ from flax import nnx
 from lra.checks import check_variant as check
 from lra.errors import UserError
 from lra.execution import execute, recorded
+from lra.families import FAMILY
 from lra.leaderboard import board as boards
 from lra.leaderboard import store
 from lra.leaderboard.board import REFERENCE, Board
 from lra.leaderboard.record import Record
 from lra.leaderboard.rows import rows as rows_of
-from lra.models.attention import families, register_attention
+from lra.models.attention import register_attention
 from lra.plan import Plan, resolve
 from lra.proof.choice import AUTO
 from lra.recipe import task_and_source
@@ -202,4 +203,4 @@ def board(records: Iterable[Record], reference: str = REFERENCE) -> Board:
     Args:
       reference: the variant that each row is compared with.
     """
-    return boards.make_board(records, tracks(), reference, arena=ARENA, families=families())
+    return boards.make_board(records, tracks(), reference, arena=ARENA, families=FAMILY)

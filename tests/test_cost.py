@@ -16,12 +16,14 @@ from lra.sweeps.estimate import operations_of
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
 import cost
 
+UNTIMED = {"based", "differential", "lightconv", "sigmoid"}  # in no benchmark yet; docs/variants.md says so
 ROWS = {(row["variant"], row["task"]): row for row in json.loads(cost.FILE.read_bytes())}
 
 
 def test_every_cell_of_the_table_is_there_once():
     assert len(json.loads(cost.FILE.read_bytes())) == len(ROWS)
-    assert {*ROWS} == {(name, task) for name, variant in VARIANTS.items() if variant.is_own for task in TASKS}
+    timed = {name for name, variant in VARIANTS.items() if variant.is_own} - UNTIMED
+    assert {*ROWS} == {(name, task) for name in timed for task in TASKS}
 
 
 @pytest.mark.parametrize("cell", [("fnet", "text"), ("transformer", "image"), ("linear", "retrieval")])

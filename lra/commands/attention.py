@@ -38,7 +38,8 @@ def variants(options: Namespace) -> int:
     from lra import extension
     from lra.checks import status
     from lra.commands.parameters import show_parameters
-    from lra.models.attention import FAMILIES, VARIANTS, by_family
+    from lra.families import FAMILIES, OUTSIDE
+    from lra.models.attention import VARIANTS
     from lra.parameter_budget import REFERENCE, allowed_excess, excess, parameter_counts
     from lra.recipe import variant_named
 
@@ -46,11 +47,12 @@ def variants(options: Namespace) -> int:
     if options.name is not None:
         variant = variant_named(options.name)
         return show_parameters(variant.name, f"{variant.name}: {variant.paper} ({variant.where})", options.json)
-    if options.family not in (None, *FAMILIES):
-        raise UsageError(f"--family '{options.family}' is none of {', '.join(FAMILIES)}")
+    order = [*FAMILIES, OUTSIDE]
+    if options.family not in (None, *order):
+        raise UsageError(f"--family '{options.family}' is none of {', '.join(order)}")
     transformer = parameter_counts(REFERENCE)
     described: list[dict[str, Any]] = []
-    for variant in by_family(VARIANTS.values()):
+    for variant in sorted(VARIANTS.values(), key=lambda variant: (order.index(variant.family), variant.name)):
         if options.family not in (None, variant.family):
             continue
         counts = parameter_counts(variant.name)

@@ -119,11 +119,11 @@ def leaderboard_table(options: Namespace) -> int:
 
 def view_of(folders: list[Path], reference: str) -> "View":
     """All that the outputs show of the records in some folders."""
+    from lra.families import FAMILY
     from lra.leaderboard import benchmark, external, external_sheet, literature, store
     from lra.leaderboard.board import make_board
     from lra.leaderboard.sheet import sheets
     from lra.leaderboard.view import View
-    from lra.models.attention import families
     from lra.tasks import ARENA, TASKS
     from lra.tracks import tracks
 
@@ -131,7 +131,7 @@ def view_of(folders: list[Path], reference: str) -> "View":
     classes = {task.name: task.num_classes for task in TASKS.values()}
     results, wrong = external.find(map(store.records_folder, folders), classes)
     came, _ = store.load([shipped()])
-    board = make_board(records, tracks(), reference, came, ARENA, families())
+    board = make_board(records, tracks(), reference, came, ARENA, FAMILY)
     return View(
         board, tuple(sheets(board)), literature.sheets(), literature.scalings(), tuple(records),
         (*left_out, *wrong), tuple(benchmark.find(folders)), tuple(results),

@@ -3,10 +3,10 @@
 import importlib
 import pkgutil
 
-from lra.models.attention.registry import FAMILIES, VARIANTS, Variant, by_family, families, register_attention
+from lra.models.attention.registry import VARIANTS, Variant, register_attention
 from lra.models.attention.shape import Shape
 
-__all__ = ["FAMILIES", "VARIANTS", "Shape", "Variant", "by_family", "families", "register_attention"]
+__all__ = ["VARIANTS", "Shape", "Variant", "register_attention"]
 
 for module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{module.name}")

@@ -18,7 +18,6 @@ from lra.models.oracles.based import oracle
     "based",
     oracle=oracle,
     small={"features": 3, "radius": 2},
-    family="linear attention",
     paper="Arora et al. 2024, 2402.18668",
     cost="L f^2 d",
     reads_positions=True,

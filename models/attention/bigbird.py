@@ -17,7 +17,6 @@ from lra.models.oracles.bigbird import oracle
     "bigbird",
     oracle=oracle,
     small={"block": 2, "random": 1},
-    family="softmax pattern",
     paper="Zaheer et al. 2020, 2007.14062",
     cost="L b d",
     reads_positions=True,

@@ -15,7 +15,6 @@ from lra.models.oracles.cosformer import oracle
 @register_attention(
     "cosformer",
     oracle=oracle,
-    family="linear attention",
     paper="Qin et al. 2022, 2202.08791",
     cost="L d^2/h",
     reads_positions=True,

@@ -18,7 +18,6 @@ from lra.models.oracles.differential import oracle
     "differential",
     oracle=oracle,
     wide=("query_weights", "key_weights", "norm"),  # two numbers a layer come from the first two; a norm costs little
-    family="softmax pattern",
     paper="Ye et al. 2025, 2410.05258",
     cost="L^2 d",
     by_layer=True,

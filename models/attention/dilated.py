@@ -17,7 +17,6 @@ from lra.models.oracles.dilated import oracle
     "dilated",
     oracle=oracle,
     small={"segment": 4},
-    family="softmax pattern",
     paper="Ding et al. 2023, 2307.02486",
     cost="L w d",
     reads_positions=True,

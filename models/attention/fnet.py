@@ -12,7 +12,6 @@ from lra.models.oracles.fnet import oracle
 @register_attention(
     "fnet",
     oracle=oracle,
-    family="other",
     paper="Lee-Thorp et al. 2021, 2105.03824",
     cost="L log L d",
     reads_positions=True,

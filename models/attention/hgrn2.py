@@ -16,7 +16,6 @@ Gamma = Float[Array, "layers qkv_dim"]
 @register_attention(
     "hgrn2",
     oracle=oracle,
-    family="linear attention",
     paper="Qin et al. 2024, 2404.07904",
     cost="L e d",
     reads_positions=True,

@@ -17,7 +17,6 @@ from lra.models.oracles.lightconv import oracle
     "lightconv",
     oracle=oracle,
     small={"kernel": 5},
-    family="convolution",
     paper="Wu et al. 2019, 1901.10430",
     cost="L K d",
     reads_positions=True,

@@ -13,9 +13,7 @@ def elu_plus_one(x: Array) -> Array:
     return jnp.where(x > 0, x + 1, jnp.exp(jnp.minimum(x, 0)))
 
 
-@register_attention(
-    "linear", oracle=oracle, family="linear attention", paper="Katharopoulos et al. 2020, 2006.16236", cost="L d^2/h"
-)
+@register_attention("linear", oracle=oracle, paper="Katharopoulos et al. 2020, 2006.16236", cost="L d^2/h")
 def linear(
     q: Float[Array, "batch length heads head_dim"],
     k: Float[Array, "batch length heads head_dim"],

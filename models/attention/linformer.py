@@ -15,7 +15,6 @@ from lra.models.oracles.linformer import oracle
     "linformer",
     oracle=oracle,
     small={"rank": 3, "share": "headwise"},
-    family="low rank",
     paper="Wang et al. 2020, 2006.04768",
     cost="L k d",
     reads_positions=True,

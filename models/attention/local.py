@@ -15,7 +15,6 @@ from lra.models.oracles.local import oracle
     "local",
     oracle=oracle,
     small={"radius": 2},
-    family="softmax pattern",
     paper="sliding window of Beltagy et al. 2020, 2004.05150, section 3.1",
     cost="L w d",
     reads_positions=True,

@@ -17,7 +17,6 @@ from lra.models.oracles.longformer import oracle
     "longformer",
     oracle=oracle,
     small={"radius": 2, "global_tokens": 2},
-    family="softmax pattern",
     paper="Beltagy et al. 2020, 2004.05150",
     cost="L (w + g) d",
     reads_positions=True,

@@ -19,7 +19,6 @@ from lra.models.precision import Linear
     oracle=oracle,
     small={"state": 5},
     wide=("nu", "theta", "log_gamma"),  # decay, angle and scale of a state, which add up over the sequence
-    family="state space",
     paper="Orvieto et al. 2023, 2303.06349",
     cost="L N d",
     reads_positions=True,

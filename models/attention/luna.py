@@ -19,7 +19,6 @@ Packed = Float[Array, "batch packed qkv_dim"]
     "luna",
     oracle=oracle,
     small={"packed": 4},
-    family="low rank",
     paper="Ma et al. 2021, 2106.01540",
     cost="L p d",
     by_layer=True,

@@ -21,7 +21,6 @@ WAYS = 2  # forward and backward
     small={"state": 4},
     # the first two make steps and decays, which add up over the sequence; a norm costs little
     wide=("dt_bias", "log_a", "norm"),
-    family="state space",
     paper="Dao and Gu 2024, 2405.21060",
     cost="L N d",
     reads_positions=True,

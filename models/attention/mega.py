@@ -36,7 +36,6 @@ def toeplitz(x: Float[Array, " columns+rows-1"], rows: int) -> Float[Array, "row
     oracle=oracle,
     small={"state": 3},
     wide=("delta", "alpha"),  # they make the decay of the moving average, which adds up over the sequence
-    family="other",
     paper="Ma et al. 2023, 2209.10655",
     cost="L^2 d",
     reads_positions=True,

@@ -35,7 +35,6 @@ def inverse(a: Float[Array, "*batch c c"], iterations: int) -> Float[Array, "*ba
     "nystromformer",
     oracle=oracle,
     small={"landmarks": 5, "kernel": 5},
-    family="low rank",
     paper="Xiong et al. 2021, 2102.03902",
     cost="L c d",
     reads_positions=True,

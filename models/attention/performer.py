@@ -51,7 +51,6 @@ def positive_features(
     "performer",
     oracle=oracle,
     small={"features": 6},
-    family="linear attention",
     paper="Choromanski et al. 2021, 2009.14794",
     cost="L m d",
 )

@@ -46,7 +46,6 @@ permute.defvjp(
     "reformer",
     oracle=oracle,
     small={"chunk": 4, "buckets": 6},
-    family="softmax pattern",
     paper="Kitaev et al. 2020, 2001.04451",
     cost="L log L d",
     reads_positions=True,

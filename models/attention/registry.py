@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError, UserError, blamed_on, line_in
+from lra.families import FAMILY, OUTSIDE
 from lra.files import sha256_texts
 from lra.models.attention.elsewhere import refuse_others
 from lra.models.attention.multihead import Core, MultiHead
@@ -28,8 +29,6 @@ FORMS = {
     ("x", "mask", "carry"): "carrying mixer",
     ("x", "mask"): "mixer",
 }
-
-FAMILIES = ("softmax pattern", "low rank", "linear attention", "state space", "convolution", "other")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +48,6 @@ class Variant:
     make: Callable[..., Any]
     form: str
     options: type[Any]
-    family: str
     paper: str
     cost: str
     memory: str
@@ -65,6 +63,10 @@ class Variant:
     line: int
     is_own: bool
     source: Source | None
+
+    @property
+    def family(self) -> str:
+        return FAMILY[self.name] if self.is_own else OUTSIDE
 
     @property
     def where(self) -> str:
@@ -154,16 +156,6 @@ class Variant:
 VARIANTS: dict[str, Variant] = {}
 
 
-def by_family(variants: Iterable[Variant]) -> list[Variant]:
-    """Variants in the order of FAMILIES, and by name in each."""
-    return sorted(variants, key=lambda variant: (FAMILIES.index(variant.family), variant.name))
-
-
-def families() -> dict[str, str]:
-    """The family of each of the project's own variants, by name."""
-    return {name: variant.family for name, variant in VARIANTS.items() if variant.is_own}
-
-
 def place_of(target: Callable[..., Any]) -> tuple[str, int]:
     """The file and line of a definition."""
     try:
@@ -184,7 +176,6 @@ def is_the_same_definition(one: Callable[..., Any], other: Callable[..., Any]) -
 def register_attention(
     name: str,
     *,
-    family: str = "other",
     paper: str = "",
     cost: str = "",
     memory: str = "L",
@@ -223,7 +214,6 @@ def register_attention(
     a method `redraw(key, step)` is told when a training step begins, and may draw what it has at random anew.
 
     Args:
-      family: one of FAMILIES, by which tables group their rows.
       paper: where it is published, e.g. "Choromanski et al. 2021, 2009.14794".
       cost: time in the length L, e.g. "L log L"; a power is read from it: "L^2 d" is quadratic.
       memory: memory in the length, likewise.
@@ -239,7 +229,7 @@ def register_attention(
       exceptions: names of checks that need not hold, and why.
 
     Raises:
-      UsageError: the name is taken or cannot be one, there is no such family, a default cannot be recorded, the
+      UsageError: the name is taken or cannot be one, a default cannot be recorded, the
         signature is none of these, or `small` names an option that is not there.
     """
 
@@ -247,8 +237,6 @@ def register_attention(
         raise UsageError('the decorator takes a name: @register_attention("my_attention")')
     if not is_name(name):
         raise UsageError(f"{shown(name)} is no name for a variant; {RULE}")
-    if family not in FAMILIES:
-        raise UsageError(f"variant '{name}': its family {shown(family)} is none of {', '.join(FAMILIES)}")
     caller = sys._getframe(1)
     own = caller.f_globals.get("__name__", "").startswith(f"{__package__}.")
     source = None if own else source_of(caller, name)
@@ -277,7 +265,7 @@ def register_attention(
         layered = by_layer or form == "carrying mixer"
         file, line = place_of(target)
         VARIANTS[name] = Variant(
-            name, target, form, options, family, paper, cost, memory, causal, reads_positions, layered, version,
+            name, target, form, options, paper, cost, memory, causal, reads_positions, layered, version,
             small or {}, tuple(wide), oracle, exceptions or {}, file, line, own, source,
         )  # fmt: skip
         return target

@@ -30,7 +30,6 @@ def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batc
 @register_attention(
     "retention",
     oracle=oracle,
-    family="linear attention",
     paper="Sun et al. 2023, 2307.08621",
     cost="L e d",
     reads_positions=True,

@@ -42,7 +42,6 @@ def complex_of(pair: nnx.Param) -> Complex[Array, "..."]:
     oracle=oracle,
     small={"state": 8, "blocks": 2},
     wide=("eigenvalues", "log_step"),  # their product is a decay and an angle a token, which add up over the sequence
-    family="state space",
     paper="Smith et al. 2023, 2208.04933",
     cost="L N d",
     reads_positions=True,

@@ -12,9 +12,7 @@ from lra.models.oracles.sigmoid import oracle
 ROWS = 256  # queries whose weights are in memory at once
 
 
-@register_attention(
-    "sigmoid", oracle=oracle, family="softmax pattern", paper="Ramapuram et al. 2025, 2409.04431", cost="L^2 d"
-)
+@register_attention("sigmoid", oracle=oracle, paper="Ramapuram et al. 2025, 2409.04431", cost="L^2 d")
 def sigmoid(
     q: Float[Array, "batch length heads head_dim"],
     k: Float[Array, "batch length heads head_dim"],

@@ -33,7 +33,6 @@ def balance(
     "sinkhorn",
     oracle=oracle,
     small={"block": 4},
-    family="softmax pattern",
     paper="Tay et al. 2020, 2002.11296",
     cost="L^2 d / b",
     memory="L^2 / b^2",

@@ -19,7 +19,6 @@ from lra.models.oracles.sparse_transformer import oracle
     "sparse_transformer",
     oracle=oracle,
     small={"summary": 2},
-    family="softmax pattern",
     paper="Child et al. 2019, 1904.10509",
     cost="L^1.5 d",
     memory="L^1.5",

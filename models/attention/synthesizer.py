@@ -20,7 +20,6 @@ KINDS = ("dense", "random", "factorized_dense", "factorized_random")
 @register_attention(
     "synthesizer",
     oracle=oracle,
-    family="other",
     paper="Tay et al. 2021, 2005.00743",
     cost="L^2 d",
     memory="L^2",

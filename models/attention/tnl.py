@@ -24,7 +24,6 @@ def slopes(heads: int) -> Float[np.ndarray, " heads"]:
 @register_attention(
     "tnl",
     oracle=oracle,
-    family="linear attention",
     paper="Qin et al. 2023, 2307.14995",
     cost="L e d",
     reads_positions=True,

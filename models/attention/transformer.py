@@ -7,9 +7,7 @@ from lra.models.kernels.softmax import NO_DROPOUT, Dropout, attend
 from lra.models.oracles.transformer import oracle
 
 
-@register_attention(
-    "transformer", oracle=oracle, family="softmax pattern", paper="Vaswani et al. 2017, 1706.03762", cost="L^2 d"
-)
+@register_attention("transformer", oracle=oracle, paper="Vaswani et al. 2017, 1706.03762", cost="L^2 d")
 def transformer(
     q: Float[Array, "batch length heads head_dim"],
     k: Float[Array, "batch length heads head_dim"],

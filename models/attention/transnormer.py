@@ -21,7 +21,6 @@ from lra.models.oracles.transnormer import oracle
     "transnormer",
     oracle=oracle,
     small={"block": 5},
-    family="linear attention",
     paper="Qin et al. 2022, 2210.10340",
     cost="L (w + e) d",
     reads_positions=True,

@@ -14,12 +14,18 @@ from lra.checks import check_variant
 from lra.checks.subject import normal
 from lra.configuration import parse_override
 from lra.errors import UsageError, UserError
+from lra.families import FAMILIES, OUTSIDE
 from lra.models.attention import VARIANTS, Shape, register_attention
 from lra.models.encoder import Classifier, EncoderConfig
 from lra.plan import resolve
 from lra.spec import RunSpec
 
 SHAPE = Shape(dim=6, qkv_dim=8, heads=2, max_length=5, dropout=0.5)
+
+
+def test_each_of_the_projects_variants_is_of_one_family():
+    own = sorted(name for name, variant in VARIANTS.items() if variant.is_own)
+    assert sorted(name for names in FAMILIES.values() for name in names) == own
 
 
 @pytest.mark.usefixtures("registry")
@@ -30,6 +36,7 @@ def test_register_a_function():
 
     variant = VARIANTS["test_function"]
     assert (variant.paper, variant.cost, variant.causal, variant.version) == ("none", "L", True, 3)
+    assert variant.family == OUTSIDE
     mixer, x = variant.build(SHAPE, nnx.Rngs(0), variant.options(by=3.0)), normal(2, 5, 6)
     expected = 3 * x @ mixer.v.kernel.get_value() @ mixer.out.kernel.get_value()
     np.testing.assert_allclose(mixer(x, np.ones((2, 5), bool)), expected, rtol=1e-5, atol=1e-5)

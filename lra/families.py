@@ -1,0 +1,15 @@
+"""The families of the project's variants, by which tables group their rows. It is read without JAX."""
+
+FAMILIES = {
+    "softmax pattern": (
+        "transformer", "local", "sparse_transformer", "longformer", "bigbird", "dilated", "reformer", "sinkhorn",
+        "differential", "sigmoid",
+    ),
+    "low rank": ("linformer", "nystromformer", "luna"),
+    "linear attention": ("linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based"),
+    "state space": ("s5", "lru", "mamba2"),
+    "convolution": ("lightconv",),
+    "other": ("synthesizer", "fnet", "mega"),
+}  # fmt: skip
+OUTSIDE = "outside"  # the family of every other variant
+FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
