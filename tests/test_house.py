@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("tasks", "models", "leaderboard")
 # of lra's own modules, what the rooms may use
-SHARED = ("__init__", "errors", "files", "names", "remote", "storage", "typed", "workers")
+SHARED = ("__init__", "errors", "families", "files", "names", "remote", "storage", "typed", "workers")
 FOLDERS = {"lra": ROOT / "lra", **{f"lra.{room}": ROOT / room for room in ROOMS}}
 
 
