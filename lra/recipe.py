@@ -70,7 +70,7 @@ def task_named(name: str, protocol: str | None) -> Task:
     if name not in TASKS:
         raise UsageError(f"{unknown('task', name, TASKS)} (--import FILE loads one of your own)")
     if name == "all" or name in SECTIONS:
-        where = f" ({TASKS[name].place})" if name in TASKS and TASKS[name].place else ""
+        where = f" ({TASKS[name].place})" if TASKS[name].place else ""
         raise UsageError(f"task '{name}'{where}: this name means something else; choose another")
     if protocol and protocol_named(protocol).stand_ins:
         return next((task for task in TASKS.values() if task.stands_in_for == name), TASKS[name])

@@ -68,17 +68,8 @@ def variants(options: Namespace) -> int:
     for entry in described:
         task, share = max(entry["excess"].items(), key=lambda item: item[1])
         most = f"{share:+.1%} {task}" + (" !" if share > allowed_excess() else "")
-        rows.append(
-            [
-                entry["name"],
-                entry["family"],
-                entry["cost"],
-                f"{entry['parameters']['listops']:,}",
-                most,
-                entry["check"],
-                entry["paper"],
-            ]
-        )
+        count = f"{entry['parameters']['listops']:,}"
+        rows.append([entry["name"], entry["family"], entry["cost"], count, most, entry["check"], entry["paper"]])
     print_table(("variant", "family", "time", "parameters", "most against transformer", "check", "paper"), rows)
     print(
         "parameters: of protocol paper on ListOps, and on the task on which they exceed the Transformer's the most; "

@@ -13,11 +13,7 @@ from lra.models.oracles.cosformer import oracle
 
 
 @register_attention(
-    "cosformer",
-    oracle=oracle,
-    paper="Qin et al. 2022, 2202.08791",
-    cost="L d^2/h",
-    reads_positions=True,
+    "cosformer", oracle=oracle, paper="Qin et al. 2022, 2202.08791", cost="L d^2/h", reads_positions=True
 )
 class Cosformer(nnx.Module):
     """Weights relu(q_i) . relu(k_j) cos(pi/2 (i - j)/M), divided by their sum (section 3).

@@ -10,11 +10,7 @@ from lra.models.oracles.fnet import oracle
 
 
 @register_attention(
-    "fnet",
-    oracle=oracle,
-    paper="Lee-Thorp et al. 2021, 2105.03824",
-    cost="L log L d",
-    reads_positions=True,
+    "fnet", oracle=oracle, paper="Lee-Thorp et al. 2021, 2105.03824", cost="L log L d", reads_positions=True
 )
 class FNet(nnx.Module):
     """Re(F_seq F_hidden x) (section 3.2). It has no parameters, no heads and no options.

@@ -48,11 +48,7 @@ def positive_features(
 
 
 @register_attention(
-    "performer",
-    oracle=oracle,
-    small={"features": 6},
-    paper="Choromanski et al. 2021, 2009.14794",
-    cost="L m d",
+    "performer", oracle=oracle, small={"features": 6}, paper="Choromanski et al. 2021, 2009.14794", cost="L m d"
 )
 class Performer(nnx.Module):
     """FAVOR+ for softmax (equations 5 and 8), bidirectional.

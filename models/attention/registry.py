@@ -229,8 +229,8 @@ def register_attention(
       exceptions: names of checks that need not hold, and why.
 
     Raises:
-      UsageError: the name is taken or cannot be one, a default cannot be recorded, the
-        signature is none of these, or `small` names an option that is not there.
+      UsageError: the name is taken or cannot be one, a default cannot be recorded, the signature is none of
+        these, or `small` names an option that is not there.
     """
 
     if callable(name):
@@ -265,8 +265,8 @@ def register_attention(
         layered = by_layer or form == "carrying mixer"
         file, line = place_of(target)
         VARIANTS[name] = Variant(
-            name, target, form, options, paper, cost, memory, causal, reads_positions, layered, version,
-            small or {}, tuple(wide), oracle, exceptions or {}, file, line, own, source,
+            name, target, form, options, paper, cost, memory, causal, reads_positions, layered, version, small or {},
+            tuple(wide), oracle, exceptions or {}, file, line, own, source,
         )  # fmt: skip
         return target
 

@@ -27,13 +27,7 @@ def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batc
     return jnp.stack([even * cos - odd * sin, odd * cos + even * sin], -1).reshape(x.shape)
 
 
-@register_attention(
-    "retention",
-    oracle=oracle,
-    paper="Sun et al. 2023, 2307.08621",
-    cost="L e d",
-    reads_positions=True,
-)
+@register_attention("retention", oracle=oracle, paper="Sun et al. 2023, 2307.08621", cost="L e d", reads_positions=True)
 class Retention(nnx.Module):
     """swish(x W_G) * norm(retention of each head) W_O (equations 5, 7 and 8), made bidirectional.
 
