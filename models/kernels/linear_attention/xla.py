@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from lra.models.kernels.backends import platform
 from lra.models.kernels.blocks import pad_to_multiple
 from lra.models.kernels.linear_attention.operands import Operands, Static
 
-CHUNK = 64
+# An accelerator waits for each step of the loop over the chunks. A CPU does the work of all pairs of tokens in a chunk.
+CHUNK, CHUNK_ON_CPU = 64, 16
 
 # Lower log-decays are decays of 0 in float32. Multiples of 2^-10 above it have exact sums of up to 128.
 LEAST = -104.0
@@ -20,11 +22,11 @@ def admits(static: Static, x: Operands) -> None:
     """XLA admits all operands."""
 
 
-def forward(static: Static, x: Operands, chunk: int = CHUNK) -> Float[Array, "batch length heads value_dim"]:
+def forward(static: Static, x: Operands, chunk: int | None = None) -> Float[Array, "batch length heads value_dim"]:
     """y_i = S_i^T q_i with S_i = diag(exp(log_decay_i)) S_{i-1} + k_i v_i^T, in float32; S_{i+1} if `static.reverse`.
 
-    The sequence is cut into chunks of `chunk` tokens, a power of two; the state S is kept for each chunk, not for
-    each token, and the rest is computed again in the backward pass.
+    The sequence is cut into chunks of `chunk` tokens, a power of two, by default the platform's; the state S is kept
+    for each chunk, not for each token, and the rest is computed again in the backward pass.
 
     Every exponent is a sum of log-decays between two tokens. No difference of longer sums is taken, which would
     lose them, and none is above 0, so that nothing overflows or is masked after exp.
@@ -32,6 +34,7 @@ def forward(static: Static, x: Operands, chunk: int = CHUNK) -> Float[Array, "ba
     q, k, v, log_decay = x
     reverse = static.reverse
     batch, length, heads = q.shape[:3]
+    chunk = chunk or (CHUNK_ON_CPU if platform() == "cpu" else CHUNK)
     chunk = min(chunk, 1 << (length - 1).bit_length())
     if log_decay is None:
         log_decay = jnp.zeros((1, 1, heads, 1))
