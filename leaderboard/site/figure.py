@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from lra.families import FAMILIES, FAMILY
 from lra.files import sha256_text
 from lra.leaderboard.site.markup import Child, Markup, element
 from lra.leaderboard.site.scale import Scale, shown
@@ -11,13 +12,20 @@ WIDTH = 400  # units; on a telephone a unit is 0.85 pixels, on a wide screen 1.3
 WIDE = 960  # of a chart that takes the whole width of the page
 CHARACTER, BOLD = 6.6, 7.3  # width of a letter of a label, in units
 HUES, DASHES = 8, 4
+HUE_OF = {family: place for place, family in enumerate(FAMILIES)}
 MOST = 1e15  # larger numbers are not drawn
 
 
 def style(name: str) -> str:
-    """The CSS classes of a variant. They depend on its name alone, so it has one colour in all charts and builds."""
+    """The CSS classes of a row. They depend on its name alone, so it has one colour in all charts and builds.
+
+    The project's variants have the hue of their family, so that 40 rows can be told apart. Other variants share the
+    hues that no family has.
+    """
     number = int(sha256_text(name), 16)
-    return f"hue{number % HUES} dash{number // HUES % DASHES}"
+    family = FAMILY.get(name.partition(" (")[0])
+    hue = len(HUE_OF) + number % (HUES - len(HUE_OF)) if family is None else HUE_OF[family]
+    return f"hue{hue} dash{number // HUES % DASHES}"
 
 
 class Drawing(NamedTuple):

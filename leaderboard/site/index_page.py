@@ -10,7 +10,7 @@ from lra.leaderboard.levels import Levels
 from lra.leaderboard.sheet import Cell, Column, Entry, Sheet, labels
 from lra.leaderboard.site import markup
 from lra.leaderboard.site.charts import bars, scatter, strips
-from lra.leaderboard.site.figure import shown_in_page
+from lra.leaderboard.site.figure import HUE_OF, shown_in_page
 from lra.leaderboard.site.growth import growth
 from lra.leaderboard.site.lines import by_level, lengths
 from lra.leaderboard.site.markup import Child, Markup, element
@@ -107,6 +107,17 @@ def pictures(sheet: Sheet, scalings: Mapping[str, Scaling]) -> Child:
     return None
 
 
+def colours(sheet: Sheet) -> Markup | None:
+    """The key of the hues of a sheet's charts; None if they have fewer than two families."""
+    source = sheet.source.table if isinstance(sheet.source, Levels) else sheet.source
+    rows = source.rows if isinstance(source, Table) else source.lines if isinstance(source, Overview) else ()
+    drawn = {row.family for row in rows}
+    families = [family for family in HUE_OF if family in drawn]
+    if len(families) < 2:
+        return None
+    return element("ul", [element("li", family, class_=f"hue{HUE_OF[family]}") for family in families], class_="hues")
+
+
 def section(sheet: Sheet, figures: Child, kind: str) -> Markup:
     """A table with its charts."""
     heading = f"{sheet.name}_heading"
@@ -119,6 +130,7 @@ def section(sheet: Sheet, figures: Child, kind: str) -> Markup:
         element("h2", sheet.title, id=heading),
         element("p", sheet.caption, class_="caption"),
         tools(sheet),
+        colours(sheet) if figures else None,
         element("div", figures, class_="figures") if figures else None,
         frame(table(sheet), f"{sheet.name}_table"),
         element("ul", notes, class_="notes") if notes else None,
