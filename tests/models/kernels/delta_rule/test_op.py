@@ -58,7 +58,7 @@ def test_thousands_of_tokens_in_the_chunks_that_are_used(kind):
 
 
 def test_orthogonal_keys_are_kept_as_linear_attention_keeps_them():
-    """With beta 1 and a key of its own for each token, S is the sum of k v^T; the keys' next values replace the first."""
+    """With beta 1 and a key of its own for each token, S is the sum of k v^T; a key's next value replaces its first."""
     k = jnp.tile(jnp.eye(8)[None, :, None], (1, 2, 1, 1))
     v = jnp.asarray(problem(16, "none", 8, batch=1, heads=1)[2])
     y = delta_rule(jnp.ones_like(k), k, v, jnp.ones((1, 16, 1)))
