@@ -7,6 +7,7 @@ FAMILIES = {
     ),
     "low rank": ("linformer", "nystromformer", "luna"),
     "linear attention": ("linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based"),
+    "delta rule": ("deltanet", "gated_deltanet", "kda", "deltaproduct"),
     "state space": ("s5", "lru", "mamba2"),
     "convolution": ("lightconv",),
     "other": ("synthesizer", "fnet", "mega"),

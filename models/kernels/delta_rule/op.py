@@ -20,7 +20,6 @@ def delta_rule(
     mask: Bool[Array, "batch length"] | None = None,
     *,
     log_decay: Float[Array, "batch length heads #key_dim"] | None = None,
-    reverse: bool = False,
     backend: str | None = None,
 ) -> Float[Array, "batch length heads value_dim"]:
     """y_i = S_i^T q_i with S_i = (I - beta_i k_i k_i^T) diag(exp(log_decay_i)) S_{i-1} + beta_i k_i v_i^T, S_{-1} = 0.
@@ -30,15 +29,14 @@ def delta_rule(
     2412.06464, equation 10), with one a channel KDA (2510.26692). Work and memory are linear in the length. States and
     sums are in float32; y is written in the type of v.
 
-    The factors of a step do not commute. So there is no form for both directions at once, as linear attention has: call
-    it for each direction.
+    The factors of a step do not commute. So there is no form for both directions at once, as linear attention has: turn
+    the sequence for the other direction. Padding may stand anywhere.
 
     Args:
       k: of length 1, if beta may be above 1: then I - beta k k^T makes nothing longer for a beta of up to 2.
       beta: from 0, where the state only decays, to 2, where the state's answer to k changes its sign.
       mask: which tokens are real. Padding passes the state on as it is.
       log_decay: at most 0; one a token, or one a channel of the keys. None is no decay.
-      reverse: whether the state goes from the end to the start.
       backend: one of `backends.NAMES`; None is what `backends.deciding` says, or XLA.
 
     Raises:
@@ -50,7 +48,7 @@ def delta_rule(
         if log_decay is not None:
             log_decay = jnp.where(mask[..., None, None], log_decay, 0)
     x = Operands(q.astype(v.dtype), k.astype(v.dtype), v, beta.astype(jnp.float32), log_decay)
-    return run(*choose(OP, backend, Static(reverse), x), x).astype(v.dtype)
+    return run(*choose(OP, backend, Static(), x), x).astype(v.dtype)
 
 
 def run(name: str, static: Static, x: Operands) -> Float[Array, "batch length heads value_dim"]:

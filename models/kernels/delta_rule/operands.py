@@ -19,7 +19,6 @@ class Operands(NamedTuple):
 class Static(NamedTuple):
     """What is known when a program is traced."""
 
-    reverse: bool = False  # whether the state goes from the end to the start
     interpret: bool = False
 
 

@@ -23,14 +23,13 @@ def forward(static: Static, x: Operands, chunk: int = CHUNK) -> Float[Array, "ba
     3.2): n_i + beta_i sum_{j < i} (k_i . D_i .. D_{j+1} k_j) n_j = beta_i (v_i - S^T D_i .. D_1 k_i). The state is kept
     for each chunk, not for each token, and the rest is computed again in the backward pass.
     """
-    flip = (lambda y: jnp.flip(y, 1)) if static.reverse else lambda y: y
     length, heads = x.q.shape[1:3]
     chunk = min(chunk, length)
     log_decay = jnp.zeros((*x.q.shape[:3], 1)) if x.log_decay is None else x.log_decay
     before = jnp.tril(jnp.ones((chunk, chunk), bool), -1)
 
     def chunks(x: Array) -> Array:  # [chunks, batch, heads, chunk, ...]
-        x = pad_to_multiple(flip(x), chunk).astype(jnp.float32)
+        x = pad_to_multiple(x, chunk).astype(jnp.float32)
         return x.reshape(x.shape[0], -1, chunk, *x.shape[2:]).transpose(1, 0, 3, 2, 4)
 
     @jax.checkpoint
@@ -49,7 +48,7 @@ def forward(static: Static, x: Operands, chunk: int = CHUNK) -> Float[Array, "ba
     start = jnp.zeros((len(x.q), heads, x.q.shape[-1], x.v.shape[-1]), jnp.float32)
     operands = (x.q, x.k, x.v, x.beta[..., None], log_decay)
     y = jax.lax.scan(step, start, tuple(map(chunks, operands)))[1]
-    return flip(y.transpose(1, 0, 3, 2, 4).reshape(len(x.q), -1, heads, x.v.shape[-1])[:, :length])
+    return y.transpose(1, 0, 3, 2, 4).reshape(len(x.q), -1, heads, x.v.shape[-1])[:, :length]
 
 
 def products(

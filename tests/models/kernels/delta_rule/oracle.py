@@ -16,14 +16,13 @@ class Result(NamedTuple):
     d_log_decay: np.ndarray
 
 
-def oracle(q, k, v, beta, log_decay, dy, reverse=False) -> Result:
+def oracle(q, k, v, beta, log_decay, dy) -> Result:
     """S <- diag(exp(log_decay)) S; S <- S + beta k (v - S^T k)^T; y = S^T q (Yang et al. 2024, 2412.06464, equation
     10), and the gradients of the sum of y * dy.
     """
     channels = 1 if log_decay is None else log_decay.shape[-1]
     log_decay = np.zeros((*q.shape[:3], 1)) if log_decay is None else log_decay
-    inputs = [np.float64(x)[:, ::-1] if reverse else np.float64(x) for x in (q, k, v, beta, log_decay, dy)]
-    q, k, v, beta, log_decay, dy = inputs
+    q, k, v, beta, log_decay, dy = (np.float64(x) for x in (q, k, v, beta, log_decay, dy))
     decay, beta = np.exp(np.broadcast_to(log_decay, q.shape))[..., None], beta[..., None]
     out = Result(*(np.zeros(x.shape) for x in (v, q, k, v, beta, q)))
     states, decayed, missing = [np.zeros((*q[:, 0].shape, v.shape[-1]))], [], []
@@ -46,7 +45,7 @@ def oracle(q, k, v, beta, log_decay, dy, reverse=False) -> Result:
     out = out._replace(d_beta=out.d_beta[..., 0])
     if channels == 1:
         out = out._replace(d_log_decay=out.d_log_decay.sum(-1, keepdims=True))
-    return Result(*(x[:, ::-1] if reverse else x for x in out))
+    return out
 
 
 def problem(length: int, kind: str, key_dim=4, value_dim=3, heads=2, batch=2, strongest=200.0):

@@ -19,9 +19,9 @@ from .oracle import KINDS, oracle, problem
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
-@functools.partial(quick_jit, static_argnames=("reverse", "chunk"))
-def value_and_gradients(*inputs, reverse=False, chunk=8):
-    run = lambda *x: xla.forward(Static(reverse), Operands(*x), chunk)
+@functools.partial(quick_jit, static_argnames="chunk")
+def value_and_gradients(*inputs, chunk=8):
+    run = lambda *x: xla.forward(Static(), Operands(*x), chunk)
     y, pull_back = jax.vjp(run, *inputs[:-1])
     return y, *pull_back(inputs[-1])
 
@@ -32,11 +32,10 @@ def assert_close(found, expected):
             np.testing.assert_allclose(x, exact, rtol=1e-4, atol=2e-5 * max(1, abs(exact).max()), err_msg=name)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_and_gradients(kind, reverse):
+def test_values_and_gradients(kind):
     inputs = problem(19, kind)
-    assert_close(value_and_gradients(*inputs, reverse=reverse), oracle(*inputs, reverse=reverse))
+    assert_close(value_and_gradients(*inputs), oracle(*inputs))
 
 
 @settings(max_examples=2, phases=[Phase.generate])
@@ -73,15 +72,14 @@ def test_beta_of_two_negates_what_the_key_holds():
     np.testing.assert_allclose(delta_rule(k, k, v, beta).ravel(), [1, -1, 1, -1, 1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_padding_passes_the_state_on(reverse):
+def test_padding_passes_the_state_on():
     """The tokens between which it stands get what they get without it."""
     q, k, v, beta, decay, _ = map(jnp.asarray, problem(24, "channel"))
     real = np.random.default_rng(0).uniform(size=(1, 24)) < 0.6
     mask = jnp.asarray(np.repeat(real, 2, 0))
-    found = delta_rule(q, k, v, beta, mask, log_decay=decay, reverse=reverse)
+    found = delta_rule(q, k, v, beta, mask, log_decay=decay)
     alone = [x[:, real[0]] for x in (q, k, v, beta, decay)]
-    expected = delta_rule(*alone[:4], log_decay=alone[4], reverse=reverse)
+    expected = delta_rule(*alone[:4], log_decay=alone[4])
     np.testing.assert_allclose(found[:, real[0]], expected, rtol=1e-5, atol=1e-6)
 
 
