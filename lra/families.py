@@ -8,7 +8,7 @@ FAMILIES = {
     "low rank": ("linformer", "nystromformer", "luna"),
     "linear attention": ("linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based"),
     "delta rule": ("deltanet", "gated_deltanet", "kda", "deltaproduct"),
-    "state space": ("s5", "lru", "mamba2"),
+    "state space": ("s5", "lru", "mamba2", "hydra", "hgrn"),
     "convolution": ("lightconv",),
     "other": ("synthesizer", "fnet", "mega"),
 }  # fmt: skip

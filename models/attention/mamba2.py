@@ -6,11 +6,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
+from lra.models.attention.duality import state_space
 from lra.models.attention.multihead import merge_heads, projection
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
-from lra.models.attention.ways import WAYS, both_ways, convolve, step_bias, taps, turned
-from lra.models.kernels.linear_attention import linear_attention
+from lra.models.attention.ways import WAYS, both_ways, convolve, of_convolution, step_bias, turned
 from lra.models.oracles.mamba2 import oracle
 
 
@@ -50,11 +50,10 @@ class Mamba2(nnx.Module):
         width, heads = expand * shape.qkv_dim, (WAYS, shape.heads)
         self.heads, self.sizes = shape.heads, (width, width + 2 * state, WAYS * shape.heads)
         self.into = projection(shape.dim, sum(self.sizes), rngs)
-        draw = lambda size, low, high: jax.random.uniform(rngs.params(), size, minval=low, maxval=high)
-        self.conv = taps(conv, WAYS, width + 2 * state, rngs=rngs)
-        self.conv_bias = nnx.Param(draw((WAYS, width + 2 * state), -(conv**-0.5), conv**-0.5))
+        self.conv = of_convolution(conv, conv, WAYS, width + 2 * state, rngs=rngs)
+        self.conv_bias = of_convolution(conv, WAYS, width + 2 * state, rngs=rngs)
         self.dt_bias = step_bias(*heads, rngs=rngs)
-        self.log_a = nnx.Param(jnp.log(draw(heads, 1.0, 16.0)))
+        self.log_a = nnx.Param(jnp.log(jax.random.uniform(rngs.params(), heads, minval=1.0, maxval=16.0)))
         self.skip = nnx.Param(jnp.ones(heads))  # D
         self.norm = nnx.RMSNorm(width, epsilon=1e-5, rngs=rngs)
         self.out = projection(width, shape.dim, rngs)
@@ -74,11 +73,8 @@ class Mamba2(nnx.Module):
         dt = jnp.where(real, nnx.softplus(dt + self.dt_bias.get_value().astype(jnp.float32)), 0)
         log_decay = -dt * jnp.exp(self.log_a.get_value().astype(jnp.float32))
 
-        of_heads = lambda y: jnp.broadcast_to(y[..., None, :], (*value.shape[:4], y.shape[-1]))
-        ways_as_heads = lambda y: y.reshape(*y.shape[:2], -1, y.shape[-1])
-        inputs = (of_heads(c), of_heads(b), (dt[..., None] * value).astype(x.dtype), log_decay[..., None])
-        q, k, v, log_decay = map(ways_as_heads, inputs)
-        y = linear_attention(q, k, v, causal=True, log_decay=log_decay).reshape(value.shape)
+        v = (dt[..., None] * value).astype(x.dtype)
+        y = state_space(c[..., None, :], b[..., None, :], v, log_decay)
         y = y + self.skip.get_value().astype(jnp.float32)[..., None] * value
         y = merge_heads(turned(y).sum(2))
         return self.out(self.norm(y * nnx.silu(z)).astype(x.dtype)).astype(x.dtype)

@@ -30,9 +30,9 @@ def convolve(
     return y.astype(x.dtype)
 
 
-def taps(conv: int, *channels: int, rngs: nnx.Rngs) -> nnx.Param:
-    """The kernel of a depthwise convolution of `conv` tokens as PyTorch draws it."""
-    return nnx.Param(jax.random.uniform(rngs.params(), (conv, *channels), minval=-(conv**-0.5), maxval=conv**-0.5))
+def of_convolution(conv: int, *sizes: int, rngs: nnx.Rngs) -> nnx.Param:
+    """A parameter of a depthwise convolution of `conv` tokens, as PyTorch draws its kernel and its bias."""
+    return nnx.Param(jax.random.uniform(rngs.params(), sizes, minval=-(conv**-0.5), maxval=conv**-0.5))
 
 
 def step_bias(*sizes: int, rngs: nnx.Rngs) -> nnx.Param:
