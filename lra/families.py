@@ -6,7 +6,9 @@ FAMILIES = {
         "differential", "sigmoid",
     ),
     "low rank": ("linformer", "nystromformer", "luna"),
-    "linear attention": ("linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based"),
+    "linear attention": (
+        "linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based", "mlstm",
+    ),
     "state space": ("s5", "lru", "mamba2", "hydra", "hgrn"),
     "convolution": ("lightconv",),
     "other": ("synthesizer", "fnet", "mega"),

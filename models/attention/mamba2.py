@@ -6,10 +6,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
-from lra.models.attention.duality import WAYS, convolve, state_space, step_bias, turned
 from lra.models.attention.multihead import merge_heads, projection
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
+from lra.models.attention.ways import WAYS, both_ways, convolution, convolve, matrix_state, step_bias, turned
 from lra.models.oracles.mamba2 import oracle
 
 
@@ -49,11 +49,9 @@ class Mamba2(nnx.Module):
         width, heads = expand * shape.qkv_dim, (WAYS, shape.heads)
         self.heads, self.sizes = shape.heads, (width, width + 2 * state, WAYS * shape.heads)
         self.into = projection(shape.dim, sum(self.sizes), rngs)
-        draw = lambda size, low, high: jax.random.uniform(rngs.params(), size, minval=low, maxval=high)
-        self.conv = nnx.Param(draw((conv, WAYS, width + 2 * state), -(conv**-0.5), conv**-0.5))
-        self.conv_bias = nnx.Param(draw((WAYS, width + 2 * state), -(conv**-0.5), conv**-0.5))
+        self.conv, self.conv_bias = convolution((conv, WAYS, width + 2 * state), rngs)
         self.dt_bias = step_bias(heads, rngs)
-        self.log_a = nnx.Param(jnp.log(draw(heads, 1.0, 16.0)))
+        self.log_a = nnx.Param(jnp.log(jax.random.uniform(rngs.params(), heads, minval=1.0, maxval=16.0)))
         self.skip = nnx.Param(jnp.ones(heads))  # D
         self.norm = nnx.RMSNorm(width, epsilon=1e-5, rngs=rngs)
         self.out = projection(width, shape.dim, rngs)
@@ -63,9 +61,8 @@ class Mamba2(nnx.Module):
     ) -> Float[Array, "batch length dim"]:
         width, convolved, _ = self.sizes
         z, xbc, dt = jnp.split(self.into(x), (width, width + convolved), -1)
-        both = lambda y: jnp.stack([y, jnp.flip(y, 1)], 2)  # [batch, length, ways, ...]
-        real = both(mask)[..., None]
-        xbc = convolve(jnp.where(real, both(xbc), 0), self.conv, self.conv_bias, before=self.conv.shape[0] - 1)
+        real = both_ways(mask)[..., None]
+        xbc = convolve(jnp.where(real, both_ways(xbc), 0), self.conv, self.conv_bias, before=self.conv.shape[0] - 1)
         xbc = jnp.where(real, nnx.silu(xbc), 0)
         value, b, c = jnp.split(xbc, (width, (width + convolved) // 2), -1)
         value = value.reshape(*value.shape[:3], self.heads, -1)
@@ -74,7 +71,7 @@ class Mamba2(nnx.Module):
         log_decay = -dt * jnp.exp(self.log_a.get_value().astype(jnp.float32))
 
         v = (dt[..., None] * value).astype(x.dtype)
-        y = state_space(c[..., None, :], b[..., None, :], v, log_decay)
+        y = matrix_state(c[..., None, :], b[..., None, :], v, log_decay)
         y = y + self.skip.get_value().astype(jnp.float32)[..., None] * value
         y = merge_heads(turned(y).sum(2))
         return self.out(self.norm(y * nnx.silu(z)).astype(x.dtype)).astype(x.dtype)
