@@ -9,7 +9,7 @@ FAMILIES = {
     "linear attention": (
         "linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based", "mlstm",
     ),
-    "state space": ("s5", "lru", "mamba2", "hydra", "hgrn"),
+    "state space": ("s5", "lru", "mamba2", "mamba3", "hydra", "hgrn"),
     "convolution": ("lightconv",),
     "other": ("synthesizer", "fnet", "mega"),
 }  # fmt: skip
