@@ -6,9 +6,11 @@ FAMILIES = {
         "differential", "sigmoid",
     ),
     "low rank": ("linformer", "nystromformer", "luna"),
-    "linear attention": ("linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based"),
+    "linear attention": (
+        "linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based", "mlstm",
+    ),
     "delta rule": ("deltanet", "gated_deltanet", "kda", "deltaproduct"),
-    "state space": ("s5", "lru", "mamba2", "hydra", "hgrn"),
+    "state space": ("s5", "lru", "mamba2", "mamba3", "hydra", "hgrn"),
     "convolution": ("lightconv",),
     "other": ("synthesizer", "fnet", "mega"),
 }  # fmt: skip

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.multihead import merge_heads, projection
 from lra.models.attention.shape import Shape
-from lra.models.attention.ways import WAYS, both_ways, convolve, of_convolution, step_bias, turned
+from lra.models.attention.ways import WAYS, both_ways, convolution, convolve, step_bias, turned
 from lra.models.kernels.delta_rule import delta_rule
 
 Tokens = Float[Array, "batch length dim"]
@@ -32,7 +32,7 @@ class DeltaLayer(nnx.Module):
         self.sizes = (shape.qkv_dim, (1 + steps) * shape.qkv_dim)  # where k and v begin
         width = (1 + 2 * steps) * shape.qkv_dim
         self.into = projection(shape.dim, width, rngs)
-        self.conv = of_convolution(conv, conv, WAYS, width, rngs=rngs)
+        self.conv, _ = convolution((conv, WAYS, width), rngs)
         self.beta = projection(shape.dim, WAYS * shape.heads * steps, rngs)
         self.norm = nnx.RMSNorm(shape.qkv_dim // shape.heads, epsilon=1e-5, rngs=rngs)
         self.out = projection(shape.qkv_dim, shape.dim, rngs)
@@ -90,7 +90,7 @@ class Decay(nnx.Module):
     def __init__(self, shape: Shape, channels: int, project: Callable[[Tokens], Array], rngs: nnx.Rngs):
         self.project = project
         heads = (WAYS, shape.heads)
-        self.dt_bias = step_bias(*heads, channels, rngs=rngs)
+        self.dt_bias = step_bias((*heads, channels), rngs)
         self.log_a = nnx.Param(jnp.log(jax.random.uniform(rngs.params(), (*heads, 1), minval=1e-3, maxval=16.0)))
 
     def __call__(self, x: Tokens) -> Float[Array, "batch length ways heads channels"]:

@@ -5,11 +5,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
-from lra.models.attention.duality import state_space
 from lra.models.attention.multihead import merge_heads, projection
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
-from lra.models.attention.ways import WAYS, convolve, of_convolution, step_bias, turned
+from lra.models.attention.ways import WAYS, both_ways, convolution, convolve, matrix_state, step_bias, turned
 from lra.models.kernels.recurrence import close_gaps, open_gaps
 from lra.models.oracles.hydra import oracle
 
@@ -55,9 +54,8 @@ class Hydra(nnx.Module):
         width, heads = expand * shape.qkv_dim, shape.heads
         self.heads, self.sizes = heads, (width, width + WAYS * 2 * state, WAYS * heads)
         self.into = projection(shape.dim, sum(self.sizes), rngs)
-        self.conv = of_convolution(conv, conv, self.sizes[1], rngs=rngs)
-        self.conv_bias = of_convolution(conv, self.sizes[1], rngs=rngs)
-        self.dt_bias = step_bias(heads, rngs=rngs)
+        self.conv, self.conv_bias = convolution((conv, self.sizes[1]), rngs)
+        self.dt_bias = step_bias((heads,), rngs)
         self.log_a = nnx.Param(jnp.zeros(heads))
         self.skip = nnx.Param(jnp.ones(heads))  # D
         self.diagonal = projection(width, heads, rngs)  # W_D
@@ -78,8 +76,8 @@ class Hydra(nnx.Module):
         log_decay = -dt * jnp.exp(self.log_a.get_value().astype(jnp.float32))
 
         heads = value.reshape(batch, length, self.heads, -1)
-        v = (dt[..., None] * turned(jnp.stack([heads] * WAYS, 2))).astype(x.dtype)
-        y = state_space(c[..., None, :], b[..., None, :], v, log_decay)
+        v = (dt[..., None] * both_ways(heads)).astype(x.dtype)
+        y = matrix_state(c[..., None, :], b[..., None, :], v, log_decay)
         shifted = jnp.pad(y[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0), (0, 0)))
         diagonal = self.skip.get_value().astype(jnp.float32) + self.diagonal(value)
         y = merge_heads(turned(shifted).sum(2) + diagonal[..., None] * heads)

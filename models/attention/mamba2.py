@@ -6,11 +6,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
-from lra.models.attention.duality import state_space
 from lra.models.attention.multihead import merge_heads, projection
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
-from lra.models.attention.ways import WAYS, both_ways, convolve, of_convolution, step_bias, turned
+from lra.models.attention.ways import WAYS, both_ways, convolution, convolve, matrix_state, step_bias, turned
 from lra.models.oracles.mamba2 import oracle
 
 
@@ -50,9 +49,8 @@ class Mamba2(nnx.Module):
         width, heads = expand * shape.qkv_dim, (WAYS, shape.heads)
         self.heads, self.sizes = shape.heads, (width, width + 2 * state, WAYS * shape.heads)
         self.into = projection(shape.dim, sum(self.sizes), rngs)
-        self.conv = of_convolution(conv, conv, WAYS, width + 2 * state, rngs=rngs)
-        self.conv_bias = of_convolution(conv, WAYS, width + 2 * state, rngs=rngs)
-        self.dt_bias = step_bias(*heads, rngs=rngs)
+        self.conv, self.conv_bias = convolution((conv, WAYS, width + 2 * state), rngs)
+        self.dt_bias = step_bias(heads, rngs)
         self.log_a = nnx.Param(jnp.log(jax.random.uniform(rngs.params(), heads, minval=1.0, maxval=16.0)))
         self.skip = nnx.Param(jnp.ones(heads))  # D
         self.norm = nnx.RMSNorm(width, epsilon=1e-5, rngs=rngs)
@@ -64,8 +62,7 @@ class Mamba2(nnx.Module):
         width, convolved, _ = self.sizes
         z, xbc, dt = jnp.split(self.into(x), (width, width + convolved), -1)
         real = both_ways(mask)[..., None]
-        xbc = jnp.where(real, both_ways(xbc), 0)
-        xbc = convolve(xbc, self.conv, self.conv_bias, before=self.conv.shape[0] - 1)
+        xbc = convolve(jnp.where(real, both_ways(xbc), 0), self.conv, self.conv_bias, before=self.conv.shape[0] - 1)
         xbc = jnp.where(real, nnx.silu(xbc), 0)
         value, b, c = jnp.split(xbc, (width, (width + convolved) // 2), -1)
         value = value.reshape(*value.shape[:3], self.heads, -1)
@@ -74,7 +71,7 @@ class Mamba2(nnx.Module):
         log_decay = -dt * jnp.exp(self.log_a.get_value().astype(jnp.float32))
 
         v = (dt[..., None] * value).astype(x.dtype)
-        y = state_space(c[..., None, :], b[..., None, :], v, log_decay)
+        y = matrix_state(c[..., None, :], b[..., None, :], v, log_decay)
         y = y + self.skip.get_value().astype(jnp.float32)[..., None] * value
         y = merge_heads(turned(y).sum(2))
         return self.out(self.norm(y * nnx.silu(z)).astype(x.dtype)).astype(x.dtype)

@@ -21,7 +21,13 @@ def log_gammas(heads: int) -> Float[np.ndarray, " heads"]:
 def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:
     """Channels 2c and 2c + 1 of token n, as a complex number, times exp(i n theta_c). theta goes from 1 to 10^-4."""
     theta = 10_000.0 ** -np.linspace(0, 1, x.shape[-1] // 2, dtype=np.float32)
-    angle = (jnp.arange(x.shape[1])[:, None] * theta)[:, None]
+    return rotate_pairs(x, (jnp.arange(x.shape[1])[:, None] * theta)[:, None])
+
+
+def rotate_pairs(
+    x: Float[Array, "*batch channels"], angle: Float[Array, "*#batch pairs"]
+) -> Float[Array, "*batch channels"]:
+    """Channels 2c and 2c + 1, as a complex number, times exp(i angle_c), in float32."""
     even, odd = x[..., 0::2].astype(jnp.float32), x[..., 1::2].astype(jnp.float32)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     return jnp.stack([even * cos - odd * sin, odd * cos + even * sin], -1).reshape(x.shape)
