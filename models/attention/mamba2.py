@@ -8,11 +8,10 @@ from jaxtyping import Array, Bool, Float
 from lra.errors import UsageError
 from lra.models.attention.multihead import merge_heads, projection
 from lra.models.attention.registry import register_attention
+from lra.models.attention.selective import WAYS, begin_dt, both_ways, convolve, sum_of_ways
 from lra.models.attention.shape import Shape
 from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.mamba2 import oracle
-
-WAYS = 2  # forward and backward
 
 
 @register_attention(
@@ -54,8 +53,7 @@ class Mamba2(nnx.Module):
         draw = lambda size, low, high: jax.random.uniform(rngs.params(), size, minval=low, maxval=high)
         self.conv = nnx.Param(draw((conv, WAYS, width + 2 * state), -(conv**-0.5), conv**-0.5))
         self.conv_bias = nnx.Param(draw((WAYS, width + 2 * state), -(conv**-0.5), conv**-0.5))
-        dt = jnp.exp(draw(heads, jnp.log(1e-3), jnp.log(1e-1)))
-        self.dt_bias = nnx.Param(dt + jnp.log(-jnp.expm1(-dt)))  # softplus of it is dt
+        self.dt_bias = begin_dt(heads, rngs)
         self.log_a = nnx.Param(jnp.log(draw(heads, 1.0, 16.0)))
         self.skip = nnx.Param(jnp.ones(heads))  # D
         self.norm = nnx.RMSNorm(width, epsilon=1e-5, rngs=rngs)
@@ -66,9 +64,8 @@ class Mamba2(nnx.Module):
     ) -> Float[Array, "batch length dim"]:
         width, convolved, _ = self.sizes
         z, xbc, dt = jnp.split(self.into(x), (width, width + convolved), -1)
-        both = lambda y: jnp.stack([y, jnp.flip(y, 1)], 2)  # [batch, length, ways, ...]
-        real = both(mask)[..., None]
-        xbc = self.convolve(jnp.where(real, both(xbc), 0))
+        real = both_ways(mask)[..., None]
+        xbc = convolve(jnp.where(real, both_ways(xbc), 0), self.conv, self.conv_bias)
         xbc = jnp.where(real, nnx.silu(xbc), 0)
         value, b, c = jnp.split(xbc, (width, (width + convolved) // 2), -1)
         value = value.reshape(*value.shape[:3], self.heads, -1)
@@ -83,11 +80,5 @@ class Mamba2(nnx.Module):
         q, k, v, log_decay = map(ways_as_heads, inputs)
         y = linear_attention(q, k, v, causal=True, log_decay=log_decay).reshape(value.shape)
         y = y + self.skip.get_value().astype(jnp.float32)[..., None] * value
-        y = merge_heads(y[:, :, 0] + jnp.flip(y[:, :, 1], 1))
+        y = merge_heads(sum_of_ways(y))
         return self.out(self.norm(y * nnx.silu(z)).astype(x.dtype)).astype(x.dtype)
-
-    def convolve(self, x: Float[Array, "batch length ways channels"]) -> Float[Array, "batch length ways channels"]:
-        taps, bias = (y.get_value().astype(jnp.float32) for y in (self.conv, self.conv_bias))
-        length, dtype = x.shape[1], x.dtype
-        x = jnp.pad(x, ((0, 0), (len(taps) - 1, 0), (0, 0), (0, 0)))
-        return (sum(x[:, t : t + length] * tap for t, tap in enumerate(taps)) + bias).astype(dtype)
