@@ -16,7 +16,7 @@ from lra.sweeps.estimate import operations_of
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
 import cost
 
-UNTIMED = {"based", "differential", "lightconv", "s4d", "sigmoid"}  # in no benchmark yet; docs/variants.md says so
+UNTIMED = {"based", "differential", "lightconv", "mamba", "s4d", "sigmoid"}  # in no benchmark yet; docs/variants.md says so
 ROWS = {(row["variant"], row["task"]): row for row in json.loads(cost.FILE.read_bytes())}
 
 

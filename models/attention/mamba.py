@@ -22,8 +22,8 @@ from lra.models.oracles.mamba import oracle
     reads_positions=True,
 )
 class Mamba(MambaBlock):
-    """x, z = u W_in; x = silu(conv(x)); dt, B, C = x W_x; dt = softplus(dt W_dt + bias); in each channel, with A < 0, h_t
-    = exp(dt_t A) h_{t-1} + dt_t B_t x_t with N states, y_t = C_t . h_t + D x_t; the output is (y * silu(z)) W_out.
+    """x, z = u W_in; x = silu(conv(x)); dt, B, C = x W_x; dt = softplus(dt W_dt + bias); in each channel, with N states
+    and A < 0, h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t, y_t = C_t . h_t + D x_t; the output is (y * silu(z)) W_out.
 
     The paper's layer is causal. As in Vim (2401.09417), each direction has its own convolution, W_x, W_dt, A and D. The
     directions share W_in and W_out, and their y are summed before the gate, so that a token counts itself twice. W_x

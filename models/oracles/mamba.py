@@ -6,8 +6,8 @@ from lra.models.oracles import Given, Mask, Tokens
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Gu and Dao 2023, 2312.00752, algorithm 2 with the block of section 3.4: h_t = exp(Delta_t A) h_{t-1} + Delta_t B_t
-    x_t and y_t = C_t h_t + D x_t in each channel, over the real tokens forward and backward; each direction has its own
+    """Gu and Dao 2023, 2312.00752, algorithm 2 in the block of section 3.4: h_t = exp(Delta_t A) h_{t-1} + Delta_t B_t
+    x_t and y_t = C_t h_t + D x_t in each channel, over the real tokens forward and backward. Each direction has its own
     depthwise convolution, projections, A and D. The sum of both, gated by silu(z), is projected.
     """
     w, taps = given.weights, given.options["conv"]

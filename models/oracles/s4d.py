@@ -6,10 +6,11 @@ from lra.models.oracles import Given, Mask, Tokens
 
 
 def oracle(x: Tokens, mask: Mask, given: Given) -> Tokens:
-    """Gu et al. 2022, 2206.11893, section 3: the convolution with the kernel C A^l B, where A = exp(Delta A) and B = (A
-    - 1) / A by zero-order hold, twice the real part for conjugate pairs, plus D u. A second kernel, with its own C, goes
-    over the tokens behind; its lag 0 is the next token. Padding counts for lags and holds 0. Then GELU, approximated by
-    tanh, and the GLU. In the discrete Fourier domain (2508.20441) the imaginary part of Delta A is itself a parameter.
+    """Gu et al. 2022, 2206.11893, section 3: the convolution with the kernel C A^l B, where A = exp(Delta A) and B =
+    (A - 1) / A by zero-order hold, twice the real part for conjugate pairs, plus D u. A second kernel, with its own C,
+    goes over the tokens behind; its lag 0 is the next token. Padding counts for lags and holds 0. Then GELU,
+    approximated by tanh, and the GLU. In the discrete Fourier domain (2508.20441) the imaginary part of Delta A is
+    itself a parameter.
     """
     w = given.weights
     step = np.exp(w["log_step"])
