@@ -7,7 +7,7 @@ FAMILIES = {
     ),
     "low rank": ("linformer", "nystromformer", "luna"),
     "linear attention": ("linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based"),
-    "state space": ("s5", "lru", "s4d", "mamba", "mamba2", "b2s6"),
+    "state space": ("s5", "lru", "s4d", "mamba", "mamba2", "b2s6", "lamamba"),
     "convolution": ("lightconv",),
     "other": ("synthesizer", "fnet", "mega"),
 }  # fmt: skip
