@@ -10,7 +10,7 @@ FAMILIES = {
         "linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based", "mlstm",
     ),
     "delta rule": ("deltanet", "gated_deltanet", "kda", "deltaproduct"),
-    "state space": ("s5", "lru", "mamba2", "mamba3", "hydra", "hgrn"),
+    "state space": ("s5", "lru", "s4d", "hgrn", "mamba", "mamba2", "mamba3", "hydra", "b2s6", "lamamba"),
     "convolution": ("lightconv",),
     "other": ("synthesizer", "fnet", "mega"),
 }  # fmt: skip

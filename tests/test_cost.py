@@ -17,7 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
 import cost
 
 # in no benchmark yet; docs/variants.md says so
-UNTIMED = {"based", "differential", "hgrn", "hydra", "lightconv", "mamba3", "mlstm", "sigmoid"}
+UNTIMED = {
+    "b2s6", "based", "deltanet", "deltaproduct", "differential", "gated_deltanet", "hgrn", "hydra", "kda", "lamamba",
+    "lightconv", "mamba", "mamba3", "mlstm", "s4d", "sigmoid",
+}  # fmt: skip
 ROWS = {(row["variant"], row["task"]): row for row in json.loads(cost.FILE.read_bytes())}
 
 

@@ -1,6 +1,5 @@
 """hydra: its matrix, its diagonal, and its two directions."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -8,7 +7,7 @@ from lra.checks import parametrize_with_checks
 from lra.checks.subject import Subject, masks, normal
 from lra.errors import UsageError
 
-from ..core import assert_equals_oracle, subject
+from ..core import assert_equals_oracle, changed, subject
 
 X, MASK = normal(6, 13, 10), masks(13)
 STATE, HEADS, WIDTH = 4, 3, 24  # of the layers below
@@ -26,14 +25,6 @@ def test_equals_the_formula(options, lengths):
     assert_equals_oracle(subject("hydra", **options), *lengths)
 
 
-def changed(change) -> Subject:
-    """A layer with other parameters; `change` maps the name and value of each."""
-    s = subject("hydra", state=STATE)
-    named = lambda path, x: np.float32(change(jax.tree_util.keystr(path), np.asarray(x)))
-    s.params = jax.tree_util.tree_map_with_path(named, s.params)
-    return s
-
-
 def test_tokens_in_reverse_swap_the_directions():
     def swap(name: str, x: np.ndarray) -> np.ndarray:
         """B, C and dt of one direction for those of the other, and the taps from the other end."""
@@ -46,12 +37,13 @@ def test_tokens_in_reverse_swap_the_directions():
             return x if "bias" in name else x[::-1]
         return x
 
-    out = changed(swap)(X[:, ::-1], MASK[:, ::-1])[:, ::-1]
+    out = changed(subject("hydra", state=STATE), swap)(X[:, ::-1], MASK[:, ::-1])[:, ::-1]
     np.testing.assert_allclose(out[MASK], subject("hydra", state=STATE)(X, MASK)[MASK], rtol=1e-4, atol=1e-5)
 
 
 def test_only_the_diagonal_takes_a_token_to_itself():
-    s = changed(lambda name, x: np.zeros_like(x) if "skip" in name or "diagonal" in name else x)
+    zero = lambda name, x: np.zeros_like(x) if "skip" in name or "diagonal" in name else x
+    s = changed(subject("hydra", state=STATE), zero)
     out, alone = s(X, MASK), MASK.sum(1) == 1
     assert not out[alone].any()
     assert (np.abs(out[~alone][MASK[~alone]]).max(-1) > 1e-3).all()

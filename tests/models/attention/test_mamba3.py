@@ -1,6 +1,5 @@
 """mamba3: its formula, its angles, and its two directions."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -10,7 +9,7 @@ from lra.errors import UsageError
 from lra.models.attention import VARIANTS
 from lra.models.attention.mamba3 import add_turns
 
-from ..core import assert_equals_oracle, subject
+from ..core import assert_equals_oracle, changed, subject
 
 X, MASK = normal(6, 13, 10), masks(13)
 
@@ -27,12 +26,6 @@ def test_equals_the_formula(options, lengths):
     assert_equals_oracle(subject("mamba3", **options), *lengths)
 
 
-def changed(s: Subject, change) -> np.ndarray:
-    """The output of a layer with other parameters; `change` maps the name and value of each."""
-    named = lambda path, x: np.float32(change(jax.tree_util.keystr(path), np.asarray(x)))
-    return s.compiled(jax.tree_util.tree_map_with_path(named, s.params), X, MASK)
-
-
 def test_tokens_in_reverse_swap_the_directions():
     def swap(name: str, x: np.ndarray) -> np.ndarray:
         """The last columns of W_in are dt, A and lambda of three heads and one angle, forward and backward."""
@@ -41,7 +34,7 @@ def test_tokens_in_reverse_swap_the_directions():
         return x[::-1] if x.shape[0] == 2 else x
 
     s = subject("mamba3", state=4)
-    out = np.asarray(changed(s, swap))
+    out = changed(subject("mamba3", state=4), swap)(X, MASK)
     np.testing.assert_allclose(out[MASK], s(X[:, ::-1], MASK[:, ::-1])[:, ::-1][MASK], rtol=1e-4, atol=1e-5)
 
 
