@@ -6,7 +6,9 @@ FAMILIES = {
         "differential", "sigmoid",
     ),
     "low rank": ("linformer", "nystromformer", "luna"),
-    "linear attention": ("linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based"),
+    "linear attention": (
+        "linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based", "cosformer2",
+    ),
     "state space": ("s5", "lru", "mamba2"),
     "convolution": ("lightconv",),
     "other": ("synthesizer", "fnet", "mega"),
