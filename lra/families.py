@@ -8,6 +8,7 @@ FAMILIES = {
     "low rank": ("linformer", "nystromformer", "luna"),
     "linear attention": (
         "linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based", "cosformer2",
+        "nalaformer",
     ),
     "state space": ("s5", "lru", "mamba2"),
     "convolution": ("lightconv",),

@@ -8,6 +8,15 @@ from jaxtyping import Array, Float
 from lra.models.attention.shape import Shape
 
 
+def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:
+    """Channels 2c and 2c + 1 of token n, as a complex number, times exp(i n theta_c). theta goes from 1 to 10^-4."""
+    theta = 10_000.0 ** -np.linspace(0, 1, x.shape[-1] // 2, dtype=np.float32)
+    angle = (jnp.arange(x.shape[1])[:, None] * theta)[:, None]
+    even, odd = x[..., 0::2].astype(jnp.float32), x[..., 1::2].astype(jnp.float32)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    return jnp.stack([even * cos - odd * sin, odd * cos + even * sin], -1).reshape(x.shape)
+
+
 def frequencies(shape: Shape) -> nnx.Param[Float[Array, "heads head_dim"]]:
     """The angle of a token in each channel, to be learned. It begins at 10,000^(-2 c / qkv_dim) in channel c of all
     heads together.
