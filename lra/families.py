@@ -12,7 +12,7 @@ FAMILIES = {
     ),
     "state space": ("s5", "lru", "mamba2"),
     "convolution": ("lightconv",),
-    "other": ("synthesizer", "fnet", "mega"),
+    "other": ("synthesizer", "fnet", "mega", "mlp_mixer"),
 }  # fmt: skip
 OUTSIDE = "outside"  # the family of every other variant
 FAMILY = {name: family for family, names in FAMILIES.items() for name in names}
