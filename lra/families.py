@@ -5,7 +5,7 @@ FAMILIES = {
         "transformer", "local", "sparse_transformer", "longformer", "bigbird", "dilated", "reformer", "sinkhorn",
         "differential", "sigmoid",
     ),
-    "low rank": ("linformer", "nystromformer", "luna"),
+    "low rank": ("linformer", "nystromformer", "luna", "h_transformer_1d"),
     "linear attention": (
         "linear", "performer", "cosformer", "transnormer", "retention", "tnl", "hgrn2", "based", "cosformer2",
         "nalaformer",
