@@ -18,8 +18,9 @@ import cost
 
 # in no benchmark yet; docs/variants.md says so
 UNTIMED = {
-    "b2s6", "based", "deltanet", "deltaproduct", "differential", "gated_deltanet", "hgrn", "hydra", "kda", "lamamba",
-    "lightconv", "mamba", "mamba3", "mlstm", "s4d", "sigmoid",
+    "b2s6", "based", "cosformer2", "deltanet", "deltaproduct", "differential", "gated_deltanet", "h_transformer_1d",
+    "hgrn", "hydra", "kda", "lamamba", "lightconv", "mamba", "mamba3", "mlp_mixer", "mlstm", "nalaformer", "s4d",
+    "sigmoid",
 }  # fmt: skip
 ROWS = {(row["variant"], row["task"]): row for row in json.loads(cost.FILE.read_bytes())}
 

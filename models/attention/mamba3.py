@@ -6,9 +6,9 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
+from lra.models.attention.angles import rotate_pairs
 from lra.models.attention.multihead import merge_heads, projection, split_heads
 from lra.models.attention.registry import register_attention
-from lra.models.attention.retention import rotate_pairs
 from lra.models.attention.shape import Shape
 from lra.models.attention.ways import WAYS, both_ways, matrix_state, step_bias, turned
 from lra.models.kernels.recurrence import close_gaps, open_gaps
