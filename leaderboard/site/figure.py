@@ -19,12 +19,11 @@ MOST = 1e15  # larger numbers are not drawn
 def style(name: str) -> str:
     """The CSS classes of a row. They depend on its name alone, so it has one colour in all charts and builds.
 
-    The project's variants have the hue of their family, so that 40 rows can be told apart. Other variants share the
-    hues that no family has.
+    The project's variants have the hue of their family, so that 40 rows can be read; another variant has any of them.
     """
     number = int(sha256_text(name), 16)
     family = FAMILY.get(name.partition(" (")[0])
-    hue = len(HUE_OF) + number % (HUES - len(HUE_OF)) if family is None else HUE_OF[family]
+    hue = number % HUES if family is None else HUE_OF[family]
     return f"hue{hue} dash{number // HUES % DASHES}"
 
 

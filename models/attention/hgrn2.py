@@ -4,13 +4,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from lra.models.attention.hgrn import Gamma, bounded_gate
 from lra.models.attention.multihead import merge_heads, projection, split_heads
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
 from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.hgrn2 import oracle
-
-Gamma = Float[Array, "layers qkv_dim"]
 
 
 @register_attention(
@@ -26,9 +25,8 @@ class HGRN2(nnx.Module):
     """S_t = diag(f_t) S_{t-1} + (1 - f_t) i_t^T, y_t = S_t^T o_t in each head, then LayerNorm over all heads and W_o.
 
     f = bound + (1 - bound) sigmoid(x W_f), i = silu(x W_i), o = sigmoid(x W_o). It has no options: the authors'
-    expansion r is here the width of a head, qkv_dim / heads. The authors' expansions on LRA are 1 to 8. The bound of
-    layer l is the sum of the rows before l of softmax(Gamma) over the layers. It is 0 in the first layer and below 1 in
-    the last. The first layer owns Gamma and hands it on to the others. A model of a single layer has none.
+    expansion r is here the width of a head, qkv_dim / heads. The authors' expansions on LRA are 1 to 8. The bound is
+    hgrn's. The first layer owns Gamma and hands it on to the others. A model of a single layer has none.
 
     Both directions share all parameters and are summed, so that a token counts itself twice, as in the authors'
     bidirectional module. On images the authors' module scans rows and columns; this one sees one sequence. The authors'
@@ -47,14 +45,7 @@ class HGRN2(nnx.Module):
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"], carry: Gamma | None
     ) -> tuple[Float[Array, "batch length dim"], Gamma | None]:
         gamma = carry if self.gamma is None else self.gamma.get_value()
-        gate = self.forget(x).astype(jnp.float32)
-        if self.layer == 0:
-            forgotten, log_kept = nnx.sigmoid(-gate), nnx.log_sigmoid(gate)
-        else:
-            assert gamma is not None, "the layers below hand Gamma on"
-            shares = nnx.softmax(gamma.astype(jnp.float32), 0)
-            bound, rest = shares[: self.layer].sum(0), shares[self.layer :].sum(0)  # 1 - bound loses digits of rest
-            forgotten, log_kept = rest * nnx.sigmoid(-gate), jnp.log(bound + rest * nnx.sigmoid(gate))
+        forgotten, log_kept = bounded_gate(self.forget(x), gamma, self.layer)
         o, k, v, log_decay = (
             split_heads(y, self.heads)
             for y in (nnx.sigmoid(self.output(x)), forgotten, nnx.silu(self.input(x)), log_kept)

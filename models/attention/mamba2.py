@@ -9,10 +9,8 @@ from lra.errors import UsageError
 from lra.models.attention.multihead import merge_heads, projection
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
-from lra.models.kernels.linear_attention import linear_attention
+from lra.models.attention.ways import WAYS, both_ways, convolution, convolve, matrix_state, step_bias, turned
 from lra.models.oracles.mamba2 import oracle
-
-WAYS = 2  # forward and backward
 
 
 @register_attention(
@@ -51,12 +49,9 @@ class Mamba2(nnx.Module):
         width, heads = expand * shape.qkv_dim, (WAYS, shape.heads)
         self.heads, self.sizes = shape.heads, (width, width + 2 * state, WAYS * shape.heads)
         self.into = projection(shape.dim, sum(self.sizes), rngs)
-        draw = lambda size, low, high: jax.random.uniform(rngs.params(), size, minval=low, maxval=high)
-        self.conv = nnx.Param(draw((conv, WAYS, width + 2 * state), -(conv**-0.5), conv**-0.5))
-        self.conv_bias = nnx.Param(draw((WAYS, width + 2 * state), -(conv**-0.5), conv**-0.5))
-        dt = jnp.exp(draw(heads, jnp.log(1e-3), jnp.log(1e-1)))
-        self.dt_bias = nnx.Param(dt + jnp.log(-jnp.expm1(-dt)))  # softplus of it is dt
-        self.log_a = nnx.Param(jnp.log(draw(heads, 1.0, 16.0)))
+        self.conv, self.conv_bias = convolution((conv, WAYS, width + 2 * state), rngs)
+        self.dt_bias = step_bias(heads, rngs)
+        self.log_a = nnx.Param(jnp.log(jax.random.uniform(rngs.params(), heads, minval=1.0, maxval=16.0)))
         self.skip = nnx.Param(jnp.ones(heads))  # D
         self.norm = nnx.RMSNorm(width, epsilon=1e-5, rngs=rngs)
         self.out = projection(width, shape.dim, rngs)
@@ -66,28 +61,17 @@ class Mamba2(nnx.Module):
     ) -> Float[Array, "batch length dim"]:
         width, convolved, _ = self.sizes
         z, xbc, dt = jnp.split(self.into(x), (width, width + convolved), -1)
-        both = lambda y: jnp.stack([y, jnp.flip(y, 1)], 2)  # [batch, length, ways, ...]
-        real = both(mask)[..., None]
-        xbc = self.convolve(jnp.where(real, both(xbc), 0))
+        real = both_ways(mask)[..., None]
+        xbc = convolve(jnp.where(real, both_ways(xbc), 0), self.conv, self.conv_bias, before=self.conv.shape[0] - 1)
         xbc = jnp.where(real, nnx.silu(xbc), 0)
         value, b, c = jnp.split(xbc, (width, (width + convolved) // 2), -1)
         value = value.reshape(*value.shape[:3], self.heads, -1)
-        forward, backward = jnp.split(dt, WAYS, -1)
-        dt = jnp.stack([forward, jnp.flip(backward, 1)], 2).astype(jnp.float32)
+        dt = turned(dt.reshape(*dt.shape[:2], WAYS, -1)).astype(jnp.float32)
         dt = jnp.where(real, nnx.softplus(dt + self.dt_bias.get_value().astype(jnp.float32)), 0)
         log_decay = -dt * jnp.exp(self.log_a.get_value().astype(jnp.float32))
 
-        of_heads = lambda y: jnp.broadcast_to(y[..., None, :], (*value.shape[:4], y.shape[-1]))
-        ways_as_heads = lambda y: y.reshape(*y.shape[:2], -1, y.shape[-1])
-        inputs = (of_heads(c), of_heads(b), (dt[..., None] * value).astype(x.dtype), log_decay[..., None])
-        q, k, v, log_decay = map(ways_as_heads, inputs)
-        y = linear_attention(q, k, v, causal=True, log_decay=log_decay).reshape(value.shape)
+        v = (dt[..., None] * value).astype(x.dtype)
+        y = matrix_state(c[..., None, :], b[..., None, :], v, log_decay)
         y = y + self.skip.get_value().astype(jnp.float32)[..., None] * value
-        y = merge_heads(y[:, :, 0] + jnp.flip(y[:, :, 1], 1))
+        y = merge_heads(turned(y).sum(2))
         return self.out(self.norm(y * nnx.silu(z)).astype(x.dtype)).astype(x.dtype)
-
-    def convolve(self, x: Float[Array, "batch length ways channels"]) -> Float[Array, "batch length ways channels"]:
-        taps, bias = (y.get_value().astype(jnp.float32) for y in (self.conv, self.conv_bias))
-        length, dtype = x.shape[1], x.dtype
-        x = jnp.pad(x, ((0, 0), (len(taps) - 1, 0), (0, 0), (0, 0)))
-        return (sum(x[:, t : t + length] * tap for t, tap in enumerate(taps)) + bias).astype(dtype)

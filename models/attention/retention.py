@@ -6,6 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from lra.errors import UsageError
+from lra.models.attention.angles import rotate
 from lra.models.attention.multihead import merge_heads, projection, split_heads
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
@@ -16,15 +17,6 @@ from lra.models.oracles.retention import oracle
 def log_gammas(heads: int) -> Float[np.ndarray, " heads"]:
     """log(1 - 2^(-5-h)), h = 0, 1, ..."""
     return np.log1p(-(2.0 ** (-5 - np.arange(heads))))
-
-
-def rotate(x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads head_dim"]:
-    """Channels 2c and 2c + 1 of token n, as a complex number, times exp(i n theta_c). theta goes from 1 to 10^-4."""
-    theta = 10_000.0 ** -np.linspace(0, 1, x.shape[-1] // 2, dtype=np.float32)
-    angle = (jnp.arange(x.shape[1])[:, None] * theta)[:, None]
-    even, odd = x[..., 0::2].astype(jnp.float32), x[..., 1::2].astype(jnp.float32)
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
-    return jnp.stack([even * cos - odd * sin, odd * cos + even * sin], -1).reshape(x.shape)
 
 
 @register_attention("retention", oracle=oracle, paper="Sun et al. 2023, 2307.08621", cost="L e d", reads_positions=True)

@@ -5,6 +5,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
+from lra.models.attention.angles import frequencies, turn
 from lra.models.attention.multihead import merge_heads, projection, split_heads
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
@@ -49,22 +50,16 @@ class TransNormerLLM(nnx.Module):
         self.q, self.k, self.v, self.gate = (projection(shape.dim, shape.qkv_dim, rngs) for _ in "qkvu")
         self.out = projection(shape.qkv_dim, shape.dim, rngs)
         self.norm = nnx.RMSNorm(shape.qkv_dim, use_scale=False, epsilon=1e-6, rngs=rngs)
-        theta = 10_000.0 ** (-2 / shape.qkv_dim * np.arange(shape.qkv_dim))
-        self.theta = nnx.Param(jnp.float32(theta.reshape(shape.heads, -1))) if shape.layer == 0 else None
+        self.theta = frequencies(shape) if shape.layer == 0 else None
         self.decay = 1 - shape.layer / max(shape.layers - 1, 1) + 1e-5
-
-    def turn(self, x: Float[Array, "batch length heads head_dim"]) -> Float[Array, "batch length heads width"]:
-        """[x cos(theta t), x sin(theta t)], whose inner products have cos(theta (t-s)) in each channel."""
-        if self.theta is None:
-            return x
-        angle = jnp.arange(x.shape[1])[:, None, None] * self.theta.get_value().astype(jnp.float32)
-        return jnp.concatenate([x * jnp.cos(angle), x * jnp.sin(angle)], -1)
 
     def __call__(
         self, x: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
     ) -> Float[Array, "batch length dim"]:
         q, k, v = (split_heads(project(x), self.heads) for project in (self.q, self.k, self.v))
-        q, k = self.turn(nnx.silu(q)), self.turn(nnx.silu(k))
+        q, k = nnx.silu(q), nnx.silu(k)
+        if self.theta is not None:
+            q, k = turn(q, self.theta), turn(k, self.theta)
         log_decay = jnp.float32(-slopes(self.heads) * self.decay)[None, None, :, None]
         y = merge_heads(linear_attention(q, k, v, mask, causal=False, log_decay=log_decay))
         return self.out(self.norm(y).astype(x.dtype) * self.gate(x)).astype(x.dtype)

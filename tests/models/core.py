@@ -1,5 +1,8 @@
 """Helpers for the tests of single variants."""
 
+from collections.abc import Callable
+
+import jax
 import numpy as np
 
 from lra.checks.oracle import differences
@@ -25,3 +28,10 @@ def assert_equals_oracle(s: Subject, *lengths: int) -> None:
 def with_weights_of(s: Subject, other: Subject):
     """The output function of one variant with the projections of another."""
     return lambda x, mask: np.asarray(s.compiled(other.params, x, mask))
+
+
+def changed(s: Subject, change: Callable[[str, np.ndarray], np.ndarray]) -> Subject:
+    """The layer with other parameters; `change` maps the name and value of each."""
+    named = lambda path, x: np.float32(change(jax.tree_util.keystr(path), np.asarray(x)))
+    s.params = jax.tree_util.tree_map_with_path(named, s.params)
+    return s

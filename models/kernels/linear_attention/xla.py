@@ -76,16 +76,24 @@ def scalar_decay_within(
     log_decay: Float[Array, "#batch heads chunk 1"],
     reverse: bool,
 ) -> Float[Array, "batch heads chunk value_dim"]:
-    """What the tokens of a chunk give each other: sum_{j <= i} exp(sum_{j < t <= i} log_decay_t) q_i . k_j v_j.
+    """What the tokens of a chunk give each other: sum_{j <= i} exp(sum_{j < t <= i} log_decay_t) q_i . k_j v_j."""
+    return ((q @ jnp.swapaxes(k, 2, 3)) * jnp.exp(between(log_decay, reverse)[..., 0])) @ v
 
-    The exponents are differences of sums of multiples of 2^-10, which are exact, and of the small rest.
+
+def between(
+    log_decay: Float[Array, "#batch heads chunk channels"], reverse: bool
+) -> Float[Array, "#batch heads chunk chunk channels"]:
+    """sum_{j < t <= i} log_decay_t for each pair of tokens i and j of a chunk, and -inf where i does not see j.
+
+    It is a difference of sums of multiples of 2^-10, which are exact, and of the small rest.
     """
     decay = jnp.maximum(log_decay, LEAST)
     coarse = jax.lax.stop_gradient(jnp.round(decay * 1024) / 1024)
-    between = sum(x - jnp.swapaxes(x, 2, 3) for x in (sums(coarse, reverse), sums(decay - coarse, reverse)))
-    i, j = np.ogrid[: q.shape[2], : q.shape[2]]
+    of_pairs = lambda x: x[..., :, None, :] - x[..., None, :, :]
+    i, j = np.ogrid[: decay.shape[-2], : decay.shape[-2]]
     seen = j >= i if reverse else j <= i
-    return ((q @ jnp.swapaxes(k, 2, 3)) * jnp.exp(jnp.where(seen, between, -jnp.inf))) @ v
+    exponents = sum(of_pairs(sums(x, reverse)) for x in (coarse, decay - coarse))
+    return jnp.where(seen[..., None], exponents, -jnp.inf)
 
 
 def channel_decay_within(

@@ -1,6 +1,5 @@
 """mamba2: its formula, how it begins, and its two directions."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -8,7 +7,7 @@ from lra.checks import parametrize_with_checks
 from lra.checks.subject import Subject, masks, normal
 from lra.errors import UsageError
 
-from ..core import assert_equals_oracle, subject
+from ..core import assert_equals_oracle, changed, subject
 
 X, MASK = normal(6, 13, 10), masks(13)
 
@@ -23,13 +22,6 @@ def test_is_what_it_says(check):
 )
 def test_equals_the_formula(options, lengths):
     assert_equals_oracle(subject("mamba2", **options), *lengths)
-
-
-def changed(s: Subject, change) -> Subject:
-    """The layer with other parameters; `change` maps the name and value of each."""
-    named = lambda path, x: np.float32(change(jax.tree_util.keystr(path), np.asarray(x)))
-    s.params = jax.tree_util.tree_map_with_path(named, s.params)
-    return s
 
 
 def test_directions_of_the_same_parameters_are_symmetric():

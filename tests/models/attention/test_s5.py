@@ -8,7 +8,7 @@ from flax import nnx
 from lra.checks import parametrize_with_checks
 from lra.checks.subject import masks, normal
 from lra.errors import UsageError
-from lra.models.attention.s5 import complex_of, hippo
+from lra.models.attention.state_space import complex_of, hippo
 
 from ..core import assert_equals_oracle, subject
 
