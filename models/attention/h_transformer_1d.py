@@ -16,7 +16,7 @@ from lra.models.oracles.h_transformer_1d import oracle
 @register_attention(
     "h_transformer_1d",
     oracle=oracle,
-    small={"block": 2},
+    small={"block": 4},
     paper="Zhu and Soricut 2021, 2107.11906",
     cost="L b d",
     reads_positions=True,
@@ -54,33 +54,45 @@ class HTransformer1D(nnx.Module):
     ) -> Float[Array, "batch length heads head_dim"]:
         length, dtype = mask.shape[1], v.dtype
         levels = max(-(-length // self.block) - 1, 1).bit_length()  # the last has two blocks
-        count = pad_to_multiple(mask[..., None, None].astype(jnp.float32), self.block << levels)
-        sums = [pad_to_multiple(x.astype(jnp.float32), self.block << levels) * count for x in (q, k, v)]
+        real = mask[..., None, None]
+        whole = lambda x: pad_to_multiple(jnp.where(real, x, 0).astype(jnp.float32), self.block << levels)
+        count, *sums = (whole(x) for x in (real, q, k, v))
+        blocks = []
+        for _ in range(levels):
+            means = ((x / jnp.maximum(count, 1)).astype(dtype) for x in sums)
+            query, *keys = (into_blocks(x, self.block) for x in (*means, count))
+            blocks.append((query, *map(with_neighbours, keys)))
+            count, *sums = (into_blocks(x, 2).sum(2) for x in (count, *sums))
+
         # tokens in halves of blocks that touch have met one level below
         half = np.arange(-self.block, 2 * self.block) // (self.block // 2)
         far = jnp.asarray(abs(half[self.block : -self.block, None] - half) > 1)
-        parts = []
-        for level in range(levels):
-            q, k, v = ((x / jnp.maximum(count, 1)).astype(dtype) for x in sums)
-            out, lse = self.attend_level(q, k, v, count, far if level else None, dropout.fold_in(level))
-            of_tokens = lambda x, level=level: jnp.repeat(x, 1 << level, 1)[:, :length]
-            parts.append((of_tokens(out), of_tokens(lse)))
-            count, *sums = (into_blocks(x, 2).sum(2) for x in (count, *sums))
-        return merge(parts)
+        q, k, v, count = blocks[0]
+        parts = [attend_blocks(q, k, v, count, None, dropout.fold_in(0))]
+        if levels > 1:  # all of them at once
+            q, k, v, count = (jnp.concatenate(x, 1) for x in zip(*blocks[1:]))
+            ends = self.block * np.cumsum([query.shape[1] for query, *_ in blocks[1:-1]])
+            y, total = attend_blocks(q, k, v, count, far, dropout.fold_in(1))
+            parts += zip(jnp.split(y, ends, 1), jnp.split(total, ends, 1))
 
-    def attend_level(
-        self,
-        q: Float[Array, "batch groups heads head_dim"],
-        k: Float[Array, "batch groups heads head_dim"],
-        v: Float[Array, "batch groups heads head_dim"],
-        count: Float[Array, "batch groups 1 1"],
-        allowed: Bool[Array, "queries keys"] | None,
-        dropout: Dropout,
-    ) -> tuple[Float[Array, "batch groups heads head_dim"], Float[Array, "batch groups heads"]]:
-        """Outputs and logarithms of denominators of one level. A group counts for as many keys as it has tokens."""
-        groups = q.shape[1]
-        k, v, count = (with_neighbours(into_blocks(x, self.block)) for x in (k, v, count))
-        bias = jnp.log(jnp.maximum(count, 1))[..., 0].swapaxes(-1, -2)[..., None, :]
-        q, real = into_blocks(q, self.block), count[..., 0] > 0
-        out, lse = attend(q, k, v, mask=real, allowed=allowed, bias=bias, dropout=dropout)
-        return from_blocks(out, groups), from_blocks(lse, groups)
+        y, total = parts.pop()
+        while parts:  # what a group has seen, its halves have too
+            y, total = jnp.repeat(y, 2, 1), jnp.repeat(total, 2, 1)
+            out, lse = parts.pop()
+            y, total = merge([(out, lse), (y, total)]), jnp.logaddexp(lse, total)
+        return y[:, :length]
+
+
+def attend_blocks(
+    q: Float[Array, "batch blocks block heads head_dim"],
+    k: Float[Array, "batch blocks keys heads head_dim"],
+    v: Float[Array, "batch blocks keys heads head_dim"],
+    count: Float[Array, "batch blocks keys 1 1"],
+    allowed: Bool[Array, "block keys"] | None,
+    dropout: Dropout,
+) -> tuple[Float[Array, "batch groups heads head_dim"], Float[Array, "batch groups heads"]]:
+    """Outputs and logarithms of denominators. A group counts for as many keys as it has tokens."""
+    bias = jnp.log(jnp.maximum(count, 1))[..., 0].swapaxes(-1, -2)[..., None, :]
+    out, lse = attend(q, k, v, mask=count[..., 0] > 0, allowed=allowed, bias=bias, dropout=dropout)
+    groups = q.shape[1] * q.shape[2]
+    return from_blocks(out, groups), from_blocks(lse, groups)
