@@ -74,7 +74,7 @@ class S4D(nnx.Module):
         normal = lambda: jax.random.normal(rngs.params(), (2, *sizes)) * 2**-0.5  # forward and backward
         self.log_decay = nnx.Param(jnp.full(sizes, jnp.log(0.5)))
         self.frequency = nnx.Param(jnp.broadcast_to(jnp.asarray(frequency, jnp.float32), sizes))
-        self.c = pair(b * jax.lax.complex(normal(), normal()))
+        self.c = pair(jnp.asarray(b) * jax.lax.complex(normal(), normal()))
         low, high = np.log(step_min), np.log(step_max)
         self.log_step = nnx.Param(jax.random.uniform(rngs.params(), (shape.dim, 1), minval=low, maxval=high))
         self.d = nnx.Param(jax.random.normal(rngs.params(), (shape.dim,)))
