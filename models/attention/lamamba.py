@@ -43,9 +43,9 @@ class LaMamba(nnx.Module):
         for name, value, least in (("state", state, 1), ("conv", conv, 1), ("radius", radius, 0)):
             if value < least:
                 raise UsageError(f"lamamba.{name} = {value} must be at least {least}")
-        self.radius = radius if shape.layer % 2 else None
+        self.radius, self.windowed = radius, bool(shape.layer % 2)
         self.mixer: Mamba | MultiHead
-        if shape.layer % 2:
+        if self.windowed:
             self.mixer = MultiHead(Local(shape, radius=radius, rngs=rngs), VARIANTS["local"], shape, rngs)
         else:
             self.mixer = Mamba(shape, state=state, expand=1, conv=conv, rngs=rngs)
@@ -57,4 +57,4 @@ class LaMamba(nnx.Module):
 
     def reach(self, length: int) -> Bool[np.ndarray, "length length"]:
         i = np.arange(length)
-        return np.abs(i[:, None] - i) <= (length if self.radius is None else self.radius)
+        return (np.abs(i[:, None] - i) <= self.radius) | (not self.windowed)
