@@ -12,7 +12,8 @@ import pytest
 
 FEW = ("local", "performer", "s5")  # a function, a module on heads, a mixer: a change of what all share shows on these
 KINDS = ("transformer", "reformer", "luna", "linear", "hgrn2", "mamba2", "mega")
-SCANS = ("mamba", "b2s6")  # slow at thousands of tokens, where `lamamba` shows their scan
+# slow at thousands of tokens; what they share is shown by lamamba, mamba2 and deltanet
+RELATIVES = ("mamba", "b2s6", "mamba3", "hydra", "gated_deltanet", "kda", "deltaproduct")
 OWN = ("shape", "padding content", "causality", "reach", "order", "oracle")  # reach has the Jacobian of causality
 BUILT = (
     "shape", "lengths", "all masked", "inputs", "gradients", "randomness", "dropout", "transformations", "restore",
@@ -27,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         variant = item.path.stem.removeprefix("test_")
         few = variant in FEW
         check = item.name.removesuffix("]").partition("-")[2] if item.name.startswith("test_is_what_it_says[") else None
-        own = (None, "oracle") if variant in SCANS else (None, *OWN)
+        own = (None, "oracle") if variant in RELATIVES else (None, *OWN)
         if not few and (check not in own or item.name.startswith("test_equals_the_formula")):
             item.add_marker(pytest.mark.more if variant in KINDS else pytest.mark.release)
         if check != "oracle" and not (few and check in BUILT):
