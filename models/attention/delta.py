@@ -25,9 +25,10 @@ class DeltaLayer(nnx.Module):
     Padding is 0 before the convolution, which has no bias, and has beta = 0 and no decay: it passes the state on.
     """
 
-    def __init__(self, shape: Shape, *, conv: int, negative: bool, steps: int = 1, rngs: nnx.Rngs):
-        if conv < 1:
-            raise UsageError(f"conv = {conv} must be at least 1")
+    def __init__(self, name: str, shape: Shape, *, conv: int, negative: bool, steps: int = 1, rngs: nnx.Rngs):
+        for option, value in (("conv", conv), ("steps", steps)):
+            if value < 1:
+                raise UsageError(f"{name}.{option} = {value} must be at least 1")
         self.heads, self.steps, self.largest = shape.heads, steps, 2.0 if negative else 1.0
         self.sizes = (shape.qkv_dim, (1 + steps) * shape.qkv_dim)  # where k and v begin
         width = (1 + 2 * steps) * shape.qkv_dim
@@ -55,20 +56,20 @@ class DeltaLayer(nnx.Module):
         return x.reshape(*x.shape[:3], -1, self.sizes[0] // self.heads)
 
     def rule(self, q: Array, k: Array, v: Array, beta: Array, log_decay: Array | None, real: Array) -> Array:
-        """The delta rule with `steps` steps a token; the state decays in the first, and is read after the last."""
+        """The delta rule with `steps` steps a token: the state decays in the first, and is read after the last."""
 
-        def step(x: Array, after: int) -> Array:  # [batch, length steps, ways heads, ...]
+        def in_steps(x: Array, first: int = 0) -> Array:
+            """[batch, length * steps, ways * heads, ...]: what a token has for its steps from `first` on, else 0."""
             x = x.reshape(*x.shape[:3], -1, self.heads, *x.shape[4:])  # [batch, length, ways, steps, heads, ...]
-            x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (after, self.steps - after - x.shape[3]), *[(0, 0)] * (x.ndim - 4)))
-            x = jnp.swapaxes(x, 2, 3)
+            others = (first, self.steps - first - x.shape[3])
+            x = jnp.swapaxes(jnp.pad(x, [others if axis == 3 else (0, 0) for axis in range(x.ndim)]), 2, 3)
             return x.reshape(x.shape[0], x.shape[1] * self.steps, WAYS * self.heads, *x.shape[5:])
 
-        scaled = q * q.shape[-1] ** -0.5
-        decay = None if log_decay is None else step(jnp.where(real[..., None], log_decay, 0), 0)
-        beta = step(jnp.where(real, beta, 0), 0)
-        y = delta_rule(step(scaled, self.steps - 1), step(k, 0), step(v, 0), beta, log_decay=decay)
-        y = y.reshape(q.shape[0], -1, self.steps, WAYS, self.heads, y.shape[-1])
-        return y[:, :, -1]
+        beta = in_steps(jnp.where(real, beta, 0))
+        decay = None if log_decay is None else in_steps(jnp.where(real[..., None], log_decay, 0))
+        q = in_steps(q * q.shape[-1] ** -0.5, self.steps - 1)
+        y = delta_rule(q, in_steps(k), in_steps(v), beta, log_decay=decay)
+        return y.reshape(len(y), -1, self.steps, WAYS, self.heads, y.shape[-1])[:, :, -1]
 
     def log_decay(self, x: Tokens) -> Float[Array, "batch length ways heads #head_dim"] | None:
         """How the state decays before it is corrected, in the order of each way; None for not at all."""

@@ -32,4 +32,4 @@ class DeltaNet(DeltaLayer):
     """
 
     def __init__(self, shape: Shape, *, conv: int = 4, negative: bool = False, rngs: nnx.Rngs):
-        super().__init__(shape, conv=conv, negative=negative, rngs=rngs)
+        super().__init__("deltanet", shape, conv=conv, negative=negative, rngs=rngs)

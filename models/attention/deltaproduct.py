@@ -2,7 +2,6 @@
 
 from flax import nnx
 
-from lra.errors import UsageError
 from lra.models.attention.delta import DeltaLayer
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
@@ -30,6 +29,4 @@ class DeltaProduct(DeltaLayer):
     """
 
     def __init__(self, shape: Shape, *, steps: int = 2, conv: int = 4, negative: bool = True, rngs: nnx.Rngs):
-        if steps < 1:
-            raise UsageError(f"deltaproduct.steps = {steps} must be at least 1")
-        super().__init__(shape, conv=conv, negative=negative, steps=steps, rngs=rngs)
+        super().__init__("deltaproduct", shape, conv=conv, negative=negative, steps=steps, rngs=rngs)

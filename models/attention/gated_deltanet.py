@@ -29,7 +29,7 @@ class GatedDeltaNet(DeltaLayer):
     """
 
     def __init__(self, shape: Shape, *, conv: int = 4, negative: bool = False, rngs: nnx.Rngs):
-        super().__init__(shape, conv=conv, negative=negative, rngs=rngs)
+        super().__init__("gated_deltanet", shape, conv=conv, negative=negative, rngs=rngs)
         self.decay = Decay(shape, 1, projection(shape.dim, WAYS * shape.heads, rngs), rngs)
         self.gate = projection(shape.dim, shape.qkv_dim, rngs)
 

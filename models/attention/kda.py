@@ -29,7 +29,7 @@ class KDA(DeltaLayer):
     """
 
     def __init__(self, shape: Shape, *, conv: int = 4, negative: bool = False, rngs: nnx.Rngs):
-        super().__init__(shape, conv=conv, negative=negative, rngs=rngs)
+        super().__init__("kda", shape, conv=conv, negative=negative, rngs=rngs)
         rank = shape.qkv_dim // shape.heads
         low_rank = lambda width: nnx.Sequential(projection(shape.dim, rank, rngs), projection(rank, width, rngs))
         self.decay = Decay(shape, rank, low_rank(WAYS * shape.qkv_dim), rngs)

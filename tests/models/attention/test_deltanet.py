@@ -33,5 +33,5 @@ def test_ways_that_change_places_see_the_sequence_in_reverse():
 
 
 def test_an_impossible_convolution_is_refused():
-    with pytest.raises(UsageError, match=r"conv = 0 must be at least 1"):
+    with pytest.raises(UsageError, match=r"deltanet\.conv = 0 must be at least 1"):
         subject("deltanet", conv=0)
