@@ -21,11 +21,12 @@ class DeltaProduct(DeltaLayer):
     beta k k^T) S + beta k v^T, and then the token reads it (equation 4). A product of two reflections is a rotation, so
     that two steps a token track S3, where one tracks Z2.
 
-    Directions and `conv` are as in deltanet.
+    Directions are as in deltanet.
 
     Args:
       steps: the steps of a token, the paper's n_h.
-      negative: as in deltanet; the paper's trackers of states have it.
+      conv: tokens that the depthwise convolution reads: a token and those before it, in the order of its way.
+      negative: doubles beta, as in deltanet; the paper's trackers of states have it.
     """
 
     def __init__(self, shape: Shape, *, steps: int = 2, conv: int = 4, negative: bool = True, rngs: nnx.Rngs):

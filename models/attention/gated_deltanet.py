@@ -24,8 +24,12 @@ class GatedDeltaNet(DeltaLayer):
     """S_t = (I - beta_t k_t k_t^T) a_t S_{t-1} + beta_t k_t v_t^T in each head (equation 10), with a_t = exp(-A
     softplus(x_t w + b)); the rest as deltanet, but the output is (RMSNorm(y) * silu(x W_g)) W_o.
 
-    Directions, `conv` and `negative` are as in deltanet. Each way has its own a. The authors' heads are 256 wide, and
+    Directions are as in deltanet. Each way has its own a. The authors' heads are 256 wide, and
     their values are twice as wide as their keys; here heads are the encoder's, and both have one width.
+
+    Args:
+      conv: tokens that the depthwise convolution reads: a token and those before it, in the order of its way.
+      negative: doubles beta, as in deltanet.
     """
 
     def __init__(self, shape: Shape, *, conv: int = 4, negative: bool = False, rngs: nnx.Rngs):

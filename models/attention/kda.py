@@ -25,7 +25,11 @@ class KDA(DeltaLayer):
     softplus(x_t W_1 W_2 + b)), one number a channel; the rest as deltanet, but the output is (RMSNorm(y) *
     sigmoid(x W_3 W_4)) W_o. W_1 and W_3 lead to the width of a head.
 
-    Directions, `conv` and `negative` are as in deltanet. The ways share W_1 and have their own W_2, A and b.
+    Directions are as in deltanet. The ways share W_1 and have their own W_2, A and b.
+
+    Args:
+      conv: tokens that the depthwise convolution reads: a token and those before it, in the order of its way.
+      negative: doubles beta, as in deltanet.
     """
 
     def __init__(self, shape: Shape, *, conv: int = 4, negative: bool = False, rngs: nnx.Rngs):

@@ -1,5 +1,6 @@
 """mamba3: its formula, its angles, and its two directions."""
 
+import jax
 import numpy as np
 import pytest
 
