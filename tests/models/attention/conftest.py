@@ -14,7 +14,9 @@ FEW = ("local", "performer", "s5")  # a function, a module on heads, a mixer: a 
 KINDS = ("transformer", "reformer", "luna", "linear", "hgrn2", "mamba2", "mega")
 # slow at thousands of tokens; what they share is shown by lamamba, mamba2 and deltanet
 RELATIVES = ("mamba", "b2s6", "mamba3", "hydra", "gated_deltanet", "kda", "deltaproduct")
-OWN = ("shape", "padding content", "causality", "reach", "order", "oracle")  # reach has the Jacobian of causality
+# they declare what they see; that the others see all takes long to find
+WINDOWS = ("sparse_transformer", "longformer", "bigbird", "dilated", "transnormer", "based", "lamamba", "lightconv")
+OWN = ("shape", "padding content", "causality", "order", "oracle")
 BUILT = (
     "shape", "lengths", "all masked", "inputs", "gradients", "randomness", "dropout", "transformations", "restore",
 )  # fmt: skip
@@ -28,8 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         variant = item.path.stem.removeprefix("test_")
         few = variant in FEW
         check = item.name.removesuffix("]").partition("-")[2] if item.name.startswith("test_is_what_it_says[") else None
-        own = (None, "oracle") if variant in RELATIVES else (None, *OWN)
-        if not few and (check not in own or item.name.startswith("test_equals_the_formula")):
-            item.add_marker(pytest.mark.more if variant in KINDS else pytest.mark.release)
+        own = ("oracle",) if variant in RELATIVES else (*OWN, "reach") if variant in WINDOWS else OWN
+        if not few and (check not in (None, *own) or item.name.startswith("test_equals_the_formula")):
+            item.add_marker(pytest.mark.more if variant in KINDS and check != "reach" else pytest.mark.release)
         if check != "oracle" and not (few and check in BUILT):
             item.add_marker(pytest.mark.once)
