@@ -92,6 +92,7 @@ class Decay(nnx.Module):
         self.project = project
         heads = (WAYS, shape.heads)
         self.dt_bias = step_bias((*heads, channels), rngs)
+        # the authors draw from 0, which has no logarithm
         self.log_a = nnx.Param(jnp.log(jax.random.uniform(rngs.params(), (*heads, 1), minval=1e-3, maxval=16.0)))
 
     def __call__(self, x: Tokens) -> Float[Array, "batch length ways heads channels"]:

@@ -10,6 +10,7 @@ from lra.models.attention.angles import rotate
 from lra.models.attention.multihead import merge_heads, projection, split_heads
 from lra.models.attention.registry import register_attention
 from lra.models.attention.shape import Shape
+from lra.models.attention.ways import convolve
 from lra.models.kernels.linear_attention import linear_attention
 from lra.models.oracles.nalaformer import oracle
 
@@ -61,15 +62,10 @@ class NaLaFormer(nnx.Module):
         ones = jnp.ones_like(v[..., :1])
         below = linear_attention(join(of_queries), join(of_keys), ones, mask, causal=False)
         keys = jnp.maximum(mask.sum(1), 1)[:, None, None, None]
-        y = self.norm(merge_heads(above / (below + 1e-6 * keys)) + self.convolve(merge_heads(v), mask))
+        v = jnp.where(mask[..., None], merge_heads(v), 0)
+        near = convolve(v, self.conv, None, before=TAPS // 2)
+        y = self.norm(merge_heads(above / (below + 1e-6 * keys)) + near)
         return self.out(y.astype(x.dtype) * nnx.silu(self.gate(x))).astype(x.dtype)
-
-    def convolve(
-        self, v: Float[Array, "batch length dim"], mask: Bool[Array, "batch length"]
-    ) -> Float[Array, "batch length dim"]:
-        v = jnp.pad(jnp.where(mask[..., None], v, 0), ((0, 0), (TAPS // 2, TAPS // 2), (0, 0)))
-        taps = self.conv.get_value().astype(jnp.float32)
-        return sum(tap * v[:, t : t + mask.shape[1]] for t, tap in enumerate(taps))
 
 
 def halves(x: Float[Array, "*batch width"], power: Float[Array, "*batch 1"] | float) -> tuple[Array, Array]:

@@ -1,6 +1,6 @@
-"""What recurrent layers share that have a matrix for a state and a decay for each head and token.
+"""What recurrent layers share that run in two ways, forward and backward.
 
-They run in two ways, forward and backward; axis 2 says which. In the second way the tokens stand in reverse.
+Axis 2 says which. In the second way the tokens stand in reverse.
 """
 
 import jax
@@ -58,6 +58,6 @@ def convolution(sizes: tuple[int, ...], rngs: nnx.Rngs) -> tuple[nnx.Param, nnx.
 
 
 def step_bias(sizes: tuple[int, ...], rngs: nnx.Rngs) -> nnx.Param:
-    """What mamba2's relatives add to dt before softplus. dt starts between 0.001 and 0.1, uniform in its logarithm."""
+    """What is added to dt before softplus. dt starts between 0.001 and 0.1, uniform in its logarithm."""
     dt = jnp.exp(jax.random.uniform(rngs.params(), sizes, minval=jnp.log(1e-3), maxval=jnp.log(1e-1)))
     return nnx.Param(dt + jnp.log(-jnp.expm1(-dt)))  # softplus of it is dt

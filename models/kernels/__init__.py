@@ -1,1 +1,1 @@
-"""The three ops that the variants stand on, each in XLA and in kernels for TPU and Hopper, and what they share."""
+"""The four ops of the variants, and what they share: XLA, and kernels for TPU and Hopper but for the delta rule."""

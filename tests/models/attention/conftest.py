@@ -1,6 +1,7 @@
-"""`make test` runs the checks of what a variant is on all variants. It leaves the checks of how a variant is built, and
-more sizes of the formulas, to `make test-all`, except on a few variants. That has one variant of each kind; `make
-test-release` has the others, as `lra check all`.
+"""`make test` runs the checks of what a variant is on all variants, but on relatives of another only the oracle, and
+"reach" on those that declare one. It leaves the checks of how a variant is built, and more sizes of the formulas, to
+`make test-all`, except on a few variants. That has one variant of each kind; `make test-release` has the others, as
+`lra check all`.
 
 The newest JAX is shown the oracle of each variant, and the checks of how the few are built: what a variant attends to,
 what it costs and its limits are the same with any JAX that computes its formula.
