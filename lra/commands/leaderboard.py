@@ -188,13 +188,16 @@ def remove_stale(made: dict[str, str], out: Path) -> None:
 
 
 def show(options: Namespace, view: "View") -> None:
-    """Prints the tables of the records; as JSON the rows that CSV has."""
+    """Prints the tables with rows that did not come with the project, or all if there are none; as JSON the rows that
+    CSV has.
+    """
     from lra.leaderboard.flat import flat
 
     if options.json:
         print_json(flat(view.board))
         return
-    for sheet in (*view.sheets, *view.elsewhere):
+    own = [sheet for sheet in view.sheets if any(entry.runs and not entry.came for entry in sheet.entries)]
+    for sheet in (*(own or view.sheets), *view.elsewhere):
         print_sheet(sheet)
 
 

@@ -138,7 +138,10 @@ def test_results_and_the_projects_own_records_without_a_folder(tmp_path, monkeyp
     mine = make("transformer", {11: 0.75}, variant__source_sha256="a" * 64)
     fill(tmp_path / "lra-results", [mine])
     assert build() == 0
-    assert "lra-results/leaderboard/index.html" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "lra-results/leaderboard/index.html" in said
+    assert f"{mine.task.name} {mine.task.version}, protocol {mine.protocol.name}" in said
+    assert "hops by difficulty" not in said  # the project's alone, as its level of a guess is no row
     pages = {path.stem for path in (tmp_path / "lra-results" / "leaderboard" / "runs").iterdir()}
     assert mine.run in pages
     assert len(pages) > 1
